@@ -1,0 +1,28 @@
+"""Errors that a user can mend: one clear sentence each, naming the file or option and the remedy."""
+
+
+class UserError(Exception):
+    """Base class: the command lines print its message without a traceback and exit with status 2."""
+
+
+class ConfigError(UserError, ValueError):
+    """A config value or command-line option that cannot work."""
+
+
+class SubnetError(UserError, KeyError):
+    """A sub-network name that the super-network does not have."""
+
+    # KeyError.__str__ would show the repr of the message, quotes included.
+    __str__ = Exception.__str__
+
+
+class DataError(UserError):
+    """An image, image folder or data set that cannot be used."""
+
+
+class ArtifactError(UserError):
+    """A clusters file, BN bank, checkpoint or export that is broken or belongs to something else."""
+
+
+class MissingStatisticsError(UserError, RuntimeError):
+    """A sub-network is to be evaluated without BatchNorm statistics of its own."""

@@ -1,0 +1,316 @@
+"""The ResNet that elastic super-networks and their static twins have in common.
+
+Blocks and key names are those of torchvision's and mmpretrain's ResNet (v1.5: the stride sits in the 3 x 3
+convolution). The layers come from a factory, elastic or plain, so both kinds run the same code.
+N batch, C channels, H W height and width; a stage's *mid* channels are its width W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule, constant_init
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.models.elastic import Channels, ElasticBatchNorm, ElasticConv2d
+
+Width = TypeVar("Width", int, Channels)
+
+
+class PlainLayers:
+    """Makes ``nn.Conv2d`` and the norm layer that ``norm_cfg`` names; widths are numbers."""
+
+    def __init__(self, norm_cfg: dict) -> None:
+        self.norm_cfg = norm_cfg
+
+    def conv(self, inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> nn.Module:
+        """A convolution without bias that keeps the size at stride 1."""
+        return nn.Conv2d(inputs, outputs, kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
+
+    def norm(self, channels: int) -> nn.Module:
+        """A norm layer."""
+        return build_norm_layer(self.norm_cfg, channels)[1]
+
+
+class ElasticLayers:
+    """Makes elastic layers; widths are :class:`Channels`.
+
+    Raises:
+        ConfigError: ``norm_cfg`` names anything but BN or SyncBN.
+    """
+
+    def __init__(self, norm_cfg: dict) -> None:
+        options = dict(norm_cfg)
+        kind = options.pop("type", "BN")
+        self.requires_grad = options.pop("requires_grad", True)
+        if kind not in ("BN", "BN1d", "BN2d", "SyncBN", "MMSyncBN"):
+            raise ConfigError(f"norm_cfg type '{kind}' is not supported by elastic layers; use 'BN' or 'SyncBN'.")
+        self.options = dict(options, sync=kind in ("SyncBN", "MMSyncBN"))
+
+    def conv(self, inputs: Channels, outputs: Channels, kernel_size: int, stride: int = 1) -> nn.Module:
+        """A convolution without bias that keeps the size at stride 1."""
+        return ElasticConv2d(inputs, outputs, kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
+
+    def norm(self, channels: Channels) -> nn.Module:
+        """A BatchNorm layer."""
+        layer = ElasticBatchNorm(channels, **self.options)
+        for parameter in layer.parameters():
+            parameter.requires_grad = self.requires_grad
+        return layer
+
+
+Layers = PlainLayers | ElasticLayers
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions around a shortcut (ResNet-18 and 34)."""
+
+    expansion = 1
+
+    def __init__(self, layers: Any, inputs: Any, mid: Any, outputs: Any, stride: int, project: bool) -> None:
+        super().__init__()
+        self.conv1 = layers.conv(inputs, mid, 3, stride)
+        self.bn1 = layers.norm(mid)
+        self.conv2 = layers.conv(mid, outputs, 3)
+        self.bn2 = layers.norm(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(layers, inputs, outputs, stride) if project else None
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm layer before the addition."""
+        return self.bn2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        return self.relu(out + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3 and 1 x 1 convolutions around a shortcut (ResNet-50 and 101)."""
+
+    expansion = 4
+
+    def __init__(self, layers: Any, inputs: Any, mid: Any, outputs: Any, stride: int, project: bool) -> None:
+        super().__init__()
+        self.conv1 = layers.conv(inputs, mid, 1)
+        self.bn1 = layers.norm(mid)
+        self.conv2 = layers.conv(mid, mid, 3, stride)
+        self.bn2 = layers.norm(mid)
+        self.conv3 = layers.conv(mid, outputs, 1)
+        self.bn3 = layers.norm(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _shortcut(layers, inputs, outputs, stride) if project else None
+
+    @property
+    def last_norm(self) -> nn.Module:
+        """The norm layer before the addition."""
+        return self.bn3
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        return self.relu(out + shortcut)
+
+
+def _shortcut(layers: Any, inputs: Any, outputs: Any, stride: int) -> nn.Sequential:
+    return nn.Sequential(layers.conv(inputs, outputs, 1, stride), layers.norm(outputs))
+
+
+Block = type[BasicBlock] | type[Bottleneck]
+
+ARCHITECTURES: dict[int, tuple[Block, tuple[int, int, int, int]]] = {
+    18: (BasicBlock, (2, 2, 2, 2)),
+    34: (BasicBlock, (3, 4, 6, 3)),
+    50: (Bottleneck, (3, 4, 6, 3)),
+    101: (Bottleneck, (3, 4, 23, 3)),
+}
+STRIDES = (1, 2, 2, 2)
+
+
+def architecture(depth: int) -> tuple[Block, tuple[int, int, int, int]]:
+    """Block class and blocks per stage of a depth.
+
+    Raises:
+        ConfigError: the depth is not one of 18, 34, 50, 101.
+    """
+    if depth not in ARCHITECTURES:
+        raise ConfigError(f"depth={depth} is not available; choose one of {sorted(ARCHITECTURES)}.")
+    return ARCHITECTURES[depth]
+
+
+class ResNetTrunk(BaseModule, Generic[Width]):
+    """Stem, four stages, and what OpenMMLab expects of a backbone.
+
+    Args:
+        layers: The factory of convolutions and norm layers.
+        depth: 18, 34, 50 or 101.
+        image_channels: Width of the images, a number or ``Channels`` as the factory takes them.
+        stem: Width of the stem.
+        stages: (mid, output) width of every stage.
+        out_indices: Stages (0 to 3) whose outputs are returned.
+        frozen_stages: 0 freezes the stem, i freezes the stem and stages 1 to i; -1 freezes nothing.
+        norm_eval: Keep norm layers in evaluation mode while training.
+        zero_init_residual: Start every block as the identity.
+        init_cfg: mmengine's. A local ``Pretrained`` checkpoint is loaded strictly, without executing anything in it.
+
+    Raises:
+        ConfigError: unknown depth, stage or freezing.
+    """
+
+    num_stages = 4
+
+    def __init__(
+        self,
+        layers: Layers,
+        depth: int,
+        image_channels: Width,
+        stem: Width,
+        stages: Sequence[tuple[Width, Width]],
+        out_indices: Sequence[int] = (3,),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        zero_init_residual: bool = True,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        default_init = [
+            dict(type="Kaiming", layer=["Conv2d"]),
+            dict(type="Constant", val=1, layer=["_BatchNorm", "GroupNorm"]),
+        ]
+        super().__init__(init_cfg if init_cfg is not None else default_init)
+        block, block_counts = architecture(depth)
+        self.depth = depth
+        self.out_indices = _checked_indices(out_indices)
+        if frozen_stages not in range(-1, 5):
+            raise ConfigError(f"frozen_stages={frozen_stages} must be -1 (nothing), 0 (the stem) or 1 to 4.")
+        self.frozen_stages, self.norm_eval, self.zero_init_residual = frozen_stages, norm_eval, zero_init_residual
+        self.conv1 = layers.conv(image_channels, stem, 7, 2)  # type: ignore[arg-type]
+        self.bn1 = layers.norm(stem)  # type: ignore[arg-type]
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        inputs = stem
+        for i, ((mid, outputs), count, stride) in enumerate(zip(stages, block_counts, STRIDES)):
+            blocks: list[nn.Module] = []
+            for j in range(count):
+                first = j == 0
+                # As in torchvision: the first block projects its shortcut unless it keeps size and width.
+                project = first and (stride != 1 or _total(inputs) != _total(outputs) or block is Bottleneck)
+                blocks.append(block(layers, inputs, mid, outputs, stride if first else 1, project))
+                inputs = outputs
+            self.add_module(f"layer{i + 1}", nn.Sequential(*blocks))
+        self._freeze()
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of every returned feature map."""
+        raise NotImplementedError
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) -> (N, C, H / 4, W / 4)."""
+        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+
+    def stage(self, index: int, x: Tensor) -> Tensor:
+        """Run stage ``index`` (0 to 3)."""
+        return getattr(self, f"layer{index + 1}")(x)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (N, 3, H, W) -> one (N, C, H / stride, W / stride) for each of ``out_indices``."""
+        x = self.stem(x)
+        outputs = []
+        for index in range(self.num_stages):
+            x = self.stage(index, x)
+            if index in self.out_indices:
+                outputs.append(x)
+        return tuple(outputs)
+
+    def init_weights(self) -> None:
+        """Initialise, or load ``init_cfg``'s checkpoint and refuse one that does not fit."""
+        pretrained = self.init_cfg if isinstance(self.init_cfg, dict) else {}
+        if pretrained.get("type") == "Pretrained":
+            if "://" in pretrained["checkpoint"]:
+                super().init_weights()
+            else:
+                load_backbone_weights(self, pretrained["checkpoint"], pretrained.get("prefix"))
+                self._is_init = True
+            return
+        super().init_weights()
+        if self.zero_init_residual:
+            for module in self.modules():
+                if isinstance(module, BasicBlock | Bottleneck):
+                    constant_init(module.last_norm, 0)
+
+    def _freeze(self) -> None:
+        frozen = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []
+        frozen += [getattr(self, f"layer{i}") for i in range(1, self.frozen_stages + 1)]
+        for module in frozen:
+            module.eval()
+            for parameter in module.parameters():
+                parameter.requires_grad = False
+
+    def train(self, mode: bool = True) -> ResNetTrunk:
+        """Training mode, but for frozen stages and, with ``norm_eval``, norm layers."""
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+
+def _total(width: int | Channels) -> int:
+    return width if isinstance(width, int) else width.total
+
+
+def _checked_indices(out_indices: Sequence[int]) -> tuple[int, ...]:
+    indices = tuple(out_indices)
+    if not indices or list(indices) != sorted(set(indices)) or not set(indices) <= set(range(4)):
+        raise ConfigError(f"out_indices={tuple(out_indices)} must be ascending stages out of 0, 1, 2, 3.")
+    return indices
+
+
+def load_backbone_weights(module: nn.Module, checkpoint: str, prefix: str | None = None) -> None:
+    """Load a file's weights into a backbone, strictly.
+
+    Args:
+        module: The backbone.
+        checkpoint: A file of :func:`mmssl_dynamic.fileio.load_state_dict`'s kinds.
+        prefix: Part of the keys to strip, such as ``'backbone.'``; found by itself when left out.
+
+    Raises:
+        ArtifactError: weights are missing or have other shapes; the message names the first.
+    """
+    state = load_state_dict(checkpoint)
+    stem = prefix.rstrip(".") + "." if prefix else ""
+    if prefix is None and not any(name in state for name in module.state_dict()):
+        stem = "backbone."
+    state = {name.removeprefix(stem): tensor for name, tensor in state.items() if name.startswith(stem)}
+    _load_strictly(module, state, checkpoint)
+
+
+def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    own = module.state_dict()
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise ArtifactError(
+            f"checkpoint {source} lacks {len(missing)} of the backbone's {len(own)} tensors, first '{missing[0]}'; "
+            "give a checkpoint of this architecture."
+        )
+    wrong: Callable[[str], bool] = lambda name: name in state and state[name].shape != own[name].shape  # noqa: E731
+    for name in filter(wrong, own):
+        raise ArtifactError(
+            f"checkpoint {source} has '{name}' of shape {tuple(state[name].shape)} where the backbone has "
+            f"{tuple(own[name].shape)}; export the sub-network first (tools/export.py) or correct the backbone's options."
+        )
+    module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)

@@ -1,0 +1,300 @@
+"""SDRResNet: a ResNet whose stages split their channels into a shared part and individual groups (SDR Sec. 4.2).
+
+In a stage of width W all blocks act alike: ``shared_ratio * W`` channels are shared by all sub-networks, the rest
+forms G individual groups. A sub-network uses the shared channels and one individual group of every stage; the
+residual stream splits the same way. The stem is not split, and the full network W_0 uses all channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
+from mmssl_dynamic.models.backbones.resnet_trunk import ElasticLayers, PlainLayers, ResNetTrunk, architecture
+from mmssl_dynamic.models.backbones.static_resnet import StaticResNet
+from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, ElasticBatchNorm, Selection, gather, select
+from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
+
+BNStatistics = dict[str, tuple[Tensor, Tensor]]
+"""Mean and variance (each (C,)) of every BatchNorm layer of a sub-network, by the layer's name."""
+
+_BASE = (64, 128, 256, 512)
+# Our reading of the paper's sizes (super-network 56.3 M, sub-network 22.6 M), for four groups and half of the
+# channels shared: no plain scaling of ResNet-50 gives both, these give 57.4 M and 22.4 M.
+_ENLARGED = (104, 200, 400, 800)
+
+
+@MODELS.register_module()
+class SDRResNet(ResNetTrunk):
+    """Super-network of SDR, or one of its sub-networks alone.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        stage_channels: Width W of every stage (the mid channels of its blocks). By default a split stage is enlarged
+            so that a sub-network is about as wide as the ordinary ResNet, and an unsplit one is the ordinary width.
+        stage_groups: Individual groups G of every stage; 1 leaves the stage unsplit. ``(1, 1, 1, 4)`` gives 4 paths,
+            ``(1, 1, 4, 4)`` 16, ``(1, 4, 4, 4)`` 64 and ``(4, 4, 4, 4)`` 256.
+        shared_ratio: Share of a split stage's channels that all sub-networks use.
+        stem_channels: Channels of the stem, which is not split.
+        in_channels: Channels of the images.
+        norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``path``.
+        path: Build only this sub-network (``'0-3-1-2'`` or ``'full'``), out of plain modules, as detectors want it.
+        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``zero_init_residual`` and ``init_cfg`` of
+            :class:`~mmssl_dynamic.models.backbones.resnet_trunk.ResNetTrunk`.
+
+    Raises:
+        ConfigError: widths that cannot be split into the groups.
+        SubnetError: ``path`` is not a path of this network.
+
+    Example:
+        >>> net = SDRResNet(depth=50)
+        >>> with net.subnet('0-3-1-2'):
+        ...     (features,) = net(images)
+        >>> twin = net.static('0-3-1-2')
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        stage_channels: Sequence[int] | None = None,
+        stage_groups: Sequence[int] = (4, 4, 4, 4),
+        shared_ratio: float = 0.5,
+        stem_channels: int = 64,
+        in_channels: int = 3,
+        norm_cfg: dict | None = None,
+        path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if len(tuple(stage_groups)) != 4:
+            raise ConfigError(f"stage_groups={tuple(stage_groups)} must hold four numbers, one per stage.")
+        block, _ = architecture(depth)
+        self.space = PathSpace(tuple(stage_groups))
+        self.shared_ratio, self.stem_channels, self.path = shared_ratio, stem_channels, path
+        self.stage_channels = tuple(
+            stage_channels if stage_channels is not None else default_stage_channels(stage_groups, shared_ratio)
+        )
+        self.expansion = block.expansion
+        self._check_split()
+        norm_cfg = norm_cfg or dict(type="BN", requires_grad=True)
+        if path is not None:
+            mids = [w if s is None else s.size for w, s in zip(self.stage_channels, self._stage_selections(path))]
+            self._fixed_outputs = [mid * self.expansion for mid in mids]
+            stages = list(zip(mids, self._fixed_outputs))
+            super().__init__(PlainLayers(norm_cfg), depth, in_channels, stem_channels, stages, **kwargs)
+            return
+        self._active = ActiveSubnet()
+        self._stages = [
+            (Channels(width, self._active), Channels(width * self.expansion, self._active))
+            for width in self.stage_channels
+        ]
+        images, stem = Channels(in_channels, self._active), Channels(stem_channels, self._active)
+        super().__init__(ElasticLayers(norm_cfg), depth, images, stem, self._stages, **kwargs)
+
+    def _check_split(self) -> None:
+        if len(self.stage_channels) != 4:
+            raise ConfigError(f"stage_channels={self.stage_channels} must hold four widths, one per stage.")
+        if not 0 < self.shared_ratio < 1:
+            raise ConfigError(f"shared_ratio={self.shared_ratio} must lie between 0 and 1.")
+        for stage, (width, groups) in enumerate(zip(self.stage_channels, self.space.stage_groups)):
+            if groups == 1:
+                continue
+            shared, rest = _split(width, self.shared_ratio)
+            if shared < 1 or rest < groups or rest % groups:
+                raise ConfigError(
+                    f"stage {stage} of width {width} has {rest} channels beside its {shared} shared ones, which "
+                    f"{groups} groups cannot share evenly; choose a multiple of "
+                    f"{round(groups / (1 - self.shared_ratio))} in stage_channels."
+                )
+
+    def _stage_selections(self, name: str) -> list[Selection | None]:
+        """The selected mid channels of every stage: shared + one individual group (SDR Fig. 3)."""
+        self.space.check(name)
+        if name == FULL:
+            return [None] * self.num_stages
+        selections: list[Selection | None] = []
+        for index, width, groups in zip(parse_path(name), self.stage_channels, self.space.stage_groups):
+            if groups == 1:
+                selections.append(None)
+                continue
+            shared, rest = _split(width, self.shared_ratio)
+            unit = rest // groups
+            start = shared + index * unit
+            selections.append(Selection(width, ((0, shared), (start, start + unit))))
+        return selections
+
+    @property
+    def subnets(self) -> tuple[str, ...]:
+        """Names of all sub-networks: the paths in the order of their clusters, then ``'full'``."""
+        return self.space.names if self.path is None else (self.path,)
+
+    @property
+    def active(self) -> str:
+        """Name of the sub-network that is active now."""
+        return self._active.name if self.path is None else self.path
+
+    @property
+    def feature_channels(self) -> Channels:
+        """The channels of the last stage's output, for a projector that reads them."""
+        self._need_super_network("a projector")
+        return self._stages[-1][1]
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of every returned feature map, of the active or fixed sub-network."""
+        if self.path is not None:
+            return tuple(self._fixed_outputs[i] for i in self.out_indices)
+        return tuple(self._stages[i][1].size for i in self.out_indices)
+
+    @contextmanager
+    def subnet(self, name: str, track_statistics: bool = True) -> Iterator[None]:
+        """Activate a sub-network inside the block.
+
+        Args:
+            name: One of :attr:`subnets`.
+            track_statistics: Whether ``'full'`` in training mode updates its running BatchNorm statistics.
+
+        Raises:
+            SubnetError: there is no such sub-network.
+        """
+        if self.path is not None:
+            if name != self.path:
+                raise SubnetError(f"this backbone holds the sub-network '{self.path}' alone, not '{name}'.")
+            yield
+            return
+        selections: list[tuple[Channels, Selection | None]] = []
+        for (mid, out), selection in zip(self._stages, self._stage_selections(name)):
+            selections.append((mid, selection))
+            selections.append((out, None if selection is None else selection.scaled(self.expansion)))
+        with select(self._active, name, selections, track_statistics):
+            yield
+
+    def static(self, name: str) -> StaticResNet:
+        """A twin of plain modules with the sub-network's weights, and its BatchNorm statistics if it has any."""
+        self._need_super_network("static()")
+        mids = [w if s is None else s.size for w, s in zip(self.stage_channels, self._stage_selections(name))]
+        with torch.device("meta"):  # initialising weights that are overwritten would cost time and random numbers
+            twin = StaticResNet(
+                self.depth,
+                mids,
+                self.stem_channels,
+                self.conv1.in_channels,
+                out_indices=self.out_indices,
+                norm_eval=self.norm_eval,
+            )
+        twin.to_empty(device=self.conv1.weight.device)
+        state: dict[str, Tensor] = {}
+        with torch.no_grad(), self.subnet(name):
+            for layer_name, layer in self.named_modules():
+                if not hasattr(layer, "parameter_regions"):
+                    continue
+                names = {id(p): n for n, p in layer.named_parameters(recurse=False)}
+                for parameter, region in layer.parameter_regions():
+                    whole = all(selection is None for selection in region)
+                    state[f"{layer_name}.{names[id(parameter)]}"] = parameter if whole else gather(parameter, region)
+                if isinstance(layer, ElasticBatchNorm):
+                    size = layer.channels.size
+                    mean, var = layer.statistics(name) or (
+                        layer.weight.new_zeros(size),
+                        layer.weight.new_ones(size),
+                    )
+                    state[f"{layer_name}.running_mean"], state[f"{layer_name}.running_var"] = mean, var
+                    state[f"{layer_name}.num_batches_tracked"] = torch.zeros((), dtype=torch.long)
+            twin.load_state_dict(state, strict=True)
+        return twin.train(self.training)
+
+    def batch_norms(self) -> Iterator[tuple[str, ElasticBatchNorm]]:
+        """Name and layer of every BatchNorm, in the order of the forward pass."""
+        self._need_super_network("BatchNorm statistics of sub-networks")
+        for name, module in self.named_modules():
+            if isinstance(module, ElasticBatchNorm):
+                yield name, module
+
+    def set_bn_statistics(self, name: str, statistics: BNStatistics) -> None:
+        """Set the statistics with which a sub-network is evaluated; ``'full'`` keeps them in its running buffers.
+
+        Raises:
+            ArtifactError: layers are missing or have other sizes.
+        """
+        layers = dict(self.batch_norms())
+        if missing := [layer for layer in layers if layer not in statistics]:
+            raise ArtifactError(
+                f"the BatchNorm statistics of sub-network '{name}' lack layer '{missing[0]}'; calibrate it anew."
+            )
+        with self.subnet(name), torch.no_grad():
+            for layer_name, layer in layers.items():
+                mean, var = statistics[layer_name]
+                layer.set_statistics(name, mean, var, layer.channels.size)
+        if name == FULL:
+            for layer in layers.values():
+                mean, var = layer._statistics.pop(FULL)
+                assert layer.running_mean is not None
+                assert layer.running_var is not None
+                layer.running_mean.copy_(mean)
+                layer.running_var.copy_(var)
+
+    def has_bn_statistics(self, name: str) -> bool:
+        """Whether the sub-network can be evaluated."""
+        self.space.check(name)
+        return all(layer.statistics(name) is not None for _, layer in self.batch_norms())
+
+    def bn_statistics(self, name: str) -> BNStatistics:
+        """The statistics with which the sub-network is evaluated.
+
+        Raises:
+            MissingStatisticsError: it has none.
+        """
+        if not self.has_bn_statistics(name):
+            raise MissingStatisticsError(
+                f"sub-network '{name}' has no BatchNorm statistics; calibrate it (tools/calibrate_bn.py) and load the bank."
+            )
+        found = ((layer_name, layer.statistics(name)) for layer_name, layer in self.batch_norms())
+        return {layer_name: (s[0].clone(), s[1].clone()) for layer_name, s in found if s is not None}
+
+    def num_parameters(self, name: str = FULL) -> int:
+        """Number of weights of a sub-network (no classifier, no running statistics)."""
+        if self.path is not None:
+            return sum(p.numel() for p in self.parameters())
+        with self.subnet(name):
+            return sum(
+                prod(n if s is None else s.size for n, s in zip(p.shape, region)) * p.shape[len(region) :].numel()
+                for layer in self.modules()
+                if hasattr(layer, "parameter_regions")
+                for p, region in layer.parameter_regions()
+            )
+
+    def _need_super_network(self, what: str) -> None:
+        if self.path is not None:
+            raise SubnetError(f"{what} needs the super-network; build SDRResNet without path='{self.path}'.")
+
+
+def _split(width: int, shared_ratio: float) -> tuple[int, int]:
+    """Shared channels and the rest."""
+    shared = round(width * shared_ratio)
+    return shared, width - shared
+
+
+def default_stage_channels(stage_groups: Sequence[int], shared_ratio: float = 0.5) -> tuple[int, ...]:
+    """Widths that make a sub-network about as wide as the ordinary ResNet; unsplit stages stay ordinary."""
+    widths = []
+    for base, enlarged, groups in zip(_BASE, _ENLARGED, stage_groups):
+        if groups == 1:
+            widths.append(base)
+        elif groups == 4 and shared_ratio == 0.5:
+            widths.append(enlarged)
+        else:
+            # Of a width W the sub-network uses shared + rest / G; find the unit for which that is the base width.
+            unit = max(1, round(base * (1 - shared_ratio) / (shared_ratio * groups + 1 - shared_ratio)))
+            widths.append(round(unit * groups / (1 - shared_ratio)))
+    return tuple(widths)
+
+
+def is_super_network(module: nn.Module) -> bool:
+    """Whether a backbone holds several sub-networks."""
+    return hasattr(module, "subnet") and getattr(module, "path", None) is None

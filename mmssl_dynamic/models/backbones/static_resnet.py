@@ -1,0 +1,48 @@
+"""A plain ResNet of any stage widths: what a sub-network becomes when it leaves the super-network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.backbones.resnet_trunk import PlainLayers, ResNetTrunk, architecture
+from mmssl_dynamic.registry import MODELS
+
+
+@MODELS.register_module()
+class StaticResNet(ResNetTrunk):
+    """ResNet of plain modules with torchvision's and mmpretrain's key names.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        stage_channels: Mid channels of every stage; a stage puts out ``expansion`` (1 or 4) times as many.
+        stem_channels: Channels of the stem.
+        in_channels: Channels of the images.
+        norm_cfg: OpenMMLab's norm config.
+        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``zero_init_residual`` and ``init_cfg`` of
+            :class:`ResNetTrunk`.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        stage_channels: Sequence[int] = (64, 128, 256, 512),
+        stem_channels: int = 64,
+        in_channels: int = 3,
+        norm_cfg: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        block, _ = architecture(depth)
+        if len(stage_channels) != 4 or min(stage_channels) < 1:
+            raise ConfigError(f"stage_channels={tuple(stage_channels)} must be four positive numbers.")
+        self.stage_channels, self.stem_channels = tuple(stage_channels), stem_channels
+        self._stage_outputs = tuple(mid * block.expansion for mid in stage_channels)
+        stages = list(zip(self.stage_channels, self._stage_outputs))
+        layers = PlainLayers(norm_cfg or dict(type="BN", requires_grad=True))
+        super().__init__(layers, depth, in_channels, stem_channels, stages, **kwargs)
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of every returned feature map."""
+        return tuple(self._stage_outputs[i] for i in self.out_indices)

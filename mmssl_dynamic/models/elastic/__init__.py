@@ -1,0 +1,18 @@
+"""The elastic core: layers that own the full weight and compute with a selection of channels."""
+
+from mmssl_dynamic.models.elastic.channels import ActiveSubnet, Channels, Selection, active_regions, select
+from mmssl_dynamic.models.elastic.gather import gather, inactive_blocks
+from mmssl_dynamic.models.elastic.layers import ElasticBatchNorm, ElasticConv2d, ElasticLinear
+
+__all__ = [
+    "ActiveSubnet",
+    "Channels",
+    "ElasticBatchNorm",
+    "ElasticConv2d",
+    "ElasticLinear",
+    "Selection",
+    "active_regions",
+    "gather",
+    "inactive_blocks",
+    "select",
+]

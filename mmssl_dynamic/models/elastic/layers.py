@@ -1,0 +1,226 @@
+"""Elastic layers: they own the full weight and compute with the channels that are active.
+
+Each behaves as its torch counterpart, parameter names included, while no sub-network is active.
+N batch, C channels, H W height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
+from mmssl_dynamic.models.elastic.channels import Channels, Region, Selection
+from mmssl_dynamic.models.elastic.gather import gather
+from mmssl_dynamic.models.elastic.sync import synchronised_batch_norm, synchronises
+from mmssl_dynamic.subnets import FULL
+
+
+class _ElasticLayer(nn.Module):
+    """Keeps the gathered parameters of a layer for the length of a ``subnet`` block."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._gathered: dict[str, tuple[tuple, Tensor]] = {}
+
+    def forget_gathered(self) -> None:
+        self._gathered.clear()
+
+    def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
+        """Every parameter with the part of it that takes part now."""
+        raise NotImplementedError
+
+    def _active(self, name: str, region: Region, channels: Channels, cast: bool = True) -> Tensor | None:
+        """The active block of the parameter ``name``, gathered once per sub-network and step."""
+        parameter = getattr(self, name)
+        if parameter is None or all(selection is None for selection in region):
+            return parameter
+        dtype = _autocast_dtype(parameter) if cast else parameter.dtype
+        # The version counter grows with every optimiser step: a gathered weight never outlives one.
+        key = (region, parameter._version, dtype, torch.is_grad_enabled())
+        held = self._gathered.get(name)
+        if held is None or held[0] != key:
+            if not self._gathered:
+                channels.subnet.holders.append(self)
+            held = self._gathered[name] = (key, gather(parameter, region, dtype))
+        return held[1]
+
+
+def _autocast_dtype(parameter: Tensor) -> torch.dtype:
+    # Autocast caches its casts of leaf tensors only; a gathered weight would be cast anew for every view.
+    kind = parameter.device.type
+    if torch.is_autocast_enabled(kind) and parameter.dtype is torch.float32:
+        return torch.get_autocast_dtype(kind)
+    return parameter.dtype
+
+
+class ElasticConv2d(_ElasticLayer, nn.Conv2d):
+    """2-D convolution over the active channels.
+
+    Dense, depthwise and grouped. With ``groups > 1`` the active channels must be whole convolution groups, the same
+    ones on both sides.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: As in :class:`torch.nn.Conv2d`, like everything in ``kwargs``.
+    """
+
+    def __init__(self, in_channels: Channels, out_channels: Channels, kernel_size: int, **kwargs: Any) -> None:
+        super().__init__(in_channels.total, out_channels.total, kernel_size, **kwargs)
+        self.inputs, self.outputs = in_channels, out_channels
+
+    def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
+        yield self.weight, self._weight_region()
+        if self.bias is not None:
+            yield self.bias, (self.outputs.active,)
+
+    def _weight_region(self) -> Region:
+        # A grouped weight has shape (C_out, C_in / groups, kH, kW): whole groups are rows.
+        return (self.outputs.active, self.inputs.active if self.groups == 1 else None)
+
+    def _active_groups(self) -> int:
+        if self.groups == 1 or self.outputs.active is None is self.inputs.active:
+            return self.groups
+        groups_in = _whole_groups(self.inputs, self.in_channels // self.groups)
+        groups_out = _whole_groups(self.outputs, self.out_channels // self.groups)
+        if groups_in != groups_out:
+            raise ConfigError("a grouped convolution must select the same convolution groups of inputs and outputs.")
+        return sum(stop - start for start, stop in groups_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in active, H, W) -> (N, C_out active, H', W')."""
+        groups = self._active_groups()
+        weight = self._active("weight", self._weight_region(), self.outputs)
+        bias = self._active("bias", (self.outputs.active,), self.outputs)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)  # type: ignore[arg-type]
+
+
+def _whole_groups(channels: Channels, width: int) -> tuple[tuple[int, int], ...]:
+    """The active ranges in units of ``width`` channels."""
+    ranges = ((0, channels.total),) if channels.active is None else channels.active.ranges
+    if any(edge % width for pair in ranges for edge in pair):
+        raise ConfigError(f"channel ranges {ranges} cut through convolution groups of {width} channels.")
+    return tuple((start // width, stop // width) for start, stop in ranges)
+
+
+class ElasticLinear(_ElasticLayer, nn.Linear):
+    """Linear layer over the active features.
+
+    Args:
+        in_channels: Features of the input.
+        out_channels: Features of the output.
+        bias: Whether there is a bias.
+    """
+
+    def __init__(self, in_channels: Channels, out_channels: Channels, bias: bool = True) -> None:
+        super().__init__(in_channels.total, out_channels.total, bias=bias)
+        self.inputs, self.outputs = in_channels, out_channels
+
+    def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
+        yield self.weight, (self.outputs.active, self.inputs.active)
+        if self.bias is not None:
+            yield self.bias, (self.outputs.active,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C_in active) -> (..., C_out active)."""
+        weight = self._active("weight", (self.outputs.active, self.inputs.active), self.outputs)
+        bias = self._active("bias", (self.outputs.active,), self.outputs)
+        return F.linear(x, weight, bias)  # type: ignore[arg-type]
+
+
+Statistics = tuple[Tensor, Tensor]
+
+
+class ElasticBatchNorm(_ElasticLayer, _BatchNorm):
+    """BatchNorm (1-d or 2-d) over the active channels.
+
+    The affine parameters are shared by all sub-networks. The running buffers belong to the full network: a sub-network
+    trains with the statistics of its batches and is evaluated with statistics of its own, set by
+    :meth:`set_statistics`.
+
+    Args:
+        channels: The normalised channels.
+        sync: Take the batch statistics over all processes, where there are several (SyncBN).
+        eps, momentum, affine: As in :class:`torch.nn.BatchNorm2d`.
+
+    Raises:
+        MissingStatisticsError: in evaluation mode, if the active sub-network has no statistics.
+    """
+
+    def __init__(
+        self, channels: Channels, sync: bool = False, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    ) -> None:
+        super().__init__(channels.total, eps=eps, momentum=momentum, affine=affine)
+        self.channels, self.sync = channels, sync
+        self._statistics: dict[str, Statistics] = {}
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim not in (2, 3, 4):
+            raise ValueError(f"expected 2 to 4 dimensions, got {input.ndim}")
+
+    def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
+        if self.affine:
+            yield self.weight, (self.channels.active,)
+            yield self.bias, (self.channels.active,)
+
+    def set_statistics(self, name: str, mean: Tensor, var: Tensor, size: int) -> None:
+        """Set mean and variance, each (``size``,), with which the sub-network ``name`` is evaluated.
+
+        Raises:
+            ArtifactError: the shapes do not fit the sub-network.
+        """
+        if mean.shape != (size,) or var.shape != (size,):
+            raise ArtifactError(
+                f"BatchNorm statistics of sub-network '{name}' have {tuple(mean.shape)} channels where it has {size}; "
+                "use the bank that was made for this network."
+            )
+        device = self.running_mean.device if self.running_mean is not None else mean.device
+        self._statistics[name] = (mean.to(device, torch.float32), var.to(device, torch.float32))
+
+    def statistics(self, name: str) -> Statistics | None:
+        """Mean and variance of the sub-network ``name``, or ``None`` if it has none yet."""
+        if name == FULL:
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            return self.running_mean, self.running_var
+        return self._statistics.get(name)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        self._statistics = {name: (fn(mean), fn(var)) for name, (mean, var) in self._statistics.items()}
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C active, ...) -> the same shape."""
+        self._check_input_dim(x)
+        subnet, active = self.channels.subnet, self.channels.active
+        weight = self._active("weight", (active,), self.channels, cast=False) if self.affine else None
+        bias = self._active("bias", (active,), self.channels, cast=False) if self.affine else None
+        if not self.training:
+            mean, var = self._evaluation_statistics(subnet.name, active)
+            return F.batch_norm(x, mean, var, weight, bias, False, 0.0, self.eps)
+        running_mean = running_var = None
+        factor = 0.0
+        if subnet.name == FULL and subnet.track_statistics:
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            running_mean, running_var = self.running_mean, self.running_var
+            factor = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        if self.sync and synchronises():
+            return synchronised_batch_norm(x, weight, bias, running_mean, running_var, self.eps, factor)
+        return F.batch_norm(x, running_mean, running_var, weight, bias, True, factor, self.eps)
+
+    def _evaluation_statistics(self, name: str, active: Selection | None) -> Statistics:
+        statistics = self.statistics(name)
+        if statistics is None:
+            raise MissingStatisticsError(
+                f"sub-network '{name}' has no BatchNorm statistics of its own; calibrate it (tools/calibrate_bn.py) and "
+                "load the bank before evaluating."
+            )
+        return statistics

@@ -1,0 +1,44 @@
+"""Projector whose first layer reads the active channels of the backbone (SDR Sec. 4.2, DSPNet Sec. 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmpretrain.models.necks import NonLinearNeck
+
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.elastic import Channels, ElasticLinear
+from mmssl_dynamic.registry import MODELS
+
+
+@MODELS.register_module()
+class ElasticProjector(NonLinearNeck):
+    """mmpretrain's :class:`NonLinearNeck` with an elastic first layer; parameter names are the same.
+
+    Hidden and last layers are shared by all sub-networks. Before use the projector is connected to the channels it
+    reads, which the algorithm does.
+
+    Args:
+        in_channels: Channels of the full backbone's features.
+        kwargs: Those of :class:`mmpretrain.models.necks.NonLinearNeck`.
+    """
+
+    def __init__(self, in_channels: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(in_channels, *args, **kwargs)
+        plain = self.fc0
+        self.fc0 = ElasticLinear(Channels(in_channels), Channels(plain.out_features), plain.bias is not None)
+        self.fc0.load_state_dict(plain.state_dict())
+
+    def connect(self, channels: Channels) -> None:
+        """Read ``channels``, and with them whatever sub-network is active.
+
+        Raises:
+            ConfigError: the projector was built for another number of channels.
+        """
+        if channels.total != self.fc0.in_features:
+            raise ConfigError(
+                f"the projector reads {self.fc0.in_features} channels but the backbone puts out {channels.total}; "
+                "correct or leave out neck.in_channels."
+            )
+        self.fc0.inputs = channels
+        self.fc0.outputs = Channels(self.fc0.out_features, channels.subnet)
