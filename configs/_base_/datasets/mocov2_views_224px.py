@@ -1,0 +1,27 @@
+# MoCo-v2 augmentations, two views, and the pipeline of everything that evaluates.
+image_size = 224
+view_pipeline = [
+    # torchvision's own colour transforms: mmcv 2.1's hue shift overflows under numpy 2.
+    dict(type="NumpyToPIL", to_rgb=True),
+    dict(type="torchvision/RandomResizedCrop", size=image_size, scale=(0.2, 1.0)),
+    dict(
+        type="RandomApply",
+        transforms=[dict(type="torchvision/ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
+        prob=0.8,
+    ),
+    dict(type="torchvision/RandomGrayscale", p=0.2),
+    dict(type="PILToNumpy", to_bgr=True),
+    dict(type="GaussianBlur", magnitude_range=(0.1, 2.0), magnitude_std="inf", prob=0.5),
+    dict(type="RandomFlip", prob=0.5),
+]
+train_pipeline = [
+    dict(type="mmssl_dynamic.LoadImage"),
+    dict(type="MultiView", num_views=2, transforms=[view_pipeline]),
+    dict(type="PackInputs"),
+]
+eval_pipeline = [
+    dict(type="mmssl_dynamic.LoadImage"),
+    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bicubic"),
+    dict(type="CenterCrop", crop_size=image_size),
+    dict(type="PackInputs"),
+]

@@ -1,0 +1,25 @@
+# SDR (AAAI 2022) on SimSiam: the same heads over a super-network, plus SiamKD towards W_0.
+_base_ = ["./simsiam_r50.py"]
+
+model = dict(
+    type="mmssl_dynamic.SDR",
+    backbone=dict(
+        _delete_=True,
+        type="mmssl_dynamic.SDRResNet",
+        depth=50,
+        stage_groups=(4, 4, 4, 4),
+        norm_cfg=dict(type="SyncBN"),
+        zero_init_residual=True,
+    ),
+    neck=dict(
+        _delete_=True,
+        type="mmssl_dynamic.ElasticProjector",  # in_channels follows from the backbone
+        hid_channels=2048,
+        out_channels=2048,
+        num_layers=3,
+        with_last_bn_affine=False,
+        with_avg_pool=True,
+        norm_cfg=dict(type="SyncBN"),
+    ),
+    distillation=dict(type="mmssl_dynamic.SiamKD"),
+)

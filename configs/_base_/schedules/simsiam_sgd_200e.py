@@ -1,0 +1,10 @@
+# lr 0.05 x B / 256 at B = 512; cosine per epoch, no warm-up; the predictor's rate stays.
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=1e-4),
+    paramwise_cfg=dict(custom_keys={"predictor": dict(fix_lr=True)}),
+)
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=200, by_epoch=True, begin=0, end=200)]
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=200)
+custom_hooks = [dict(type="mmssl_dynamic.FixedPredictorLrHook")]
+auto_scale_lr = dict(base_batch_size=512)

@@ -1,0 +1,237 @@
+"""From a trained super-network to a backbone for a task: calibrate, route, export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmssl_dynamic.apis.loading import load_backbone, load_config, need
+from mmssl_dynamic.clustering.clusters import Clusters
+from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation import BNBank, KNNProtocol, calibrate_bank
+from mmssl_dynamic.evaluation.bn_bank import KINDS
+from mmssl_dynamic.export import ExportReport, export_subnet
+from mmssl_dynamic.export.static_export import FORMATS
+from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.models.backbones.sdr_resnet import is_super_network
+from mmssl_dynamic.routing import KNNRouter, RoutingResult
+from mmssl_dynamic.routing.task import Task, config_task, folder_task
+from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
+
+PathLike = str | os.PathLike[str]
+
+
+def load_super_network(
+    config: PathLike, checkpoint: PathLike, device: str | None = None, cfg_options: dict[str, Any] | None = None
+) -> tuple[Config, SDRResNet]:
+    """Config and super-network of a pre-training run.
+
+    Raises:
+        ConfigError: the config's backbone is no super-network.
+        ArtifactError: the checkpoint does not fit the config.
+    """
+    cfg = load_config(config, cfg_options)
+    net = load_backbone(cfg, checkpoint, device)
+    if not is_super_network(net):
+        raise ConfigError(
+            f"the backbone of config {config} ({type(net).__name__}) has no sub-networks; give the config of an SDR "
+            "run."
+        )
+    assert isinstance(net, SDRResNet)
+    return cfg, net
+
+
+def calibrate(
+    config: PathLike,
+    checkpoint: PathLike,
+    out: PathLike,
+    *,
+    clusters: PathLike | None = None,
+    all_images: bool = False,
+    bn: Sequence[str] = KINDS,
+    images: int = 2000,
+    batch_size: int = 200,
+    seed: int = 0,
+    num_workers: int = 0,
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> BNBank:
+    """Write the BN bank of a checkpoint: what ``tools/calibrate_bn.py`` does.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        out: The bank, ``.safetensors``.
+        clusters: Clusters file; ``clusters_file`` of the config when left out.
+        all_images: Calibrate every sub-network on all images, as in the ablation that trains each of them so.
+        bn: ``'path'``, ``'prefix'`` or both.
+        images: Images per sub-network.
+        batch_size: Images per batch.
+        seed: Of the sample of images.
+        num_workers: Loader processes.
+        device: Such as ``'cuda:0'``.
+        cfg_options: Overrides of the config.
+        progress: Show a bar with the time left.
+
+    Raises:
+        UserError: anything that does not fit; nothing is written then.
+    """
+    if Path(out).suffix != ".safetensors":
+        raise ConfigError(f"the BN bank {out} must end in .safetensors.")
+    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
+    need(cfg, "extract_dataloader")
+    split: Clusters | None = None
+    if not all_images and net.space.paths:
+        file = clusters or cfg.get("clusters_file")
+        if file is None:
+            raise ConfigError(
+                "calibration needs the clusters that the sub-networks trained on: give --clusters or set clusters_file."
+            )
+        split = Clusters.load(file)
+    bank = calibrate_bank(
+        net,
+        build_dataset(cfg.extract_dataloader.dataset),
+        split,
+        cfg.model.get("data_preprocessor"),
+        bn=bn,
+        images=images,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+        num_workers=num_workers,
+    )
+    bank.save(out)
+    return bank
+
+
+def route(
+    config: PathLike,
+    checkpoint: PathLike,
+    bank: PathLike,
+    out: PathLike,
+    *,
+    data_root: PathLike | None = None,
+    dataset_config: PathLike | None = None,
+    bn: str = "path",
+    protocol: KNNProtocol | None = None,
+    subnets: Sequence[str] | None = None,
+    batch_size: int = 64,
+    num_workers: int = 0,
+    memory_gib: float | None = None,
+    format: str = "mmpretrain",
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> tuple[RoutingResult, ExportReport]:
+    """Find and export the best sub-network for a task: what ``tools/route.py`` does.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        bank: Its BN bank.
+        out: Folder for ``routing.json``, ``gains_histogram.png`` and ``.svg``, and the exported winner.
+        data_root: Image folder with ``train/`` and ``test/``; or give ``dataset_config``.
+        dataset_config: Config with the data sets ``train`` and ``test``.
+        bn: ``'path'`` or ``'prefix'``, see :class:`~mmssl_dynamic.routing.KNNRouter`.
+        protocol: How to classify.
+        subnets: Names of the sub-networks to choose from; all paths by default.
+        batch_size: Images per batch.
+        num_workers: Loader processes.
+        memory_gib: Bound on features and stage outputs held at a time.
+        format: Of the exported winner.
+        device: Such as ``'cuda:0'``.
+        cfg_options: Overrides of the config.
+        progress: Show a bar with the time left.
+
+    Raises:
+        UserError: anything that does not fit.
+    """
+    if (data_root is None) == (dataset_config is None):
+        raise ConfigError("routing needs the images of one task: give either --data-root or --dataset-config.")
+    if format not in FORMATS:
+        raise ConfigError(f"unknown export format '{format}'; choose one of {', '.join(FORMATS)}.")
+    protocol = protocol or KNNProtocol()
+    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
+    need(cfg, "eval_pipeline")
+    router = KNNRouter(net, BNBank.load(bank), bn, protocol, memory_gib, progress=progress)
+    task = _task(data_root, dataset_config, cfg)
+    splits = task.splits(cfg.model.get("data_preprocessor"), batch_size, num_workers, router.device)
+    result = router.route(splits, subnets, task.name)
+    result = replace(result, config=str(config), checkpoint=str(checkpoint), bank=str(bank))
+    folder = Path(out)
+    result.save(folder / "routing.json")
+    save_figure(gains_histogram(result), folder / "gains_histogram")
+    report = export_subnet(
+        net,
+        result.best.name,
+        folder / f"backbone_{result.best.name}_{format}.pth",
+        format,
+        bn=bn,
+        provenance=_provenance(result.config, result.checkpoint, result.bank, task.name),
+    )
+    return result, report
+
+
+def export(
+    config: PathLike,
+    checkpoint: PathLike,
+    out: PathLike,
+    *,
+    subnet: str | None = None,
+    routing: PathLike | None = None,
+    bank: PathLike | None = None,
+    bn: str | None = None,
+    format: str = "mmpretrain",
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> ExportReport:
+    """Export one sub-network as a plain backbone: what ``tools/export.py`` does.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        out: File to write, ``.pth`` or ``.safetensors``.
+        subnet: Name of the sub-network; the winner of ``routing`` when left out.
+        routing: ``routing.json`` of a task.
+        bank: BN bank; the one that ``routing`` used when left out.
+        bn: ``'path'`` or ``'prefix'``; what ``routing`` used, else ``'path'``, when left out.
+        format: ``'mmpretrain'``, ``'mmdet'`` or ``'torchvision'``.
+        device: Such as ``'cuda:0'``.
+        cfg_options: Overrides of the config.
+
+    Raises:
+        UserError: anything that does not fit; nothing is written then.
+    """
+    result = RoutingResult.load(routing) if routing is not None else None
+    name = subnet or (result.best.name if result else None)
+    if name is None:
+        raise ConfigError("which sub-network is to be exported? Give --subnet NAME, or --routing for a task's best.")
+    bank = bank or (result.bank if result else None)
+    if bank is None:
+        raise ConfigError("an export needs the BatchNorm statistics of the sub-network: give --bank.")
+    bn = bn or (result.protocol.get("bn") if result else None) or "path"
+    _, net = load_super_network(config, checkpoint, device, cfg_options)
+    if result:
+        result.check(weights_fingerprint(net.state_dict()))
+    BNBank.load(bank).apply(net, [name], bn)
+    provenance = _provenance(str(config), str(checkpoint), str(bank), result.task if result else None)
+    return export_subnet(net, name, out, format, bn=bn, provenance=provenance)
+
+
+def _task(data_root: PathLike | None, dataset_config: PathLike | None, cfg: Config) -> Task:
+    if dataset_config is not None:
+        return config_task(load_config(dataset_config), cfg.eval_pipeline)
+    assert data_root is not None
+    return folder_task(data_root, cfg.eval_pipeline)
+
+
+def _provenance(config: str | None, checkpoint: str | None, bank: str | None, task: str | None) -> dict[str, Any]:
+    return {"source": {"config": config, "checkpoint": checkpoint, "bank": bank, "routed_for": task}}

@@ -1,0 +1,86 @@
+"""Training from a config: what ``tools/train.py`` does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner as MMEngineRunner
+
+from mmssl_dynamic.apis.loading import load_config, need
+from mmssl_dynamic.errors import ConfigError
+
+# Optimiser wrappers and what they are under automatic mixed precision.
+_AMP = {
+    "OptimWrapper": "AmpOptimWrapper",
+    "mmssl_dynamic.SubnetOptimWrapper": "mmssl_dynamic.SubnetAmpOptimWrapper",
+}
+
+
+def prepare_config(
+    path: str | os.PathLike[str],
+    work_dir: str | None = None,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    launcher: str = "none",
+    cfg_options: dict[str, Any] | None = None,
+) -> Config:
+    """A config with the command line's options merged into it.
+
+    Args:
+        path: Config file.
+        work_dir: Where logs and checkpoints go. Defaults to the config's, or ``work_dirs/<name of the config>``.
+        resume: A checkpoint to go on from, or ``'auto'`` for the latest one in ``work_dir``.
+        amp: Train with automatic mixed precision.
+        auto_scale_lr: Scale the learning rate by the total batch size over ``auto_scale_lr.base_batch_size``.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+        cfg_options: Further overrides.
+
+    Raises:
+        ConfigError: the config cannot do what an option asks for.
+    """
+    config = load_config(path, cfg_options)
+    need(config, "model", "train_dataloader", "optim_wrapper", "train_cfg")
+    config.launcher = launcher
+    if work_dir is not None:
+        config.work_dir = work_dir
+    elif config.get("work_dir") is None:
+        config.work_dir = str(Path("work_dirs") / Path(path).stem)
+    if amp:
+        kind = config.optim_wrapper.get("type", "OptimWrapper")
+        if kind not in (*_AMP, *_AMP.values()):
+            raise ConfigError(f"--amp does not know optim_wrapper.type='{kind}'; use one of {sorted(_AMP)}.")
+        config.optim_wrapper.type = _AMP.get(kind, kind)
+        config.optim_wrapper.setdefault("loss_scale", "dynamic")
+    if auto_scale_lr:
+        if config.get("auto_scale_lr", {}).get("base_batch_size") is None:
+            raise ConfigError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config.")
+        config.auto_scale_lr.enable = True
+    if resume == "auto":
+        config.resume, config.load_from = True, None
+    elif resume is not None:
+        config.resume, config.load_from = True, resume
+    return config
+
+
+def build_runner(config: Config) -> MMEngineRunner:
+    """The Runner of a config: the package's own, which resumes safely, unless ``runner_type`` names another."""
+    from mmengine.registry import RUNNERS
+    from mmpretrain.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    kind = config.get("runner_type", "mmssl_dynamic.Runner")
+    runner_class = RUNNERS.get(kind)
+    if runner_class is None:
+        raise ConfigError(f"runner_type='{kind}' is not registered; leave it out.")
+    return runner_class.from_cfg(config)
+
+
+def train(config: Config) -> MMEngineRunner:
+    """Run a prepared config to its end; returns the Runner."""
+    runner = build_runner(config)
+    runner.train()
+    return runner

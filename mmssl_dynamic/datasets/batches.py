@@ -1,0 +1,160 @@
+"""Batches of images for everything that does not train: feature extraction, calibration, evaluation.
+
+N batch, H W height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from mmssl_dynamic.errors import ConfigError, DataError, UserError
+
+
+def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
+    """Build and fully initialise a data set from its config.
+
+    Raises:
+        ConfigError: the config names a data set or transform that does not exist.
+        DataError: the files are missing or there is no image among them.
+    """
+    from mmpretrain.registry import DATASETS
+    from mmpretrain.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    try:
+        with DATASETS.switch_scope_and_registry(scope) as registry:
+            dataset = registry.build(ConfigDict(config))
+            dataset.full_init()
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(
+            f"data set {config.get('type')} cannot be read: {error.filename or error} does not exist; correct data_root or "
+            "the annotation file in the config."
+        ) from error
+    except (KeyError, TypeError, AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"data set {config.get('type')} cannot be built: {str(error).splitlines()[0]}") from error
+    if len(dataset) == 0:
+        raise DataError(f"data set {config.get('type')} ({config.get('data_root')}) holds no image; correct data_root.")
+    return dataset
+
+
+class Normalizer(nn.Module):
+    """What mmpretrain's data preprocessors do to an image: order of channels, mean and standard deviation.
+
+    Args:
+        config: ``data_preprocessor`` of a config, with ``mean``, ``std`` and ``to_rgb``.
+    """
+
+    def __init__(self, config: Mapping[str, Any] | None) -> None:
+        super().__init__()
+        config = config or {}
+        mean = torch.tensor(config.get("mean") or (0.0, 0.0, 0.0)).view(-1, 1, 1)
+        std = torch.tensor(config.get("std") or (1.0, 1.0, 1.0)).view(-1, 1, 1)
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.to_rgb = bool(config.get("to_rgb", False))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 (N, 3, H, W), BGR as transforms give it -> float (N, 3, H, W)."""
+        images = images.float()
+        if self.to_rgb:
+            images = images.flip(1)
+        return (images - self.mean) / self.std
+
+
+@dataclass
+class Batch:
+    """Images of one batch.
+
+    Attributes:
+        images: (N, 3, H, W), normalised.
+        indices: Their positions in the data set.
+        labels: (N,) or ``None`` for images without labels.
+    """
+
+    images: Tensor
+    indices: list[int]
+    labels: Tensor | None
+
+
+class _Indexed(Dataset):
+    """Gives the position along with the sample."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[int, dict]:
+        return index, self.dataset[index]
+
+
+def _collate(samples: Sequence[tuple[int, dict]]) -> tuple[Tensor, list[int], Tensor | None]:
+    images = [sample["inputs"] for _, sample in samples]
+    if len({image.shape for image in images}) > 1:
+        raise ConfigError(
+            f"images of a batch have different sizes ({tuple(images[0].shape)}, ...); end eval_pipeline with a "
+            "fixed-size crop such as ResizeEdge and CenterCrop."
+        )
+    labels = [getattr(sample["data_samples"], "gt_label", None) for _, sample in samples]
+    known = [label.reshape(()) for label in labels if label is not None and label.numel() == 1]
+    return (
+        torch.stack(images),
+        [index for index, _ in samples],
+        torch.stack(known).long() if len(known) == len(labels) else None,
+    )
+
+
+class ImageBatches:
+    """Iterates over a data set in order, normalised and on the device; can be iterated several times.
+
+    Args:
+        dataset: A data set whose pipeline ends in ``PackInputs``.
+        preprocessor: The ``data_preprocessor`` of the model's config.
+        batch_size: Images per batch; the last one may be smaller.
+        num_workers: Loader processes.
+        device: Where the images go.
+        indices: Only these positions, in this order.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        preprocessor: Mapping[str, Any] | None,
+        batch_size: int,
+        num_workers: int = 0,
+        device: str | torch.device = "cpu",
+        indices: Sequence[int] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch size {batch_size} must be at least 1.")
+        self.device = torch.device(device)
+        self.normalizer = Normalizer(preprocessor).to(self.device)
+        self._positions = list(indices) if indices is not None else None
+        samples: Dataset = _Indexed(dataset)
+        if self._positions is not None:
+            samples = Subset(samples, self._positions)
+        self.num_images = len(samples)  # type: ignore[arg-type]
+        self._loader = DataLoader(
+            samples,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            collate_fn=_collate,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for images, indices, labels in self._loader:
+            yield Batch(self.normalizer(images.to(self.device, non_blocking=True)), indices, labels)

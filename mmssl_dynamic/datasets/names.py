@@ -1,0 +1,50 @@
+"""Names of a data set's images: what clusters and features are matched by, never their position."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePath
+from typing import Any
+
+from mmssl_dynamic.errors import DataError
+
+
+def sample_names(dataset: Any) -> list[str]:
+    """A name for every image, in the data set's order.
+
+    Args:
+        dataset: Any mmpretrain data set, fully initialised.
+
+    Returns:
+        list[str]: The image's path relative to the folder that holds the data set, with forward slashes, so that the
+        data may move; ``'index:000012'`` for data sets that keep their images in memory (CIFAR).
+
+    Raises:
+        DataError: two images have the same name.
+    """
+    paths = [dataset.get_data_info(i).get("img_path") for i in range(len(dataset))]
+    if any(path is None for path in paths):
+        return [f"index:{i:06d}" for i in range(len(paths))]
+    root = _root(dataset, paths)
+    # A plain string operation: os.path.relpath resolves every path against the working directory, minutes for ImageNet.
+    names = [_relative(path, root) for path in paths]
+    if len(set(names)) != len(names):
+        seen: set[str] = set()
+        double = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise DataError(f"the data set lists the image {double} twice; remove the repetition from its annotation file.")
+    return names
+
+
+def _root(dataset: Any, paths: list[str]) -> str:
+    for candidate in (
+        getattr(dataset, "image_root", None),
+        getattr(dataset, "img_prefix", None),
+        getattr(dataset, "data_root", None),
+    ):
+        if candidate and all(str(path).startswith(str(candidate)) for path in paths):
+            return str(candidate)
+    return os.path.dirname(os.path.commonprefix([str(path) for path in paths]))
+
+
+def _relative(path: str, root: str) -> str:
+    return PurePath(str(path)[len(root) :].lstrip("/\\")).as_posix()

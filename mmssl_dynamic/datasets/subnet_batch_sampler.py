@@ -1,0 +1,132 @@
+"""Draws (sub-network, batch) from the network space of Algorithm 1.
+
+Everything is a function of the seed and the step: all ranks draw the same sub-network, and a resumed run continues as
+if it had never stopped. Loader workers run ahead of training, so the sub-network travels with the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmssl_dynamic.datasets.subnet_dataset import Draw, SubnetDataset
+from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.registry import DATA_SAMPLERS
+
+# Streams of random numbers that must not coincide.
+_NETWORKS, _IMAGES, _AUGMENTATIONS = 0, 1, 2
+
+
+@DATA_SAMPLERS.register_module()
+class SubnetBatchSampler:
+    """Batch sampler over a :class:`SubnetDataset`.
+
+    Every step draws one network uniformly from the space of its phase (our reading of "randomly sample"), then the next
+    batch of a shuffled pass over that network's images. An epoch has as many steps as D_0 has batches.
+
+    Args:
+        sampler: mmengine's ``DefaultSampler``, which knows data set, seed, rank and number of ranks.
+        batch_size: Images per rank and step.
+        repeats: Consecutive steps with the same network; set it to ``accumulative_counts`` when gradients accumulate.
+
+    Raises:
+        DataError: a network has fewer images than a batch over all ranks.
+    """
+
+    def __init__(self, sampler: Any, batch_size: int, repeats: int = 1) -> None:
+        if batch_size < 1 or repeats < 1:
+            raise ConfigError(f"batch_size={batch_size} and repeats={repeats} must be at least 1.")
+        dataset = sampler.dataset
+        if not isinstance(dataset, SubnetDataset):
+            raise ConfigError(f"SubnetBatchSampler needs a SubnetDataset, not {type(dataset).__name__}.")
+        self.sampler, self.dataset, self.batch_size, self.repeats = sampler, dataset, batch_size, repeats
+        self.seed, self.rank, self.world_size = int(sampler.seed), sampler.rank, sampler.world_size
+        self.total_batch = batch_size * self.world_size
+        self._networks = dataset.space.names
+        self._check_sizes()
+        self._schedule: np.ndarray | None = None
+        self.start_at(0)
+        self._passes: dict[int, tuple[int, np.ndarray]] = {}
+
+    def _check_sizes(self) -> None:
+        sizes = {name: len(self.dataset.indices(name)) for name in self._networks}
+        name = min(sizes, key=lambda key: sizes[key])
+        if sizes[name] < self.total_batch:
+            raise DataError(
+                f"sub-network '{name}' has {sizes[name]} images, fewer than a batch of {self.total_batch}; use a smaller "
+                "train_dataloader.batch_size, fewer clusters, or tools/cluster.py with --min-size."
+            )
+
+    def __len__(self) -> int:
+        return len(self.dataset) // self.total_batch
+
+    def set_phases(self, spaces: Sequence[Sequence[str]], ends: Sequence[int]) -> None:
+        """Fix what is drawn when.
+
+        Args:
+            spaces: The network space of every phase.
+            ends: The step at which every phase ends; the last one is the number of steps of the whole training.
+        """
+        schedule: list[np.ndarray] = []
+        start = 0
+        index = {name: i for i, name in enumerate(self._networks)}
+        for space, end in zip(spaces, ends):
+            ids = np.array([index[name] for name in space], dtype=np.int32)
+            draws = np.random.default_rng([self.seed, _NETWORKS, len(schedule)]).integers(
+                len(ids), size=-(-(end - start) // self.repeats)
+            )
+            schedule.append(np.repeat(ids[draws], self.repeats)[: end - start])
+            start = end
+        self._schedule = np.concatenate(schedule)
+
+    def start_at(self, step: int, epoch: int | None = None) -> None:
+        """Continue at this step of the training with what is left of its epoch.
+
+        Args:
+            step: The next step, counted from the start of training.
+            epoch: The epoch it belongs to. A checkpoint written by an epoch's last step belongs to that epoch, of which
+                nothing is left. Defaults to the epoch that ``step`` falls in.
+        """
+        self._start = step
+        self._end = ((step // len(self) if epoch is None else epoch) + 1) * len(self)
+
+    def subnet_at(self, step: int) -> str:
+        """The network drawn at a step."""
+        return self._networks[self._planned()[step]]
+
+    def _planned(self) -> np.ndarray:
+        if self._schedule is None:
+            raise ConfigError(
+                "SubnetBatchSampler has no phases; add dict(type='mmssl_dynamic.ProgressivePhaseHook') to custom_hooks."
+            )
+        return self._schedule
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        schedule = self._planned()
+        start, end = self._start, min(self._end, len(schedule))
+        used = np.bincount(schedule[:start], minlength=len(self._networks))  # batches every network has had
+        for step in range(start, end):
+            network = int(schedule[step])
+            yield self._batch(step, network, int(used[network]))
+            used[network] += 1
+        self.start_at(end)
+
+    def _batch(self, step: int, network: int, number: int) -> list[Draw]:
+        """This rank's part of the network's ``number``-th batch."""
+        images = self._images(network, number)
+        seeds = np.random.default_rng([self.seed, _AUGMENTATIONS, step]).integers(2**31, size=self.total_batch)
+        part = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        name = self._networks[network]
+        return [Draw(int(i), name, int(s)) for i, s in zip(images[part], seeds[part])]
+
+    def _images(self, network: int, number: int) -> np.ndarray:
+        indices = self.dataset.indices(self._networks[network])
+        per_pass = len(indices) // self.total_batch
+        number_of_pass, offset = divmod(number, per_pass)
+        held = self._passes.get(network)
+        if held is None or held[0] != number_of_pass:
+            order = np.random.default_rng([self.seed, _IMAGES, network, number_of_pass]).permutation(indices)
+            held = self._passes[network] = (number_of_pass, order)
+        return held[1][offset * self.total_batch : (offset + 1) * self.total_batch]

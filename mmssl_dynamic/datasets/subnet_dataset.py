@@ -1,0 +1,123 @@
+"""A data set that knows which images belong to which sub-network, and sends the sub-network's name along."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mmssl_dynamic.clustering.clusters import Clusters
+from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.registry import DATASETS
+from mmssl_dynamic.subnets import FULL, PathSpace
+
+
+class Draw(NamedTuple):
+    """One image to load.
+
+    Attributes:
+        index: Its position in the data set.
+        subnet: The sub-network it is loaded for.
+        seed: Seed of its augmentations, which makes a sample independent of the worker that loads it.
+    """
+
+    index: int
+    subnet: str
+    seed: int
+
+
+@DATASETS.register_module()
+class SubnetDataset(Dataset):
+    """Any mmpretrain data set, split among the sub-networks: D_0 for W_0, cluster D_i for W_i.
+
+    Args:
+        dataset: Config of the data set with all images, D_0.
+        stage_groups: Those of the backbone; cluster i belongs to path i.
+        clusters_file: ``clusters.npz`` of ``tools/cluster.py``, matched to the images by their names.
+        subnet_data: ``'cluster'``, or ``'full'`` to train every sub-network on D_0 (the "IN" row of SDR Table 3).
+
+    Raises:
+        ArtifactError: the clusters file is of other images or has another number of clusters than there are paths.
+        ConfigError: there is no clusters file where one is needed.
+    """
+
+    def __init__(
+        self,
+        dataset: dict,
+        stage_groups: tuple[int, ...],
+        clusters_file: str | None = None,
+        subnet_data: str = "cluster",
+    ) -> None:
+        if subnet_data not in ("cluster", "full"):
+            raise ConfigError(f"subnet_data='{subnet_data}' must be 'cluster' or 'full'.")
+        self.space = PathSpace(tuple(stage_groups))
+        self.dataset = build_dataset(dataset) if isinstance(dataset, dict) else dataset
+        self.subnet_data = subnet_data
+        self._everything = np.arange(len(self.dataset), dtype=np.int64)
+        self._members: list[np.ndarray] = []
+        if subnet_data == "cluster" and self.space.num_paths:
+            if clusters_file is None:
+                raise ConfigError(
+                    "SubnetDataset needs clusters_file; make one with tools/extract_features.py and tools/cluster.py, or set "
+                    "subnet_data='full'."
+                )
+            clusters = Clusters.load(clusters_file)
+            clusters.check_paths(self.space.num_paths)
+            assignment = clusters.align(sample_names(self.dataset))
+            order = np.argsort(assignment, kind="stable")
+            edges = np.searchsorted(assignment[order], np.arange(self.space.num_paths + 1))
+            self._members = [order[a:b] for a, b in zip(edges, edges[1:])]
+
+    def indices(self, name: str) -> np.ndarray:
+        """Positions of the images that a sub-network trains on, ascending."""
+        if name == FULL or self.subnet_data == "full":
+            return self._everything
+        return self._members[self.space.paths.index(self.space.check(name))]
+
+    @property
+    def metainfo(self) -> dict:
+        """Meta information of the underlying data set."""
+        return getattr(self.dataset, "metainfo", {})
+
+    def full_init(self) -> None:
+        """Nothing left to do: the data set is read when it is built."""
+
+    def get_data_info(self, index: int) -> dict:
+        """What the underlying data set knows of an image."""
+        return self.dataset.get_data_info(index)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, draw: Draw) -> dict:
+        if not isinstance(draw, Draw):
+            raise ConfigError(
+                "SubnetDataset is read through its batch sampler; set batch_sampler=dict(type='mmssl_dynamic."
+                "SubnetBatchSampler') in train_dataloader."
+            )
+        with _seeded(draw.seed):
+            sample = self.dataset[draw.index]
+        sample["data_samples"].set_field(draw.subnet, "subnet", field_type="metainfo")
+        return sample
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed every generator that transforms use, and give the process its own states back."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

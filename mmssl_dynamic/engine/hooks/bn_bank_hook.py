@@ -1,0 +1,67 @@
+"""Writes the BatchNorm statistics of every sub-network at the end of training (SDR Sec. 5.1, "Model configuration")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmssl_dynamic.clustering.clusters import Clusters
+from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation.calibration import calibrate_bank
+from mmssl_dynamic.registry import HOOKS
+
+
+@HOOKS.register_module()
+class BNBankHook(Hook):
+    """Calibrates all sub-networks after the last step and writes ``bn_bank.safetensors`` into the work directory.
+
+    Args:
+        images: Images per sub-network (once-for-all uses 2,000).
+        batch_size: Images per batch.
+        bn: ``'path'`` (the paper's) and/or ``'prefix'`` (for routing with shared prefixes).
+        filename: Name of the bank.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(
+        self,
+        images: int = 2000,
+        batch_size: int = 200,
+        bn: Sequence[str] = ("path", "prefix"),
+        filename: str = "bn_bank.safetensors",
+    ) -> None:
+        self.images, self.batch_size, self.bn, self.filename = images, batch_size, tuple(bn), filename
+
+    def before_train(self, runner: Runner) -> None:
+        """Find out now, and not after days, whether the config names the images to calibrate on."""
+        if runner.cfg.get("extract_dataloader") is None:
+            raise ConfigError("BNBankHook needs extract_dataloader in the config: the training images with eval_pipeline.")
+
+    def after_train(self, runner: Runner) -> None:
+        """Calibrate and write, on the main process."""
+        if is_main_process():
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            loader = runner.cfg.extract_dataloader
+            clusters_file = runner.cfg.get("clusters_file")
+            runner.logger.info(f"Calibrating BatchNorm statistics of {len(model.backbone.subnets)} sub-networks.")
+            bank = calibrate_bank(
+                model.backbone,
+                build_dataset(loader.dataset),
+                None if clusters_file is None else Clusters.load(clusters_file),
+                runner.cfg.model.get("data_preprocessor"),
+                bn=self.bn,
+                images=self.images,
+                batch_size=self.batch_size,
+                num_workers=loader.get("num_workers", 0),
+                seed=runner.seed,
+            )
+            bank.save(Path(runner.work_dir) / self.filename)
+            runner.logger.info(f"Wrote {Path(runner.work_dir) / self.filename}.")
+        barrier()

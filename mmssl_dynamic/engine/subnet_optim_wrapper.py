@@ -1,0 +1,93 @@
+"""Optimiser steps that leave what did not take part untouched ("Optimize W_i", SDR Algorithm 1, line 10).
+
+The gradient of an inactive group is zero, but weight decay and momentum would move it all the same. Whatever the
+optimiser, its step is undone there: weights and optimiser state keep every bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import Tensor, nn
+
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.elastic import inactive_blocks
+from mmssl_dynamic.models.elastic.channels import Region
+from mmssl_dynamic.registry import OPTIM_WRAPPERS
+
+
+@contextmanager
+def untouched(optimizer: torch.optim.Optimizer, regions: Mapping[Tensor, Region]) -> Iterator[None]:
+    """Undo, outside ``regions``, what happens to parameters and their optimiser state inside the block.
+
+    Args:
+        optimizer: Any optimiser; state tensors of a parameter's shape (momentum) are part of its state.
+        regions: The part of each parameter that may move. Parameters that are not named may move as a whole.
+    """
+    saved: list[tuple[Tensor, Tensor]] = []
+    known: set[int] = set()
+    with torch.no_grad():
+        for parameter, region in regions.items():
+            for tensor in (parameter, *_state_tensors(optimizer, parameter)):
+                known.add(id(tensor))
+                saved += [(tensor[block], tensor[block].clone()) for block in inactive_blocks(tensor, region)]
+    yield
+    with torch.no_grad():
+        if saved:
+            torch._foreach_copy_([view for view, _ in saved], [copy for _, copy in saved])
+        for parameter, region in regions.items():
+            for tensor in _state_tensors(optimizer, parameter):
+                if id(tensor) not in known:  # made by this very step: nothing has happened there yet
+                    for block in inactive_blocks(tensor, region):
+                        tensor[block].zero_()
+
+
+def _state_tensors(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[Tensor]:
+    state = optimizer.state.get(parameter, {})
+    return [value for value in state.values() if isinstance(value, Tensor) and value.shape == parameter.shape]
+
+
+class _SubnetStep:
+    """Mixin for optimiser wrappers: restricts a step to what the last loss trained.
+
+    The model says what that was (``trained_regions``); models that do not are trained as a whole.
+    """
+
+    _regions: Mapping[Tensor, Region] = {}
+    _trained: str | None = None
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Ask the model, once its loss is computed, which parts it trained."""
+        with super().optim_context(model):  # type: ignore[misc]
+            yield
+        network = model.module if is_model_wrapper(model) else model
+        if not hasattr(network, "trained_regions"):
+            return
+        if self._trained not in (None, network.trained_subnet):
+            raise ConfigError(
+                f"gradients of sub-networks '{self._trained}' and '{network.trained_subnet}' would be accumulated into one "
+                "step; set batch_sampler.repeats to optim_wrapper.accumulative_counts."
+            )
+        self._trained, self._regions = network.trained_subnet, network.trained_regions()
+
+    def step(self, **kwargs: Any) -> None:
+        """One optimiser step on the trained parts."""
+        with untouched(self.optimizer, self._regions):  # type: ignore[attr-defined]
+            super().step(**kwargs)  # type: ignore[misc]
+        self._trained = None
+
+
+@OPTIM_WRAPPERS.register_module()
+class SubnetOptimWrapper(_SubnetStep, OptimWrapper):
+    """mmengine's ``OptimWrapper`` that steps only the sub-network that was trained."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class SubnetAmpOptimWrapper(_SubnetStep, AmpOptimWrapper):
+    """The same with automatic mixed precision."""

@@ -1,0 +1,249 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from mmssl_dynamic.apis import build_runner, prepare_config
+from mmssl_dynamic.datasets import build_dataset, sample_names
+from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, read_json
+from tests.helpers import write_clusters, write_images
+
+CONFIG = """
+_base_ = ["{root}/configs/sdr/sdr_simsiam_r18_16path_tinyin.py"]
+data_root = "{data}"
+clusters_file = "{clusters}"
+stage_groups = (1, 1, 2, 2)
+image_size = 32
+view = [
+    dict(type="NumpyToPIL", to_rgb=True),
+    dict(type="torchvision/RandomResizedCrop", size=image_size, scale=(0.2, 1.0)),
+    dict(
+        type="RandomApply",
+        transforms=[dict(type="torchvision/ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
+        prob=0.8,
+    ),
+    dict(type="torchvision/RandomGrayscale", p=0.2),
+    dict(type="PILToNumpy", to_bgr=True),
+    dict(type="RandomFlip", prob=0.5),
+]
+train_pipeline = [
+    dict(type="mmssl_dynamic.LoadImage"),
+    dict(type="MultiView", num_views=2, transforms=[view]),
+    dict(type="PackInputs"),
+]
+model = dict(
+    backbone=dict(stage_groups=stage_groups, stage_channels=(8, 8, 16, 16), stem_channels=8),
+    neck=dict(hid_channels=16, out_channels=16),
+    head=dict(predictor=dict(in_channels=16, hid_channels=8, out_channels=16)),
+)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        stage_groups=stage_groups, clusters_file=clusters_file, dataset=dict(data_root=data_root, pipeline=train_pipeline)
+    ),
+)
+extract_dataloader = dict(batch_size=8, num_workers=0, dataset=dict(data_root=data_root))
+train_cfg = dict(max_epochs=4)
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=4, by_epoch=True, begin=0, end=4)]
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=4, max_keep_ckpts=10), logger=dict(interval=5))
+custom_hooks = [
+    dict(type="mmssl_dynamic.FixedPredictorLrHook"),
+    dict(type="mmssl_dynamic.ProgressivePhaseHook"),
+    dict(type="mmssl_dynamic.CollapseMonitorHook"),
+    dict(type="mmssl_dynamic.BNBankHook", images=8, batch_size=8),
+]
+log_level = "WARNING"
+"""
+
+# A kill at a random moment: the process is gone, nothing is tidied up.
+KILLER = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class KillHook(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 11:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def setup(tmp_path_factory, repo_root):
+    folder = tmp_path_factory.mktemp("training")
+    write_images(folder / "images", 50)
+    names = sample_names(build_dataset(dict(type="mmssl_dynamic.ImageFolder", data_root=str(folder / "images"), pipeline=[])))
+    write_clusters(folder / "clusters.npz", names, 4)
+    config = folder / "config.py"
+    config.write_text(CONFIG.format(root=repo_root, data=folder / "images", clusters=folder / "clusters.npz"))
+    return folder
+
+
+class Recorder(Hook):
+    """Notes the predictor's learning rate of every update."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        rates = getattr(runner, "fixed_rates", set())
+        groups = runner.optim_wrapper.optimizer.param_groups
+        runner.fixed_rates = rates | {g["lr"] for g in groups if g.get("fix_lr")}
+
+
+def train(folder, work_dir, resume=None, **options):
+    config = prepare_config(folder / "config.py", work_dir=str(work_dir), resume=resume, cfg_options=options or None)
+    config.experiment_name = Path(work_dir).name + str(resume)
+    runner = build_runner(config)
+    runner.register_hook(Recorder(), priority="LOWEST")
+    runner.train()
+    return runner
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(setup):
+    return train(setup, setup / "uninterrupted")
+
+
+def test_training_writes_checkpoint_bank_and_collapse_report(setup, uninterrupted):
+    work_dir = Path(uninterrupted.work_dir)
+    assert uninterrupted.iter == 24  # 4 epochs of 50 // 8 steps
+    state = load_state_dict(work_dir / "iter_24.pth")
+    assert all(torch.isfinite(t).all() for t in state.values() if t.is_floating_point())
+    assert (work_dir / "bn_bank.safetensors").is_file()
+    health = read_json(work_dir / "collapse.json", "collapse report")
+    assert "full" in health["health"]
+    assert sum(health["steps"].values()) == 24
+
+
+def test_training_killed_and_resumed_ends_with_the_weights_of_an_uninterrupted_run(setup, uninterrupted, repo_root):
+    (setup / "kill_hook.py").write_text(KILLER)
+    work_dir = setup / "killed"
+    text = (setup / "config.py").read_text().replace(
+        "images=8, batch_size=8),\n]", 'images=8, batch_size=8),\n    dict(type="KillHook"),\n]'
+    )
+    (setup / "killed.py").write_text(text + '\ncustom_imports = dict(imports=["kill_hook"])\n')
+    command = [sys.executable, str(repo_root / "tools/train.py"), str(setup / "killed.py"), "--work-dir", str(work_dir)]
+    env = dict(os.environ, PYTHONPATH=f"{setup}{os.pathsep}{repo_root}")
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == -signal.SIGKILL, result.stderr[-2000:]
+    assert sorted(p.name for p in work_dir.glob("*.pth")) == ["iter_4.pth", "iter_8.pth"]
+    resumed = train(setup, work_dir, resume="auto")
+    assert resumed.iter == 24
+    assert_same_end(resumed, uninterrupted)
+    assert read_json(work_dir / "collapse.json", "") == read_json(setup / "uninterrupted/collapse.json", "")
+
+
+def test_a_checkpoint_of_an_epochs_last_step_resumes_with_the_next_epoch(setup, uninterrupted):
+    checkpoint = Path(uninterrupted.work_dir) / "iter_12.pth"
+    assert_same_end(train(setup, setup / "boundary", resume=str(checkpoint)), uninterrupted)
+
+
+def assert_same_end(runner, reference):
+    assert runner.iter == reference.iter == 24
+    ours = runner.model.state_dict()
+    for name, value in reference.model.state_dict().items():
+        assert torch.equal(ours[name], value), name
+    states = (r.optim_wrapper.optimizer.state for r in (runner, reference))
+    for mine, other in zip(*(state.values() for state in states)):
+        assert torch.equal(mine["momentum_buffer"], other["momentum_buffer"])
+
+
+def test_loader_workers_do_not_change_the_result(setup, uninterrupted):
+    runner = train(setup, setup / "workers", **{"train_dataloader.num_workers": 2})
+    for name, value in uninterrupted.model.state_dict().items():
+        assert torch.equal(runner.model.state_dict()[name], value), name
+
+
+def test_the_predictors_learning_rate_stays_while_the_others_follow_the_schedule(uninterrupted):
+    groups = uninterrupted.optim_wrapper.optimizer.param_groups
+    rates = {bool(g.get("fix_lr")): g["lr"] for g in groups}
+    assert set(rates) == {True, False}
+    # In the last epoch the schedule has come down, and the hook has held the predictor's rate before the last update.
+    assert uninterrupted.message_hub.get_scalar("train/lr").data[0][-1] < 0.01
+    assert uninterrupted.fixed_rates == {0.05}
+
+
+def test_resuming_never_executes_what_a_checkpoint_holds(setup, uninterrupted, tmp_path):
+    checkpoint = torch.load(Path(uninterrupted.work_dir) / "iter_4.pth", weights_only=False)
+    trap = tmp_path / "executed"
+    checkpoint["meta"]["config"] = f"open({str(trap)!r}, 'w')\n"
+    torch.save(checkpoint, tmp_path / "config_trap.pth")
+    train(setup, tmp_path / "run", resume=str(tmp_path / "config_trap.pth"), **{"train_cfg.max_epochs": 1})
+    assert not trap.exists()
+
+    class Trap:
+        def __reduce__(self):
+            return open, (str(trap), "w")
+
+    torch.save({**checkpoint, "extra": Trap()}, tmp_path / "pickle_trap.pth")
+    for load in (load_run_checkpoint, load_state_dict):
+        with pytest.raises(Exception, match="nsupported|safely|weights_only|Weights only"):
+            load(tmp_path / "pickle_trap.pth")
+    with pytest.raises(ArtifactError, match="pickle_trap.pth cannot be loaded safely"):
+        train(setup, tmp_path / "run2", resume=str(tmp_path / "pickle_trap.pth"))
+    assert not trap.exists()
+
+
+def test_getattr_of_a_checkpoint_reaches_nothing_but_history_statistics(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return getattr, (torch.Tensor, "__init__")
+
+    torch.save({"state_dict": {"w": torch.zeros(1)}, "x": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(ArtifactError, match="cannot be loaded safely"):
+        load_state_dict(tmp_path / "trap.pth")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optim_wrapper.type": "OptimWrapper"}, "SubnetOptimWrapper"),
+        ({"optim_wrapper.accumulative_counts": 2}, "repeats=1"),
+        ({"custom_hooks.1.lengths": [1, 2]}, "3 numbers"),
+        ({"extract_dataloader": None}, "extract_dataloader"),
+    ],
+)
+def test_wrong_settings_stop_the_run_before_the_first_step(setup, tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        train(setup, tmp_path / "run", **options)
+    assert not list((tmp_path / "run").glob("*.pth"))
+
+
+def test_gradients_accumulate_over_steps_of_one_subnet(setup, tmp_path):
+    runner = train(
+        setup,
+        tmp_path / "accumulate",
+        **{
+            "optim_wrapper.accumulative_counts": 2,
+            "train_dataloader.batch_sampler.repeats": 2,
+            "train_dataloader.batch_size": 4,
+            "train_cfg.max_epochs": 1,
+        },
+    )
+    assert runner.iter == 12
+
+
+def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root):
+    config = prepare_config(
+        repo_root / "configs/sdr/sdr_simsiam_r50_256path.py",
+        amp=True,
+        auto_scale_lr=True,
+        resume="auto",
+        cfg_options=dict(data_root="/elsewhere", clusters_file="c.npz", max_epochs=100),
+    )
+    assert config.optim_wrapper.type == "mmssl_dynamic.SubnetAmpOptimWrapper"
+    assert config.auto_scale_lr.enable
+    assert config.resume
+    assert config.load_from is None
+    assert config.train_dataloader.dataset.dataset.data_root == "/elsewhere"
+    assert config.extract_dataloader.dataset.data_root == "/elsewhere"
+    assert config.train_dataloader.dataset.clusters_file == "c.npz"
+    with pytest.raises(ConfigError, match="does not exist"):
+        prepare_config("nowhere.py")
