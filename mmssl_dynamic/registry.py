@@ -5,8 +5,14 @@ Children of the root (and not of mmpretrain's registries) resolve from every Ope
 ``custom_imports``.
 """
 
-from mmengine import registry as root
-from mmengine.registry import Registry
+try:
+    from mmengine import registry as root
+    from mmengine.registry import Registry
+except ModuleNotFoundError as error:
+    # Not among the package's own requirements: several distributions bring the module, and the user has to choose.
+    raise ModuleNotFoundError(
+        "mmssl_dynamic needs mmengine, mmcv and mmpretrain; install them with: pip install 'mmssl-dynamic[openmmlab]'"
+    ) from error
 
 _SCOPE = "mmssl_dynamic"
 

@@ -33,7 +33,9 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
         if cfg_options:
             config.merge_from_dict(cfg_options)
     except Exception as error:  # a config is a program: anything can go wrong in it
-        raise ConfigError(f"config {path} cannot be read ({str(error).strip().splitlines()[-1]}); correct it.") from error
+        raise ConfigError(
+            f"config {path} cannot be read ({str(error).strip().splitlines()[-1]}); correct it."
+        ) from error
     return config
 
 
@@ -52,6 +54,19 @@ def _replace(node: Any, keys: tuple[str, ...], old: Any, new: Any) -> None:
                 node[key] = new
             else:
                 _replace(child, keys, old, new)
+
+
+def find_config(name: str) -> Path:
+    """A config that ships with the package, in the checkout or installed, by its path below ``configs/``.
+
+    Raises:
+        ConfigError: there is no such config.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for root in (package.parent / "configs", package / ".mim" / "configs"):
+        if (root / name).is_file():
+            return root / name
+    raise ConfigError(f"config {name} does not ship with this installation; install the package anew.")
 
 
 def need(config: Config, *keys: str) -> None:

@@ -36,8 +36,8 @@ def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
         raise
     except FileNotFoundError as error:
         raise DataError(
-            f"data set {config.get('type')} cannot be read: {error.filename or error} does not exist; correct data_root or "
-            "the annotation file in the config."
+            f"data set {config.get('type')} cannot be read: {error.filename or error} does not exist; correct "
+            "data_root or the annotation file in the config."
         ) from error
     except (KeyError, TypeError, AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"data set {config.get('type')} cannot be built: {str(error).splitlines()[0]}") from error
@@ -52,6 +52,9 @@ class Normalizer(nn.Module):
     Args:
         config: ``data_preprocessor`` of a config, with ``mean``, ``std`` and ``to_rgb``.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, config: Mapping[str, Any] | None) -> None:
         super().__init__()

@@ -55,8 +55,8 @@ class SubnetBatchSampler:
         name = min(sizes, key=lambda key: sizes[key])
         if sizes[name] < self.total_batch:
             raise DataError(
-                f"sub-network '{name}' has {sizes[name]} images, fewer than a batch of {self.total_batch}; use a smaller "
-                "train_dataloader.batch_size, fewer clusters, or tools/cluster.py with --min-size."
+                f"sub-network '{name}' has {sizes[name]} images, fewer than a batch of {self.total_batch}; use a "
+                "smaller train_dataloader.batch_size, fewer clusters, or tools/cluster.py with --min-size."
             )
 
     def __len__(self) -> int:

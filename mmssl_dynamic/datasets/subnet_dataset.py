@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from mmssl_dynamic.registry import DATASETS
 from mmssl_dynamic.subnets import FULL, PathSpace
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Draw:
     """One image to load.
 
     Attributes:
@@ -65,8 +66,8 @@ class SubnetDataset(Dataset):
         if subnet_data == "cluster" and self.space.num_paths:
             if clusters_file is None:
                 raise ConfigError(
-                    "SubnetDataset needs clusters_file; make one with tools/extract_features.py and tools/cluster.py, or set "
-                    "subnet_data='full'."
+                    "SubnetDataset needs clusters_file; make one with tools/extract_features.py and "
+                    "tools/cluster.py, or set subnet_data='full'."
                 )
             clusters = Clusters.load(clusters_file)
             clusters.check_paths(self.space.num_paths)

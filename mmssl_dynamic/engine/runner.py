@@ -42,13 +42,15 @@ class Runner(MMEngineRunner):
             checkpoint = load_run_checkpoint(filename, map_location)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
             raise ArtifactError(
-                f"checkpoint {filename} cannot be loaded safely ({str(error).splitlines()[0]}); it is damaged or was not "
-                "written by this training."
+                f"checkpoint {filename} cannot be loaded safely ({str(error).splitlines()[0]}); it is damaged or "
+                "was not written by this training."
             ) from error
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if hasattr(self.model, "module") else self.model
         checkpoint_state = checkpoint.get("state_dict", checkpoint)
-        _load_checkpoint_to_model(model, {"state_dict": checkpoint_state}, strict, revise_keys=revise_keys or [(r"^module\.", "")])
+        _load_checkpoint_to_model(
+            model, {"state_dict": checkpoint_state}, strict, revise_keys=revise_keys or [(r"^module\.", "")]
+        )
         self._has_loaded = True
         self.logger.info(f"Load checkpoint from {filename}")
         return checkpoint

@@ -52,7 +52,7 @@ def _state_tensors(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[
     return [value for value in state.values() if isinstance(value, Tensor) and value.shape == parameter.shape]
 
 
-class _SubnetStep:
+class SubnetStep:
     """Mixin for optimiser wrappers: restricts a step to what the last loss trained.
 
     The model says what that was (``trained_regions``); models that do not are trained as a whole.
@@ -61,18 +61,23 @@ class _SubnetStep:
     _regions: Mapping[Tensor, Region] = {}
     _trained: str | None = None
 
+    @property
+    def accumulative_counts(self) -> int:
+        """Losses whose gradients make one step."""
+        return self._accumulative_counts  # type: ignore[attr-defined]
+
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Ask the model, once its loss is computed, which parts it trained."""
         with super().optim_context(model):  # type: ignore[misc]
             yield
-        network = model.module if is_model_wrapper(model) else model
+        network: Any = model.module if is_model_wrapper(model) else model
         if not hasattr(network, "trained_regions"):
             return
         if self._trained not in (None, network.trained_subnet):
             raise ConfigError(
-                f"gradients of sub-networks '{self._trained}' and '{network.trained_subnet}' would be accumulated into one "
-                "step; set batch_sampler.repeats to optim_wrapper.accumulative_counts."
+                f"gradients of sub-networks '{self._trained}' and '{network.trained_subnet}' would be accumulated "
+                "into one step; set batch_sampler.repeats to optim_wrapper.accumulative_counts."
             )
         self._trained, self._regions = network.trained_subnet, network.trained_regions()
 
@@ -84,10 +89,10 @@ class _SubnetStep:
 
 
 @OPTIM_WRAPPERS.register_module()
-class SubnetOptimWrapper(_SubnetStep, OptimWrapper):
+class SubnetOptimWrapper(SubnetStep, OptimWrapper):
     """mmengine's ``OptimWrapper`` that steps only the sub-network that was trained."""
 
 
 @OPTIM_WRAPPERS.register_module()
-class SubnetAmpOptimWrapper(_SubnetStep, AmpOptimWrapper):
+class SubnetAmpOptimWrapper(SubnetStep, AmpOptimWrapper):
     """The same with automatic mixed precision."""

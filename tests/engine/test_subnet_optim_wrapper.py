@@ -91,9 +91,7 @@ def test_the_plain_optim_wrapper_would_move_inactive_groups():
 
 def test_a_full_step_equals_the_plain_wrappers():
     models = [build_sdr(), build_sdr()]
-    wrappers = [
-        cls(OPTIMIZERS["sgd"](m.parameters())) for cls, m in zip((SubnetOptimWrapper, OptimWrapper), models)
-    ]
+    wrappers = [cls(OPTIMIZERS["sgd"](m.parameters())) for cls, m in zip((SubnetOptimWrapper, OptimWrapper), models)]
     for model, wrapper in zip(models, wrappers):
         for seed in range(3):
             step(model, wrapper, FULL, seed)

@@ -47,7 +47,9 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     dataset=dict(
-        stage_groups=stage_groups, clusters_file=clusters_file, dataset=dict(data_root=data_root, pipeline=train_pipeline)
+        stage_groups=stage_groups,
+        clusters_file=clusters_file,
+        dataset=dict(data_root=data_root, pipeline=train_pipeline),
     ),
 )
 extract_dataloader = dict(batch_size=8, num_workers=0, dataset=dict(data_root=data_root))
@@ -81,7 +83,9 @@ class KillHook(Hook):
 def setup(tmp_path_factory, repo_root):
     folder = tmp_path_factory.mktemp("training")
     write_images(folder / "images", 50)
-    names = sample_names(build_dataset(dict(type="mmssl_dynamic.ImageFolder", data_root=str(folder / "images"), pipeline=[])))
+    names = sample_names(
+        build_dataset(dict(type="mmssl_dynamic.ImageFolder", data_root=str(folder / "images"), pipeline=[]))
+    )
     write_clusters(folder / "clusters.npz", names, 4)
     config = folder / "config.py"
     config.write_text(CONFIG.format(root=repo_root, data=folder / "images", clusters=folder / "clusters.npz"))
@@ -125,8 +129,10 @@ def test_training_writes_checkpoint_bank_and_collapse_report(setup, uninterrupte
 def test_training_killed_and_resumed_ends_with_the_weights_of_an_uninterrupted_run(setup, uninterrupted, repo_root):
     (setup / "kill_hook.py").write_text(KILLER)
     work_dir = setup / "killed"
-    text = (setup / "config.py").read_text().replace(
-        "images=8, batch_size=8),\n]", 'images=8, batch_size=8),\n    dict(type="KillHook"),\n]'
+    text = (
+        (setup / "config.py")
+        .read_text()
+        .replace("images=8, batch_size=8),\n]", 'images=8, batch_size=8),\n    dict(type="KillHook"),\n]')
     )
     (setup / "killed.py").write_text(text + '\ncustom_imports = dict(imports=["kill_hook"])\n')
     command = [sys.executable, str(repo_root / "tools/train.py"), str(setup / "killed.py"), "--work-dir", str(work_dir)]

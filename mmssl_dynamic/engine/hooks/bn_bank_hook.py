@@ -42,7 +42,9 @@ class BNBankHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Find out now, and not after days, whether the config names the images to calibrate on."""
         if runner.cfg.get("extract_dataloader") is None:
-            raise ConfigError("BNBankHook needs extract_dataloader in the config: the training images with eval_pipeline.")
+            raise ConfigError(
+                "BNBankHook needs extract_dataloader in the config: the training images with eval_pipeline."
+            )
 
     def after_train(self, runner: Runner) -> None:
         """Calibrate and write, on the main process."""

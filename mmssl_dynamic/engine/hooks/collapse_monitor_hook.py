@@ -34,7 +34,9 @@ class CollapseMonitorHook(Hook):
 
     def __init__(self, threshold: float = 0.2, momentum: float = 0.9, warm_up: int = 10) -> None:
         if not 0 <= threshold < 1 or not 0 <= momentum < 1:
-            raise ConfigError(f"CollapseMonitorHook needs 0 <= threshold={threshold} < 1 and 0 <= momentum={momentum} < 1.")
+            raise ConfigError(
+                f"CollapseMonitorHook needs 0 <= threshold={threshold} < 1 and 0 <= momentum={momentum} < 1."
+            )
         self.threshold, self.momentum, self.warm_up = threshold, momentum, warm_up
         self.health: dict[str, float] = {}
         self.steps: dict[str, int] = {}
@@ -56,8 +58,8 @@ class CollapseMonitorHook(Hook):
         if self.health[name] < self.threshold and self.steps[name] >= self.warm_up and name not in self._warned:
             self._warned.add(name)
             runner.logger.warning(
-                f"sub-network '{name}' is collapsing: the std of its projections is {self.health[name]:.2f} of the healthy "
-                "value; check the learning rate, the size of its cluster and that SiamKD is on."
+                f"sub-network '{name}' is collapsing: the std of its projections is {self.health[name]:.2f} of "
+                "the healthy value; check the learning rate, the size of its cluster and that SiamKD is on."
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -74,7 +76,11 @@ class CollapseMonitorHook(Hook):
         if is_main_process():
             write_json(
                 Path(runner.work_dir) / "collapse.json",
-                {"healthy": 1.0, "health": dict(sorted(self.health.items())), "steps": dict(sorted(self.steps.items()))},
+                {
+                    "healthy": 1.0,
+                    "health": dict(sorted(self.health.items())),
+                    "steps": dict(sorted(self.steps.items())),
+                },
             )
 
 

@@ -24,8 +24,8 @@ class FixedPredictorLrHook(Hook):
         """Refuse a config that marks nothing."""
         if not any(group.get("fix_lr") for group in runner.optim_wrapper.optimizer.param_groups):
             raise ConfigError(
-                "FixedPredictorLrHook finds no parameter marked fix_lr; set optim_wrapper.paramwise_cfg=dict(custom_keys="
-                "{'predictor': dict(fix_lr=True)})."
+                "FixedPredictorLrHook finds no parameter marked fix_lr; set "
+                "optim_wrapper.paramwise_cfg=dict(custom_keys={'predictor': dict(fix_lr=True)})."
             )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
-from mmssl_dynamic.engine.subnet_optim_wrapper import _SubnetStep
+from mmssl_dynamic.engine.subnet_optim_wrapper import SubnetStep
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.registry import HOOKS
 
@@ -40,15 +40,16 @@ class ProgressivePhaseHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Lay the phases over the steps of the whole training."""
         sampler = _batch_sampler(runner)
-        if not isinstance(runner.optim_wrapper, _SubnetStep):
+        if not isinstance(runner.optim_wrapper, SubnetStep):
             raise ConfigError(
-                "SDR trains one sub-network a step and needs optim_wrapper.type='mmssl_dynamic.SubnetOptimWrapper' (with "
+                "SDR trains one sub-network a step and needs "
+                "optim_wrapper.type='mmssl_dynamic.SubnetOptimWrapper' (with "
                 "--amp 'mmssl_dynamic.SubnetAmpOptimWrapper')."
             )
-        if sampler.repeats % runner.optim_wrapper._accumulative_counts:
+        if sampler.repeats % runner.optim_wrapper.accumulative_counts:
             raise ConfigError(
                 f"batch_sampler.repeats={sampler.repeats} must be a multiple of optim_wrapper.accumulative_counts="
-                f"{runner.optim_wrapper._accumulative_counts}, so that one step trains one sub-network."
+                f"{runner.optim_wrapper.accumulative_counts}, so that one step trains one sub-network."
             )
         space = sampler.dataset.space
         phases = range(space.num_phases) if self.progressive else [space.num_phases - 1]
@@ -84,7 +85,8 @@ def phase_ends(lengths: Sequence[float] | None, count: int, steps: int, multiple
     lengths = list(lengths) if lengths is not None else [1.0] * count
     if len(lengths) != count or min(lengths) < 0 or sum(lengths) <= 0:
         raise ConfigError(
-            f"ProgressivePhaseHook.lengths={lengths} must be {count} numbers, one for each phase, none of them negative."
+            f"ProgressivePhaseHook.lengths={lengths} must be {count} numbers, one for each phase, none of them "
+            "negative."
         )
     total = sum(lengths)
     ends = [round(steps * part / total / multiple) * multiple for part in accumulate(lengths)]

@@ -311,6 +311,7 @@ def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> 
     for name in filter(wrong, own):
         raise ArtifactError(
             f"checkpoint {source} has '{name}' of shape {tuple(state[name].shape)} where the backbone has "
-            f"{tuple(own[name].shape)}; export the sub-network first (tools/export.py) or correct the backbone's options."
+            f"{tuple(own[name].shape)}; export the sub-network first (tools/export.py) or correct the backbone's "
+            "options."
         )
     module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)

@@ -77,6 +77,7 @@ class SDRResNet(ResNetTrunk):
         block, _ = architecture(depth)
         self.space = PathSpace(tuple(stage_groups))
         self.shared_ratio, self.stem_channels, self.path = shared_ratio, stem_channels, path
+        self.in_channels = in_channels
         self.stage_channels = tuple(
             stage_channels if stage_channels is not None else default_stage_channels(stage_groups, shared_ratio)
         )
@@ -184,7 +185,7 @@ class SDRResNet(ResNetTrunk):
                 self.depth,
                 mids,
                 self.stem_channels,
-                self.conv1.in_channels,
+                self.in_channels,
                 out_indices=self.out_indices,
                 norm_eval=self.norm_eval,
             )
@@ -252,7 +253,8 @@ class SDRResNet(ResNetTrunk):
         """
         if not self.has_bn_statistics(name):
             raise MissingStatisticsError(
-                f"sub-network '{name}' has no BatchNorm statistics; calibrate it (tools/calibrate_bn.py) and load the bank."
+                f"sub-network '{name}' has no BatchNorm statistics; calibrate it (tools/calibrate_bn.py) and load "
+                "the bank."
             )
         found = ((layer_name, layer.statistics(name)) for layer_name, layer in self.batch_norms())
         return {layer_name: (s[0].clone(), s[1].clone()) for layer_name, s in found if s is not None}

@@ -72,7 +72,12 @@ def gather(parameter: Tensor, region: Region, dtype: torch.dtype | None = None) 
     Returns:
         Tensor of the selected sizes. The gradient is scattered into zeros of the parameter's shape.
     """
-    if len(region) and _is_prefix(region[0]) and all(s is None for s in region[1:]) and dtype in (None, parameter.dtype):
+    if (
+        len(region)
+        and _is_prefix(region[0])
+        and all(s is None for s in region[1:])
+        and dtype in (None, parameter.dtype)
+    ):
         return parameter.narrow(0, 0, region[0].size)  # type: ignore[union-attr]  # a contiguous view: no copy at all
     return _Gather.apply(parameter, region, dtype or parameter.dtype)
 

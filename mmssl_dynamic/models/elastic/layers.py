@@ -76,6 +76,7 @@ class ElasticConv2d(_ElasticLayer, nn.Conv2d):
         self.inputs, self.outputs = in_channels, out_channels
 
     def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
+        """Weight and bias with their active output and input channels."""
         yield self.weight, self._weight_region()
         if self.bias is not None:
             yield self.bias, (self.outputs.active,)
@@ -123,6 +124,7 @@ class ElasticLinear(_ElasticLayer, nn.Linear):
         self.inputs, self.outputs = in_channels, out_channels
 
     def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
+        """Weight and bias with their active output and input features."""
         yield self.weight, (self.outputs.active, self.inputs.active)
         if self.bias is not None:
             yield self.bias, (self.outputs.active,)
@@ -165,6 +167,7 @@ class ElasticBatchNorm(_ElasticLayer, _BatchNorm):
             raise ValueError(f"expected 2 to 4 dimensions, got {input.ndim}")
 
     def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
+        """The affine parameters with the active channels."""
         if self.affine:
             yield self.weight, (self.channels.active,)
             yield self.bias, (self.channels.active,)
@@ -220,7 +223,7 @@ class ElasticBatchNorm(_ElasticLayer, _BatchNorm):
         statistics = self.statistics(name)
         if statistics is None:
             raise MissingStatisticsError(
-                f"sub-network '{name}' has no BatchNorm statistics of its own; calibrate it (tools/calibrate_bn.py) and "
-                "load the bank before evaluating."
+                f"sub-network '{name}' has no BatchNorm statistics of its own; calibrate it "
+                "(tools/calibrate_bn.py) and load the bank before evaluating."
             )
         return statistics

@@ -13,9 +13,9 @@ from mmssl_dynamic.registry import MODELS
 
 @MODELS.register_module()
 class SiamKD(nn.Module):
-    """Task-customized distillation: "features provided by sub-nets are also applied to predict the features of the
-    largest network" (SDR Eq. 4).
+    """Task-customized knowledge distillation (SDR Eq. 4).
 
+    "Specifically, features provided by sub-nets are also applied to predict the features of the largest network."
     The predictor's output for the sub-network on one view predicts W_0's projection of the other view. Symmetrised
     like Eq. 1 (our reading; the equation shows one direction).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmpretrain.models.necks import NonLinearNeck
+from torch import nn
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.elastic import Channels, ElasticLinear
@@ -25,8 +26,11 @@ class ElasticProjector(NonLinearNeck):
 
     def __init__(self, in_channels: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(in_channels, *args, **kwargs)
-        plain = self.fc0
-        self.fc0 = ElasticLinear(Channels(in_channels), Channels(plain.out_features), plain.bias is not None)
+        plain = self._modules["fc0"]
+        assert isinstance(plain, nn.Linear)
+        self.fc0: ElasticLinear = ElasticLinear(
+            Channels(in_channels), Channels(plain.out_features), plain.bias is not None
+        )
         self.fc0.load_state_dict(plain.state_dict())
 
     def connect(self, channels: Channels) -> None:

@@ -8,7 +8,7 @@ N batch, D dimension of projections.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.models.elastic import active_regions
 from mmssl_dynamic.models.elastic.channels import Region
 from mmssl_dynamic.registry import MODELS
@@ -34,7 +35,7 @@ class SDR(BaseSelfSupervisor):
     Args:
         backbone: Config of the super-network, such as :class:`mmssl_dynamic.models.SDRResNet`.
         neck: Config of the projector; ``in_channels`` follows from the backbone.
-        head: Config of mmpretrain's ``LatentPredictHead``: the predictor h and the loss between its output and a target.
+        head: Config of mmpretrain's ``LatentPredictHead``: the predictor h and the loss of its output.
         distillation: Config of the distillation from W_0, ``SiamKD`` or ``L2Distillation``; ``None`` for none.
         kwargs: Those of mmpretrain's ``BaseSelfSupervisor``.
     """
@@ -49,8 +50,10 @@ class SDR(BaseSelfSupervisor):
     ) -> None:
         network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
         if not hasattr(network, "feature_channels"):
-            raise ConfigError(f"SDR needs a super-network such as mmssl_dynamic.SDRResNet, not {type(network).__name__}.")
-        features = network.feature_channels
+            raise ConfigError(
+                f"SDR needs a super-network such as mmssl_dynamic.SDRResNet, not {type(network).__name__}."
+            )
+        features = cast(SDRResNet, network).feature_channels
         super().__init__(network, {"in_channels": features.total, **neck}, head, **kwargs)
         self.neck.connect(features)
         self.distillation = None if distillation is None else MMPRETRAIN_MODELS.build(distillation)
@@ -62,6 +65,7 @@ class SDR(BaseSelfSupervisor):
         Args:
             inputs: Two views, each (N, 3, H, W).
             data_samples: Of every image; their meta data name the sub-network.
+            kwargs: Not used; mmpretrain's interface has them.
 
         Returns:
             ``loss_ssl`` and, for a sub-network, ``loss_kd``; ``std`` is the collapse measure (1 / sqrt(D) is healthy,
@@ -105,7 +109,7 @@ class SDR(BaseSelfSupervisor):
             return self.project(views)
 
     def trained_regions(self) -> dict[Tensor, Region]:
-        """The parts of the parameters that the last loss trained; whole parameters are left out (Algorithm 1, line 10)."""
+        """What the last loss trained (Algorithm 1, line 10); parameters trained as a whole are left out."""
         with self.backbone.subnet(self.trained_subnet):
             return active_regions(self.backbone, self.neck)
 

@@ -11,6 +11,7 @@ from mmssl_dynamic.models.selfsup import batch_subnet, collapse_std
 from mmssl_dynamic.subnets import FULL
 from tests.helpers import HEAD, NECK, WIDTHS, build_sdr, samples, views
 
+
 def test_full_network_alone_equals_mmpretrains_simsiam_loss_by_loss_for_20_steps():
     """Phase 0 of SDR is SimSiam on the same wide network."""
     from torch.optim import SGD

@@ -1,0 +1,72 @@
+# Two commands, each enough on a fresh machine with Python 3.10 - 3.12, make and a C++ compiler: `make demo` and `make test`.
+# PYTHON=... chooses the interpreter, VENV=... the folder of the virtual environment.
+
+VENV ?= .venv
+DATA ?=
+PYTEST_ARGS ?=
+
+# The first interpreter in range; python3 is what most people mean by "my Python".
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.10 python; do \
+	"$$python" -c '$(SUPPORTED)' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+
+BIN := $(VENV)/bin
+SETUP = "$(PYTHON)" tools/dev/setup_env.py
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test setup-demo setup-test lint typecheck unit format gpu build clean distclean check-python
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "PYTHON=python3.11 chooses the interpreter, VENV=folder the virtual environment (now: $(VENV))."
+
+demo: setup-demo ## set up (nothing to compile) and run the demo; DATA=/path/to/images: on a folder of your own
+	@"$(BIN)/python" tools/demo.py $(if $(DATA),--data "$(DATA)")
+
+test: setup-test lint typecheck unit ## set up everything (mmcv with operators, mmdet), lint, type check, run all tests
+
+check-python:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10, 3.11 or 3.12 found: install one, or name it with PYTHON=" >&2; exit 1; }
+	@"$(PYTHON)" -c '' 2>/dev/null || { echo "error: PYTHON=$(PYTHON) does not run: name a Python 3.10, 3.11 or 3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c '$(SUPPORTED)' || { echo "error: $$("$(PYTHON)" --version 2>&1) is not supported: name a Python 3.10, 3.11 or 3.12 with PYTHON=" >&2; exit 1; }
+
+setup-demo: check-python ## only the set-up of `make demo`
+	@$(SETUP) demo --venv "$(VENV)"
+
+setup-test: check-python ## only the set-up of `make test`
+	@$(SETUP) test --venv "$(VENV)"
+
+lint: ## ruff: rules and format
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+
+typecheck: ## mypy
+	"$(BIN)/mypy"
+
+unit: ## the test suite alone; PYTEST_ARGS='-k routing' and the like
+	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+
+format: ## let ruff mend what it can
+	"$(BIN)/ruff" check --fix .
+	"$(BIN)/ruff" format .
+
+gpu: ## faiss on CUDA in the environment that is there
+	@test -x "$(BIN)/python" || { echo "error: $(VENV) is no environment yet: run \`make demo\` or \`make setup-test\` first" >&2; exit 1; }
+	"$(BIN)/python" -m pip install -r requirements/gpu.txt
+	"$(BIN)/python" -m pip install --force-reinstall --no-deps -r requirements/gpu.txt
+	@"$(BIN)/python" -c 'import faiss; print("faiss", faiss.__version__, "sees", faiss.get_num_gpus(), "GPUs")'
+
+build: ## a wheel in dist/
+	@test -x "$(BIN)/python" || { echo "error: $(VENV) is no environment yet: run \`make demo\` or \`make setup-test\` first" >&2; exit 1; }
+	rm -rf build
+	"$(BIN)/python" -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+clean: ## remove what builds and tools left
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+distclean: clean ## remove the virtual environment too
+	@test ! -e "$(VENV)" || test -f "$(VENV)/pyvenv.cfg" || { echo "error: $(VENV) is no virtual environment, so it stays" >&2; exit 1; }
+	rm -rf "$(VENV)" mmssl_dynamic/.mim

@@ -1,0 +1,55 @@
+# SDR at the size of the demo: 16 paths through the last two stages of a narrow ResNet-18.
+_base_ = [
+    "../_base_/models/sdr_simsiam_r50.py",
+    "../_base_/datasets/mocov2_views_32px.py",
+    "../_base_/schedules/sdr_sgd_200e.py",
+    "../_base_/default_runtime.py",
+]
+
+data_root = "work_dirs/demo/data/pretrain"
+clusters_file = "work_dirs/demo/clusters.npz"
+stage_groups = (1, 1, 4, 4)
+max_epochs = 16
+norm_cfg = dict(type="BN1d")
+
+model = dict(
+    backbone=dict(
+        depth=18,
+        stage_groups=stage_groups,
+        stage_channels=(32, 64, 208, 408),  # a sub-network uses 32, 64, 130 and 255
+        stem_channels=32,
+        norm_cfg=dict(type="BN"),
+        zero_init_residual=False,
+    ),
+    neck=dict(hid_channels=512, out_channels=512, norm_cfg=norm_cfg),
+    head=dict(predictor=dict(in_channels=512, hid_channels=128, out_channels=512, norm_cfg=norm_cfg)),
+)
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    batch_sampler=dict(type="mmssl_dynamic.SubnetBatchSampler"),
+    collate_fn=dict(type="default_collate"),
+    dataset=dict(
+        type="mmssl_dynamic.SubnetDataset",
+        stage_groups=stage_groups,
+        clusters_file=clusters_file,
+        dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.train_pipeline}}),
+    ),
+)
+extract_dataloader = dict(
+    batch_size=128,
+    num_workers=1,
+    dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.eval_pipeline}}),
+)
+optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+train_cfg = dict(max_epochs=max_epochs)
+default_hooks = dict(logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=1))
+custom_hooks = [
+    dict(type="mmssl_dynamic.FixedPredictorLrHook"),
+    dict(type="mmssl_dynamic.ProgressivePhaseHook"),
+    dict(type="mmssl_dynamic.CollapseMonitorHook"),
+    dict(type="mmssl_dynamic.BNBankHook", images=512, batch_size=128, bn=("path", "prefix")),
+]

@@ -1,0 +1,217 @@
+"""The whole of SDR in minutes: SimSiam, features, clusters, SDR, BN bank, routing, export, and a report.
+
+Every step is the one that the command lines in ``tools/`` run, at a size that two cores finish while a person waits.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmssl_dynamic.apis.demo_images import shrink_images
+from mmssl_dynamic.apis.demo_report import DemoResults, TaskFigures, write_report
+from mmssl_dynamic.apis.deployment import route
+from mmssl_dynamic.apis.loading import build_backbone, find_config, load_backbone, load_config, select_device
+from mmssl_dynamic.apis.training import prepare_config, train
+from mmssl_dynamic.clustering import ClusterReport, cluster_features
+from mmssl_dynamic.clustering.extraction import extract_features
+from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.datasets.demo_photos import write_demo_data
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.evaluation.calibration import pooled_statistics
+from mmssl_dynamic.evaluation.pooling import pooled_features
+from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.routing.knn_router import Splits
+from mmssl_dynamic.routing.task import folder_task
+from mmssl_dynamic.visualization.montage import cluster_montage
+
+_PATHS = 16
+_BATCH = 64
+_CALIBRATION = 512
+_PROTOCOL = KNNProtocol(k=20)
+
+
+@dataclass
+class _Clock:
+    """Announces the steps and keeps how long each took."""
+
+    total: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        print(f"\n[{len(self.seconds) + 1}/{self.total}] {name}", flush=True)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def run_demo(
+    out: str | Path = "work_dirs/demo",
+    data: str | Path | None = None,
+    epochs: int = 16,
+    seed: int = 0,
+    max_images: int = 2048,
+    device: str | None = None,
+) -> Path:
+    """Pre-train, cluster, train the super-network, route three tasks, export the winners, and write a report.
+
+    Run again, it goes on where it stopped.
+
+    Args:
+        out: Folder of everything that is written.
+        data: Folder of images to pre-train on instead of the photographs inside scikit-image. If it has ``train/`` and
+            ``test/`` folders of classes, it is routed to as a task of its own, too.
+        epochs: Of SimSiam and of SDR.
+        seed: Of everything random.
+        max_images: Images to pre-train on at most.
+        device: Such as ``'cuda:0'``; CUDA where there is one.
+
+    Returns:
+        The report, ``out/report.html``.
+
+    Raises:
+        UserError: the images cannot be used, or ``out`` holds a demo with other settings.
+    """
+    folder = Path(out)
+    target = select_device(device)
+    settings = {"data": None if data is None else str(Path(data).resolve()), "epochs": epochs, "seed": seed}
+    settings["max_images"] = max_images
+    _claim(folder, settings)
+    clock = _Clock(7)
+
+    with clock.step("images"):
+        photos = write_demo_data(folder / "data", seed=seed)
+        tasks = dict(photos.tasks)
+        images = photos.pretrain
+        if data is not None:
+            images = shrink_images(data, folder / "images", max_images, minimum=_PATHS * _BATCH)
+            if (Path(data) / "train").is_dir() and (Path(data) / "test").is_dir():
+                tasks[Path(data).resolve().name] = Path(data)
+    options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
+
+    with clock.step("SimSiam on all images"):
+        simsiam_config = find_config("demo/simsiam_demo.py")
+        checkpoint = _train(simsiam_config, folder / "simsiam", seed, options)
+
+    with clock.step("features and clusters"):
+        config = load_config(simsiam_config, options)
+        simsiam = load_backbone(config, checkpoint, target)
+        dataset = build_dataset(config.extract_dataloader.dataset)
+        preprocessor = config.model.data_preprocessor
+        features = extract_features(
+            simsiam, dataset, preprocessor, folder / "features.npy", batch_size=128, num_workers=1, device=target
+        )
+        clusters = cluster_features(features, _PATHS, "sinkhorn", min_size=_BATCH, seed=seed, device=target)
+        clusters.save(folder / "clusters.npz")
+        print(ClusterReport.of(clusters, None, seed).text())
+        montage = cluster_montage(clusters, images, folder / "clusters.png", samples=12, seed=seed)
+
+    with clock.step(f"SDR: {_PATHS} sub-networks and the full network"):
+        sdr_config = find_config("demo/sdr_demo.py")
+        options["clusters_file"] = str(folder / "clusters.npz")
+        sdr_checkpoint = _train(sdr_config, folder / "sdr", seed, options)
+
+    results = DemoResults(
+        clusters=clusters, montage=montage, settings=settings, health=read_json(folder / "sdr/collapse.json", "report")
+    )
+    with clock.step("routing and export for every task"):
+        for name, root in tasks.items():
+            results.tasks[name] = TaskFigures(
+                *route(
+                    sdr_config,
+                    sdr_checkpoint,
+                    folder / "sdr/bn_bank.safetensors",
+                    folder / "routing" / name,
+                    data_root=root,
+                    protocol=_PROTOCOL,
+                    batch_size=128,
+                    device=device,
+                    cfg_options=options,
+                )
+            )
+
+    with clock.step("baselines: random weights and SimSiam"):
+        sdr = load_config(sdr_config, options)
+        torch.manual_seed(seed)
+        random_weights = build_backbone(config)
+        random_weights.init_weights()  # type: ignore[operator]
+        networks = {"random weights": random_weights.to(target), "SimSiam": simsiam}
+        calibration = Splits(_batches(dataset, preprocessor, target))
+        for label, network in networks.items():
+            _calibrate(network, calibration)
+            for name, root in tasks.items():
+                splits = folder_task(root, sdr.eval_pipeline).splits(preprocessor, 128, 0, target)
+                results.tasks[name].baselines[label] = _accuracies(network, splits)
+
+    with clock.step("report"):
+        results.seconds = clock.seconds
+        results.versions = {"python": platform.python_version(), "torch": torch.__version__}
+        report = write_report(results, folder / "report.html")
+    minutes = sum(clock.seconds.values()) / 60
+    print(f"\nDone in {minutes:.1f} minutes. Open {report} in a browser.")
+    return report
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Note the settings in the folder, or refuse a folder with others."""
+    note = folder / "demo.json"
+    if note.is_file():
+        found = read_json(note, "demo settings")
+        if found != settings:
+            raise ConfigError(
+                f"{folder} holds a demo with other settings ({found}); choose another --out or delete the folder."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} holds other files; choose an empty or new folder with --out.")
+    else:
+        write_json(note, settings)
+
+
+def _train(config: Path, work_dir: Path, seed: int, options: dict[str, Any]) -> Path:
+    """Train to the end, going on from what is there; returns the last checkpoint."""
+    final = work_dir / f"epoch_{options['max_epochs']}.pth"
+    finished = work_dir / "finished"
+    if not finished.is_file():
+        overrides = {**options, "randomness.seed": seed}
+        train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
+        finished.write_text("")
+    return final
+
+
+def _batches(dataset: Any, preprocessor: dict, device: torch.device) -> Any:
+    from mmssl_dynamic.datasets.batches import ImageBatches
+
+    step = max(1, len(dataset) // _CALIBRATION)
+    return ImageBatches(dataset, preprocessor, 128, device=device, indices=range(0, len(dataset), step))
+
+
+def _calibrate(network: nn.Module, images: Splits) -> None:
+    """BatchNorm statistics from the pre-training images, as the sub-networks get them."""
+    statistics = pooled_statistics(network, images.train)
+    modules = dict(network.named_modules())
+    for name, (mean, var) in statistics.items():
+        modules[name].running_mean.copy_(mean)
+        modules[name].running_var.copy_(var)
+
+
+def _accuracies(network: nn.Module, splits: Splits) -> tuple[float, float]:
+    """KNN accuracy in percent on train (each image left out in turn) and on test."""
+    bank, labels = pooled_features(network, splits.train)
+    assert splits.test is not None
+    queries, truth = pooled_features(network, splits.test)
+    assert labels is not None
+    assert truth is not None
+    return (
+        leave_one_out_accuracy(bank, labels, _PROTOCOL),
+        knn_accuracy(bank, labels, queries, truth, _PROTOCOL),
+    )

@@ -1,0 +1,48 @@
+"""A person's own images for the demo: a few of them, small, so that decoding does not take the minutes there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from mmssl_dynamic.datasets.image_folder import list_images
+from mmssl_dynamic.datasets.load_image import read_image
+from mmssl_dynamic.errors import DataError
+
+
+def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, size: int = 64) -> Path:
+    """Copies of images with a short side of at most ``size`` pixels.
+
+    Args:
+        source: Folder of images, nested or flat.
+        target: Folder of the copies, PNG; those that are there already are kept.
+        limit: Images at most, spread evenly over the folder.
+        minimum: Images at least.
+        size: Short side in pixels.
+
+    Raises:
+        DataError: there are fewer than ``minimum`` images, or one cannot be read.
+    """
+    names = list_images(source)
+    if len(names) < minimum:
+        raise DataError(
+            f"{source} holds {len(names)} images; the demo needs at least {minimum}, so that each of its clusters "
+            "fills a batch. Give a larger folder."
+        )
+    chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(limit, len(names)), dtype=int)]
+    for name in tqdm(chosen, desc="shrinking images", unit="img"):
+        copy = target / f"{name}.png"
+        if copy.is_file():
+            continue
+        pixels = read_image(Path(source) / name)  # (H, W, 3), BGR
+        image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
+        scale = min(1.0, size / min(image.size))
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shape = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        partial = copy.with_suffix(".partial")
+        image.resize(shape, Image.Resampling.LANCZOS).save(partial, format="PNG")
+        partial.replace(copy)
+    return target

@@ -1,0 +1,109 @@
+"""From centroids to a split: every image to its most similar centroid, and clusters filled up to a least size.
+
+N images, K clusters, D feature dimension.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mmssl_dynamic.clustering.streaming import Rows, chunks, normalise
+from mmssl_dynamic.errors import ConfigError
+
+# Clusters filled up together: each takes one float per image.
+_FILL_TOGETHER = 32
+
+
+def assign(
+    rows: Rows,
+    centroids: NDArray[np.float32],
+    mean: NDArray[np.float32] | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Give every image to argmax S, S = F^T C (SDR Sec. 4.2), read from disk in chunks.
+
+    Args:
+        rows: F, (N, D), in memory or memory-mapped.
+        centroids: C, (K, D) at unit L2 norm.
+        mean: (D,) subtracted before the L2 normalisation, or None.
+        device: where scores are computed.
+        progress: show a bar.
+
+    Returns:
+        (N,) cluster of every image and (N,) its score there.
+    """
+    weights = torch.from_numpy(centroids).to(device).T
+    assignment = np.empty(len(rows), dtype=np.int32)
+    best = np.empty(len(rows), dtype=np.float32)
+    with tqdm(total=len(rows), desc="assigning images", unit="img", unit_scale=True, disable=not progress) as bar:
+        for part in chunks(len(rows), rows.shape[1]):
+            scores = torch.from_numpy(normalise(rows[part], mean)).to(device) @ weights  # (n, K)
+            value, index = scores.max(dim=1)
+            assignment[part], best[part] = index.cpu().numpy(), value.cpu().numpy()
+            bar.update(part.stop - part.start)
+    return assignment, best
+
+
+def check_min_size(num_images: int, num_clusters: int, min_size: int) -> None:
+    """Raise a ConfigError if K * ``min_size`` exceeds N, or ``min_size`` is negative."""
+    if not 0 <= min_size * num_clusters <= num_images:
+        raise ConfigError(
+            f"--min-size {min_size} needs {min_size * num_clusters} images for {num_clusters} clusters but there are "
+            f"{num_images}; use --min-size 0 to {num_images // num_clusters}, or fewer clusters."
+        )
+
+
+def enforce_min_size(
+    rows: Rows,
+    centroids: NDArray[np.float32],
+    assignment: NDArray[np.int32],
+    best: NDArray[np.float32],
+    min_size: int,
+    mean: NDArray[np.float32] | None = None,
+) -> tuple[NDArray[np.int32], int]:
+    """Fill every cluster up to ``min_size`` images with those that lose least similarity by moving.
+
+    Every cluster must fill a training batch of its sub-network, but argmax S does not keep the balance of U exactly.
+    Greedy, in order of the loss S[n, own] - S[n, new]; a cluster gives images only while it stays at ``min_size``,
+    and an image moves at most once.
+
+    Args:
+        rows: F, (N, D).
+        centroids: C, (K, D).
+        assignment: (N,) of :func:`assign`.
+        best: (N,) scores of :func:`assign`.
+        min_size: least images per cluster; 0 changes nothing.
+        mean: as in :func:`assign`.
+
+    Returns:
+        (N,) new assignment and the number of images moved.
+
+    Raises:
+        ConfigError: K * min_size exceeds N.
+    """
+    num_images, num_clusters = len(rows), len(centroids)
+    check_min_size(num_images, num_clusters, min_size)
+    result = assignment.copy()
+    sizes = np.bincount(assignment, minlength=num_clusters)
+    moved = np.zeros(num_images, dtype=bool)
+    small = np.flatnonzero(sizes < min_size)
+    for start in range(0, len(small), _FILL_TOGETHER):
+        group = small[start : start + _FILL_TOGETHER]
+        loss = np.empty((num_images, len(group)), dtype=np.float32)
+        for part in chunks(num_images, rows.shape[1]):
+            loss[part] = best[part, None] - normalise(rows[part], mean) @ centroids[group].T
+        for flat in np.argsort(loss, axis=None, kind="stable"):
+            image, column = divmod(int(flat), len(group))
+            receiver, giver = group[column], result[image]
+            if sizes[receiver] >= min_size or sizes[giver] <= min_size or moved[image]:
+                continue
+            result[image], moved[image] = receiver, True
+            sizes[receiver] += 1
+            sizes[giver] -= 1
+            if (sizes[group] >= min_size).all():
+                break
+    return result, int(moved.sum())

@@ -1,0 +1,30 @@
+"""Data sets, transforms and samplers."""
+
+from mmssl_dynamic.datasets.batches import Batch, ImageBatches, build_dataset
+from mmssl_dynamic.datasets.demo_photos import DemoData, write_demo_data
+from mmssl_dynamic.datasets.image_folder import DownstreamFolders, ImageFolder, downstream_folders, list_images
+from mmssl_dynamic.datasets.load_image import LoadImage, read_image
+from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
+from mmssl_dynamic.datasets.subnet_dataset import Draw, SubnetDataset
+from mmssl_dynamic.datasets.verify_images import ImageReport, verify_images
+
+__all__ = [
+    "Batch",
+    "DemoData",
+    "DownstreamFolders",
+    "Draw",
+    "ImageBatches",
+    "ImageFolder",
+    "ImageReport",
+    "LoadImage",
+    "SubnetBatchSampler",
+    "SubnetDataset",
+    "build_dataset",
+    "downstream_folders",
+    "list_images",
+    "read_image",
+    "sample_names",
+    "verify_images",
+    "write_demo_data",
+]

@@ -1,0 +1,232 @@
+"""Folders of images: any folder as a data set, and the folders of a downstream task."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmpretrain.datasets import BaseDataset
+
+from mmssl_dynamic.datasets.load_image import printable
+from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.registry import DATASETS
+
+#: Endings of files that count as images, compared without regard to case.
+IMAGE_EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
+)
+_NOT_CONTENT = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
+
+
+def list_images(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[str]:
+    """Relative paths of all images below ``root``, with forward slashes, sorted.
+
+    Links are followed (a link to a folder above itself is not), hidden files and folders are left out.
+
+    Raises:
+        DataError: ``root`` is missing, is not a folder, cannot be read or holds no image, or a file name cannot be
+            stored as a line of text.
+    """
+    folder, shown = os.fspath(root), printable(root)
+    if not os.path.exists(folder):
+        raise DataError(f"image folder {shown} does not exist; correct the path.")
+    if not os.path.isdir(folder):
+        raise DataError(f"image folder {shown} is a file; give the folder that holds the images.")
+    endings = tuple(ending.lower() for ending in extensions)
+    images: list[str] = []
+    others: Counter[str] = Counter()
+    for path in _walk(folder, "", (os.path.realpath(folder),)):
+        if path.lower().endswith(endings):
+            images.append(path)
+        else:
+            others[os.path.splitext(path)[1]] += 1
+    if not images:
+        found = f", only other files ({others.most_common(1)[0][0] or 'without an ending'})" if others else ""
+        raise DataError(
+            f"image folder {shown} holds no image{found}; give a folder with files such as {', '.join(endings[:5])}."
+        )
+    for path in images:
+        if not _is_text_line(path):
+            raise DataError(
+                f"file name {ascii(path)} in {shown} cannot be stored as a line of UTF-8 text; rename the file."
+            )
+    return sorted(images)
+
+
+def _walk(folder: str, prefix: str, chain: tuple[str, ...]) -> Iterator[str]:
+    """Files below ``folder`` as ``prefix`` + name.
+
+    ``chain`` holds the real paths of the folders from the root down to this one, so that a link back up is noticed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _NOT_CONTENT]
+    except OSError as error:
+        raise DataError(
+            f"folder {printable(folder)} cannot be read ({error.strerror}); check its permissions."
+        ) from error
+    for entry in visible:
+        if not entry.is_dir():
+            yield prefix + entry.name
+            continue
+        real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(chain[-1], entry.name)
+        if real not in chain:
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*chain, real))
+
+
+def _is_text_line(name: str) -> bool:
+    """Whether clusters and feature files, which keep one name per line, can hold this name."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return len(name.splitlines()) == 1
+
+
+@DATASETS.register_module()
+class ImageFolder(BaseDataset):
+    """All images below a folder, flat or nested, with or without labels.
+
+    Order and labels depend on names only: images are sorted by their relative path, classes by the name of the
+    first-level folder. Each sample has ``img_path`` and, with labels, ``gt_label``.
+
+    Args:
+        data_root (str): The folder. Defaults to ''.
+        data_prefix (str | dict): A folder below ``data_root``. Defaults to ''.
+        with_label (bool | str): True: the first-level folder is the class. False: no labels. 'auto': labels if there
+            are two or more first-level folders with images and no image beside them. Defaults to 'auto'.
+        extensions (Sequence[str]): Endings of image files, in any case. Defaults to :data:`IMAGE_EXTENSIONS`.
+        **kwargs: ``pipeline``, ``classes`` (then labels are positions in it), ``metainfo``, ``indices``, ``lazy_init``
+            and the other arguments of mmpretrain's BaseDataset.
+
+    Attributes:
+        labelled (bool): Whether the samples have labels; known once the data set is initialised.
+
+    Raises:
+        ConfigError: no folder is given, or ``with_label`` is none of the three values.
+        DataError: see :func:`list_images`; an image without a class folder with ``with_label=True``; a class folder
+            that ``classes`` does not name.
+    """
+
+    def __init__(
+        self,
+        data_root: str = "",
+        data_prefix: str | dict[str, str] = "",
+        with_label: bool | str = "auto",
+        extensions: Sequence[str] = IMAGE_EXTENSIONS,
+        **kwargs: Any,
+    ) -> None:
+        if not data_root and not data_prefix:
+            raise ConfigError("ImageFolder needs data_root, the folder of images; set it in the config.")
+        if with_label not in (True, False, "auto"):
+            raise ConfigError(f"ImageFolder(with_label={with_label!r}) must be True, False or 'auto'.")
+        if kwargs.pop("ann_file", ""):
+            raise ConfigError("ImageFolder has no ann_file; use mmpretrain's CustomDataset for lists of images.")
+        self.with_label = with_label
+        self.labelled = False
+        self.extensions = tuple(extensions)
+        super().__init__(
+            ann_file="", data_root=os.path.expanduser(data_root), data_prefix=data_prefix or {"img_path": ""}, **kwargs
+        )
+
+    @property
+    def image_root(self) -> str:
+        """The folder that relative names of images start from, without a slash at its end."""
+        return self.img_prefix.rstrip("/") or "/"
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Image paths and, with labels, class indices."""
+        root = self.image_root
+        images = list_images(root, self.extensions)
+        loose = next((path for path in images if "/" not in path), None)
+        folders = sorted({path.split("/", 1)[0] for path in images if "/" in path})
+        self.labelled = bool(self.with_label) if self.with_label != "auto" else loose is None and len(folders) > 1
+        if not self.labelled:
+            return [{"img_path": f"{root}/{path}"} for path in images]
+        if loose is not None:
+            raise DataError(
+                f"image {printable(f'{root}/{loose}')} lies outside the class folders; move it into one, or set "
+                "with_label=False."
+            )
+        labels = self._labels(folders)
+        return [{"img_path": f"{root}/{path}", "gt_label": labels[path.split("/", 1)[0]]} for path in images]
+
+    def _labels(self, folders: Sequence[str]) -> dict[str, int]:
+        """Class index by folder; sets the classes unless the config gave them."""
+        if self.CLASSES is None:
+            self._metainfo["classes"] = tuple(folders)
+        labels = self.class_to_idx
+        unknown = next((folder for folder in folders if folder not in labels), None)
+        if unknown is not None:
+            raise DataError(
+                f"class folder {printable(f'{self.image_root}/{unknown}')} is not among the {len(labels)} classes of "
+                "the config; rename it or correct classes."
+            )
+        return labels
+
+
+@dataclass(frozen=True)
+class DownstreamFolders:
+    """Folders of a labelled task, each with one folder per class, and the classes in the order of their labels."""
+
+    train: Path
+    val: Path | None
+    test: Path
+    classes: tuple[str, ...]
+
+
+def downstream_folders(root: str | os.PathLike[str]) -> DownstreamFolders:
+    """Find ``train/``, ``test/`` and, if there is one, ``val/`` of a task, and check that their classes agree.
+
+    Raises:
+        DataError: a folder is missing or holds no image, an image lies outside the class folders, the classes of two
+            folders differ, or there is only one class.
+    """
+    base = Path(root)
+    if not base.is_dir():
+        raise DataError(f"data folder {printable(base)} does not exist; give a folder with train/ and test/ in it.")
+    train, test, val = base / "train", base / "test", base / "val"
+    for part in (train, test):
+        if not part.is_dir():
+            hint = " (val/ is there: rename it if it is the test set)" if part == test and val.is_dir() else ""
+            raise DataError(
+                f"data folder {printable(base)} has no folder {part.name}/{hint}; it must hold train/CLASS/ and "
+                "test/CLASS/."
+            )
+    classes = _classes(train)
+    if len(classes) < 2:
+        raise DataError(
+            f"{printable(train)} has only one class, {classes[0]}; a task needs at least two class folders with images."
+        )
+    for part in (test, val):
+        if part.is_dir() and (found := _classes(part)) != classes:
+            raise DataError(_difference(train, part, classes, found))
+    return DownstreamFolders(train, val if val.is_dir() else None, test, classes)
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    """Names of the first-level folders that hold images."""
+    images = list_images(folder)
+    loose = next((path for path in images if "/" not in path), None)
+    if loose is not None:
+        raise DataError(f"image {printable(folder / loose)} lies outside the class folders; move it into one of them.")
+    return tuple(sorted({path.split("/", 1)[0] for path in images}))
+
+
+def _difference(train: Path, other: Path, classes: Sequence[str], found: Sequence[str]) -> str:
+    """What is wrong, in one sentence, when two folders of a task have different classes."""
+    parts = []
+    for folder, names, rest in ((train, classes, found), (other, found, classes)):
+        only = [name for name in names if name not in rest]
+        if only:
+            more = f" and {len(only) - 3} more" if len(only) > 3 else ""
+            parts.append(f"{', '.join(only[:3])}{more} only in {folder.name}/")
+    return (
+        f"the classes of {printable(train)} and {printable(other)} differ ({'; '.join(parts)}); add images of those "
+        "classes or remove their folders."
+    )

@@ -1,0 +1,93 @@
+"""``LoadImage``: the first transform of every pipeline, for whatever images a user has."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import mmengine.fileio
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmssl_dynamic.datasets.decoding import UndecodableError, check_bits, decode_image
+from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.registry import TRANSFORMS
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """``path`` for an error message of one line: a name with a line break or the like is quoted and escaped."""
+    name = os.fspath(path)
+    return name if name.isprintable() else ascii(name)
+
+
+def read_image(path: str | os.PathLike[str], bits: int = 16, backend_args: dict[str, Any] | None = None) -> np.ndarray:
+    """Read an image file of any kind that :func:`mmssl_dynamic.datasets.decoding.decode_image` knows.
+
+    Args:
+        path: The file, or an address that mmengine's file backends read, such as ``s3://bucket/image.jpg``.
+        bits: Significant bits of 16-bit grey images.
+        backend_args: Arguments of mmengine's file backend; None chooses it by ``path``.
+
+    Returns:
+        BGR pixels, (H, W, 3) uint8.
+
+    Raises:
+        DataError: the file is missing, empty, truncated, damaged, too large, or no image. One line, which names the
+            file and what to do.
+    """
+    name = printable(path)
+    try:
+        if backend_args is None and "://" not in os.fspath(path):
+            data = Path(path).read_bytes()
+        else:
+            data = mmengine.fileio.get(os.fspath(path), backend_args=backend_args)
+    except FileNotFoundError as error:
+        raise DataError(f"image {name} does not exist; put it back, or make the list of images anew.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"image {name} is a folder; give the path of an image file.") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(f"image {name} cannot be read ({reason}); check its permissions and its disk.") from error
+    try:
+        return decode_image(data, bits)
+    except UndecodableError as error:
+        raise DataError(
+            f"image {name} cannot be used ({error}); replace or delete it (tools/check_images.py finds all such files)."
+        ) from error
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Read an image from ``results['img_path']``; takes the place of ``LoadImageFromFile``.
+
+    Reads JPEG, PNG, WebP, TIFF, BMP, GIF and what else Pillow knows: grey, palette, transparent (laid over white),
+    CMYK, 16-bit and float images all become BGR uint8, upright by their EXIF orientation. A file that cannot be decoded
+    completely is an error and never a half-grey image. The data preprocessor's ``to_rgb=True`` turns BGR to RGB.
+
+    Required key: ``img_path``. Added keys: ``img`` ((H, W, 3) uint8, BGR), ``img_shape``, ``ori_shape`` (both (H, W)).
+
+    Args:
+        bits (int): Significant bits of 16-bit grey images: 12 for many X-rays and microscopes, whose images would
+            come out nearly black with 16. Defaults to 16.
+        backend_args (dict, optional): Arguments of mmengine's file backend. Defaults to None, chosen by the path.
+
+    Raises:
+        ConfigError: ``bits`` is not between 9 and 16.
+        DataError: see :func:`read_image`.
+    """
+
+    def __init__(self, bits: int = 16, backend_args: dict[str, Any] | None = None) -> None:
+        self.bits = check_bits(bits)
+        self.backend_args = None if backend_args is None else dict(backend_args)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add ``img``, ``img_shape`` and ``ori_shape``."""
+        image = read_image(results["img_path"], self.bits, self.backend_args)
+        results["img"] = image
+        results["img_shape"] = image.shape[:2]
+        results["ori_shape"] = image.shape[:2]
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(bits={self.bits}, backend_args={self.backend_args})"

@@ -1,0 +1,127 @@
+"""Decode every image once, before hours of training find the broken one."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from mmssl_dynamic.datasets.load_image import read_image
+from mmssl_dynamic.errors import ConfigError, DataError
+
+_CHUNK = 32  # images per job: few enough that the bar moves, enough that a million images are no million jobs
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What decoding one file showed: the one-sentence problem, or else its kind ('JPEG RGB') and size in pixels."""
+
+    path: str
+    problem: str | None = None
+    kind: str = ""
+    width: int = 0
+    height: int = 0
+
+
+@dataclass
+class ImageReport:
+    """Findings over a data set, in its order.
+
+    Attributes:
+        num_images: Files looked at.
+        unreadable: (path, one-sentence problem) of every file that cannot be decoded.
+        kinds: Number of readable files by format and Pillow mode, such as 'JPEG RGB'.
+        widths: Of the readable files, upright, in pixels.
+        heights: Likewise.
+    """
+
+    num_images: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    widths: list[int] = field(default_factory=list)
+    heights: list[int] = field(default_factory=list)
+
+    def add(self, facts: ImageFacts) -> None:
+        """Count one file."""
+        self.num_images += 1
+        if facts.problem is not None:
+            self.unreadable.append((facts.path, facts.problem))
+            return
+        self.kinds[facts.kind] += 1
+        self.widths.append(facts.width)
+        self.heights.append(facts.height)
+
+
+def inspect_image(path: str) -> ImageFacts:
+    """Decode one file completely, exactly as :class:`~mmssl_dynamic.datasets.load_image.LoadImage` does."""
+    try:
+        height, width = read_image(path).shape[:2]
+    except DataError as error:
+        return ImageFacts(path, problem=str(error))
+    try:
+        with Image.open(path) as image:
+            kind = f"{image.format} {image.mode}"
+    except OSError:  # one of the TIFFs that only OpenCV knows
+        kind = "TIFF other"
+    return ImageFacts(path, None, kind, width, height)
+
+
+def verify_images(dataset: Any, workers: int | None = None, progress: bool = True) -> ImageReport:
+    """Decode all images of a data set and report the ones that cannot be used.
+
+    Args:
+        dataset: A data set of mmpretrain's kind, whose samples have ``img_path``, or a sequence of paths.
+        workers: Threads (decoders work outside Python's lock). Defaults to the number of CPUs, at most 16.
+        progress: Whether to show a bar with the time left.
+
+    Returns:
+        The report; nothing is changed or deleted.
+
+    Raises:
+        ConfigError: ``workers`` is not positive.
+        DataError: the data set keeps its images in memory.
+    """
+    workers = min(os.cpu_count() or 1, 16) if workers is None else workers
+    if workers < 1:
+        raise ConfigError(f"workers={workers} must be at least 1.")
+    paths = _paths(dataset)
+    report = ImageReport()
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(paths), desc="images", unit="image", disable=not progress) as bar,
+    ):
+        try:
+            for facts in _flat(pool.map(_inspect_all, chunks)):
+                report.add(facts)
+                bar.update()
+                if facts.problem is not None:
+                    bar.set_postfix(unreadable=len(report.unreadable))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C stops now, not after the remaining images
+            raise
+    return report
+
+
+def _inspect_all(paths: Sequence[str]) -> list[ImageFacts]:
+    return [inspect_image(path) for path in paths]
+
+
+def _flat(groups: Iterator[list[ImageFacts]]) -> Iterator[ImageFacts]:
+    for group in groups:
+        yield from group
+
+
+def _paths(dataset: Any) -> list[str]:
+    if not hasattr(dataset, "get_data_info"):
+        return [os.fspath(path) for path in dataset]
+    paths = [dataset.get_data_info(index).get("img_path") for index in range(len(dataset))]
+    if None in paths:
+        raise DataError(f"data set {type(dataset).__name__} keeps its images in memory; there are no files to check.")
+    return [os.fspath(path) for path in paths]

@@ -1,0 +1,207 @@
+"""The artifact ``bn_bank.safetensors``: BatchNorm statistics of every sub-network of one set of weights.
+
+Two kinds of statistics (both after SDR Sec. 5.1, which resets BN with the data of each sub-network):
+
+* ``path``: all layers of a sub-network, from its own D_i. What the paper does.
+* ``prefix``: the layers of a stage, from the union of the D_i of all paths that begin with the same indices. Paths
+  with a common beginning then share the features of its stages exactly, and routing computes them once.
+
+Tensors are named ``path/<sub-network>/<layer>/mean|var`` and ``prefix/<prefix>/<layer>/mean|var``; prefixes are
+``stem``, ``0``, ``0-3``, ... C channels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
+from mmssl_dynamic.fileio import atomic_path, weights_fingerprint
+from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet
+from mmssl_dynamic.subnets import FULL, PathSpace, parse_path, path_name
+
+SCHEMA_VERSION = 1
+KINDS = ("path", "prefix")
+STEM = "stem"
+_REMEDY = "write it with tools/calibrate_bn.py"
+
+
+def stage_of(layer: str) -> int:
+    """Stage (0 to 3) of a layer's name such as ``'layer2.0.bn1'``; -1 for the stem."""
+    match = re.match(r"layer(\d+)\.", layer)
+    return int(match.group(1)) - 1 if match else -1
+
+
+def prefix_name(path: str, stage: int) -> str:
+    """Prefix of a path that decides the features after ``stage``: ``('0-3-1-2', 1) -> '0-3'``; the stem is stage -1."""
+    return STEM if stage < 0 else path_name(parse_path(path)[: stage + 1])
+
+
+def prefixes(space: PathSpace) -> tuple[str, ...]:
+    """All prefixes, the stem first and shorter ones before longer ones: 1 + 4 + 16 + 64 + 256 for four groups."""
+    found: dict[str, None] = {}
+    for stage in range(-1, len(space.stage_groups)):
+        found.update(dict.fromkeys(prefix_name(path, stage) for path in space.paths))
+    return tuple(found)
+
+
+@dataclass
+class BNBank:
+    """Statistics of all sub-networks of one set of weights.
+
+    Attributes:
+        fingerprint: :func:`~mmssl_dynamic.fileio.weights_fingerprint` of the super-network they belong to.
+        stage_groups: G of its stages.
+        path: Statistics of whole sub-networks by name, ``'full'`` among them.
+        prefix: Statistics of single stages by prefix. May be empty.
+        meta: Images per entry, seed and batch size of the calibration.
+        source: The file it was read from, for messages.
+    """
+
+    fingerprint: str
+    stage_groups: tuple[int, ...]
+    path: dict[str, BNStatistics] = field(default_factory=dict)
+    prefix: dict[str, BNStatistics] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+    source: str = "the BN bank"
+
+    @classmethod
+    def of(cls, net: SDRResNet, **meta: Any) -> BNBank:
+        """An empty bank for the weights that ``net`` has now."""
+        return cls(weights_fingerprint(net.state_dict()), net.space.stage_groups, meta=meta)
+
+    def statistics(self, name: str, bn: str = "path") -> BNStatistics:
+        """Mean and variance, each (C,), of every layer of a sub-network.
+
+        The full network has no prefix: its statistics are those of ``path`` for both kinds.
+
+        Args:
+            name: Name of the sub-network.
+            bn: ``'path'`` or ``'prefix'``.
+
+        Raises:
+            ConfigError: unknown ``bn``.
+            SubnetError: the super-network has no such sub-network.
+            MissingStatisticsError: the bank does not hold its statistics.
+        """
+        if bn not in KINDS:
+            raise ConfigError(f"unknown kind of BatchNorm statistics '{bn}'; choose one of {', '.join(KINDS)}.")
+        space = PathSpace(self.stage_groups)
+        space.check(name)
+        if bn == "path" or name == FULL:
+            if name not in self.path:
+                raise MissingStatisticsError(f"{self.source} holds no statistics of sub-network '{name}'; {_REMEDY}.")
+            return self.path[name]
+        merged: BNStatistics = {}
+        for stage in range(-1, len(self.stage_groups)):
+            prefix = prefix_name(name, stage)
+            if prefix not in self.prefix:
+                raise MissingStatisticsError(
+                    f"{self.source} holds no prefix statistics{f' of {prefix!r}' if self.prefix else ''}; write them "
+                    "with tools/calibrate_bn.py --bn path prefix, or use bn=path."
+                )
+            merged.update(self.prefix[prefix])
+        return merged
+
+    def check(self, net: SDRResNet) -> None:
+        """Refuse a network that the statistics were not made for.
+
+        Raises:
+            ArtifactError: it has other weights or other paths.
+        """
+        if self.stage_groups != net.space.stage_groups:
+            raise ArtifactError(
+                f"{self.source} belongs to a network with stage_groups={self.stage_groups}, not "
+                f"{net.space.stage_groups}; {_REMEDY} for this config."
+            )
+        if self.fingerprint != weights_fingerprint(net.state_dict()):
+            raise ArtifactError(
+                f"{self.source} belongs to other weights than this checkpoint's; give the bank that was made for the "
+                f"checkpoint or {_REMEDY}."
+            )
+
+    def apply(self, net: SDRResNet, names: Iterable[str] | None = None, bn: str = "path") -> None:
+        """Give sub-networks of ``net`` their statistics.
+
+        Args:
+            net: The super-network; must have the weights of the bank.
+            names: Sub-networks; all by default.
+            bn: ``'path'`` or ``'prefix'``.
+
+        Raises:
+            ArtifactError: the bank belongs to another checkpoint or network.
+            SubnetError, MissingStatisticsError: as :meth:`statistics`.
+        """
+        self.check(net)
+        found = {name: self.statistics(name, bn) for name in (net.subnets if names is None else names)}
+        for name, statistics in found.items():
+            net.set_bn_statistics(name, statistics)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the bank, atomically."""
+        tensors = {
+            f"{kind}/{name}/{layer}/{what}": tensor.detach().to("cpu", torch.float32).contiguous().clone()
+            for kind in KINDS
+            for name, statistics in getattr(self, kind).items()
+            for layer, pair in statistics.items()
+            for what, tensor in zip(("mean", "var"), pair)
+        }
+        header = {
+            "schema_version": SCHEMA_VERSION,
+            "fingerprint": self.fingerprint,
+            "stage_groups": list(self.stage_groups),
+            **self.meta,
+        }
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"bn_bank": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> BNBank:
+        """Read a bank.
+
+        Raises:
+            ArtifactError: the file is missing, broken, no bank, or of another schema version.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise ArtifactError(f"BN bank {file} does not exist; {_REMEDY}.")
+        tensors: dict[str, Tensor] = {}
+        try:
+            with safe_open(str(file), framework="pt") as reader:
+                header = json.loads((reader.metadata() or {}).get("bn_bank", "null"))
+                if header and header.get("schema_version") == SCHEMA_VERSION:
+                    tensors = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118  not a dict
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ArtifactError(f"BN bank {file} is broken ({error}); {_REMEDY}.") from error
+        if not isinstance(header, dict) or not {"schema_version", "fingerprint", "stage_groups"} <= set(header):
+            raise ArtifactError(f"{file} is not a BN bank; {_REMEDY}.")
+        version = header.pop("schema_version")
+        if version != SCHEMA_VERSION:
+            raise ArtifactError(f"BN bank {file} has schema version {version}, not {SCHEMA_VERSION}; {_REMEDY}.")
+        fingerprint, groups = header.pop("fingerprint"), tuple(header.pop("stage_groups"))
+        bank = cls(fingerprint, groups, meta=header, source=f"BN bank {file}")
+        bank._fill(tensors)
+        return bank
+
+    def _fill(self, tensors: dict[str, Tensor]) -> None:
+        for key, mean in tensors.items():
+            parts = key.split("/")
+            if len(parts) != 4 or parts[0] not in KINDS or parts[3] not in ("mean", "var"):
+                raise ArtifactError(f"{self.source} holds an unknown tensor '{key}'; {_REMEDY}.")
+            kind, name, layer, what = parts
+            if what == "var":
+                continue
+            var = tensors.get(f"{kind}/{name}/{layer}/var")
+            if var is None:
+                raise ArtifactError(f"{self.source} lacks '{kind}/{name}/{layer}/var'; {_REMEDY}.")
+            getattr(self, kind).setdefault(name, {})[layer] = (mean, var)

@@ -1,0 +1,59 @@
+"""Parameters and multiply-accumulates of sub-networks and other backbones.
+
+What papers on ResNets call FLOPs (4.1 G for ResNet-50) are multiply-accumulates, and so are the figures here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation.modes import evaluating
+from mmssl_dynamic.models.backbones.sdr_resnet import is_super_network
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Cost of one image.
+
+    Attributes:
+        params: Learnable weights (BatchNorm's scale and shift included, running statistics not).
+        macs: Multiply-accumulates of convolutions and linear layers; a FLOP count of twice as many is the same figure.
+    """
+
+    params: int
+    macs: int
+
+    def __str__(self) -> str:
+        return f"{self.params / 1e6:.2f} M parameters, {self.macs / 1e9:.3f} GMACs"
+
+
+def complexity(net: nn.Module, name: str | None = None, size: int | Sequence[int] = 224) -> Complexity:
+    """Complexity of a backbone, or of one sub-network of a super-network, at an image size.
+
+    Args:
+        net: Any network that takes images (1, 3, H, W); a super-network needs no BatchNorm statistics for this.
+        name: Name of the sub-network, for a super-network only.
+        size: Side of square images or (H, W), in pixels.
+
+    Raises:
+        ConfigError: impossible size, or ``name`` for a network without sub-networks.
+        SubnetError: there is no such sub-network.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ConfigError(f"image size {size} must be positive.")
+    if is_super_network(net):
+        net = net.static(name or "full")  # type: ignore[operator]
+    elif name is not None and name != getattr(net, "path", None):
+        raise ConfigError(f"this network has no sub-networks, so none is named '{name}'.")
+    parameters = {id(p): p for p in net.parameters()}.values()
+    device = next(iter(parameters)).device
+    with evaluating(net), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, 3, height, width, device=device))
+    return Complexity(sum(p.numel() for p in parameters), counter.get_total_flops() // 2)

@@ -1,0 +1,265 @@
+"""Exact k-nearest-neighbour classification of frozen features.
+
+Two protocols of the field, both on L2-normalised features:
+
+* ``vote='weighted'``: every neighbour votes with exp(similarity / T), T = 0.07, k = 200 (InstDisc, Wu et al. 2018;
+  DINO). SDR routes by this classifier (SDR Sec. 4.3); the paper does not give k and T, so these are our reading.
+* ``vote='majority'``: every neighbour has one vote (k = 20 in DSPNet Table 1a, k = 1 in CompRess).
+
+Queries and bank are visited in chunks, so neither has to fit in the memory of the device.
+
+Dimensions: N bank images, Q query images (of a chunk: q), B bank images of a chunk, D feature dim, K neighbours.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmssl_dynamic.errors import ConfigError, DataError
+
+Features = Tensor | np.ndarray
+
+VOTES = ("weighted", "majority")
+BACKENDS = ("torch", "faiss")
+_MAX_QUERY_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class KNNProtocol:
+    """How to classify by nearest neighbours, and how much memory to use for it.
+
+    Args:
+        k: Number of neighbours. Cut, with a warning, to the size of a smaller bank.
+        temperature: T of the weighted vote. Unused by the majority vote.
+        vote: ``'weighted'`` or ``'majority'``. Ties go to the class of smaller index, as in scikit-learn.
+        backend: ``'torch'`` (any device) or ``'faiss'`` (``IndexFlatIP`` on the CPU). They agree but for rounding.
+        memory_gib: Bound on the memory of the chunks in work, in GiB; the features themselves are not counted.
+
+    Raises:
+        ConfigError: a value that cannot work.
+    """
+
+    k: int = 200
+    temperature: float = 0.07
+    vote: str = "weighted"
+    backend: str = "torch"
+    memory_gib: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ConfigError(f"k={self.k} neighbours cannot vote; use k >= 1.")
+        if not self.temperature > 0:
+            raise ConfigError(f"temperature={self.temperature} must be positive; the usual value is 0.07.")
+        if self.vote not in VOTES:
+            raise ConfigError(f"unknown vote '{self.vote}'; choose one of {', '.join(VOTES)}.")
+        if self.backend not in BACKENDS:
+            raise ConfigError(f"unknown kNN backend '{self.backend}'; choose one of {', '.join(BACKENDS)}.")
+        if not self.memory_gib > 0:
+            raise ConfigError(f"memory_gib={self.memory_gib} must be positive.")
+
+    def record(self) -> dict[str, Any]:
+        """What has to stand beside a result: everything that can change it, and so not the memory."""
+        values = {name: value for name, value in asdict(self).items() if name != "memory_gib"}
+        return {**values, "features": "global average pooled, L2-normalised"}
+
+
+def knn_accuracy(
+    bank: Features,
+    bank_labels: Features,
+    queries: Features,
+    query_labels: Features,
+    protocol: KNNProtocol | None = None,
+    device: torch.device | str = "cpu",
+) -> float:
+    """Accuracy in percent of classifying ``queries`` by their nearest neighbours in ``bank``.
+
+    Args:
+        bank: Tensor or array of shape (N, D), also memory-mapped.
+        bank_labels: Class indices of shape (N,).
+        queries: Of shape (Q, D).
+        query_labels: Class indices of shape (Q,).
+        protocol: Defaults to the weighted vote of 200 neighbours.
+        device: Where the ``torch`` backend computes similarities.
+
+    Raises:
+        DataError: empty sets, fewer than two classes, shapes that do not fit, features with NaN.
+    """
+    truth = _labels(query_labels, len(queries), "query")
+    predictions = knn_predict(bank, bank_labels, queries, protocol, device)
+    return 100.0 * int((predictions == truth).sum()) / len(truth)
+
+
+def leave_one_out_accuracy(
+    features: Features, labels: Features, protocol: KNNProtocol | None = None, device: torch.device | str = "cpu"
+) -> float:
+    """Accuracy in percent when every image is classified by its nearest neighbours among all *other* images.
+
+    Uses every training image as query and as bank, so that a sub-network can be chosen on the training images
+    alone. Arguments and errors are those of :func:`knn_accuracy`.
+    """
+    truth = _labels(labels, len(features), "training")
+    predictions = knn_predict(features, labels, features, protocol, device, leave_one_out=True)
+    return 100.0 * int((predictions == truth).sum()) / len(truth)
+
+
+def knn_predict(
+    bank: Features,
+    bank_labels: Features,
+    queries: Features,
+    protocol: KNNProtocol | None = None,
+    device: torch.device | str = "cpu",
+    *,
+    leave_one_out: bool = False,
+) -> Tensor:
+    """Predicted class indices of shape (Q,), int64 on the CPU. Arguments as in :func:`knn_accuracy`.
+
+    With ``leave_one_out``, ``queries`` must be the bank, and query ``i`` never has bank image ``i`` as a neighbour.
+    """
+    protocol = protocol or KNNProtocol()
+    labels = _labels(bank_labels, len(bank), "bank")
+    k = _check(bank, labels, queries, protocol.k, leave_one_out)
+    num_classes = int(labels.max()) + 1
+    sizes = chunk_sizes(len(queries), len(bank), bank.shape[1], k, num_classes, protocol.memory_gib)
+
+    predictions = []
+    for similarity, index in _neighbours(bank, queries, k, sizes, protocol.backend, device, leave_one_out):
+        # The vote is taken on the CPU, where adding up is deterministic.
+        votes = torch.zeros(len(index), num_classes, dtype=torch.float64)
+        if protocol.vote == "weighted":
+            # exp(sim / T) relative to the nearest neighbour: the same winner, and no overflow for any T.
+            weights = ((similarity.double() - similarity[:, :1].double()) / protocol.temperature).exp()  # (q, K)
+        else:
+            weights = torch.ones(index.shape, dtype=torch.float64)
+        votes.scatter_add_(1, labels[index], weights)
+        predictions.append(_first_maximum(votes))
+    return torch.cat(predictions)
+
+
+def chunk_sizes(
+    num_queries: int, num_bank: int, dim: int, k: int, num_classes: int, memory_gib: float
+) -> tuple[int, int]:
+    """Images per chunk of queries and of bank such that the work stays within ``memory_gib``, at least one each."""
+    budget = memory_gib * 2**30
+    per_query = 8 * dim + 40 * k + 16 * num_classes  # features before and after normalising; candidates; votes
+    queries = max(1, min(num_queries, _MAX_QUERY_CHUNK, int(budget / 2 / per_query)))
+    per_bank_image = 8 * dim + 6 * queries  # features before and after normalising; similarities and a mask on them
+    bank = max(1, min(num_bank, int((budget - queries * per_query) / per_bank_image)))
+    return queries, bank
+
+
+def _neighbours(
+    bank: Features,
+    queries: Features,
+    k: int,
+    sizes: tuple[int, int],
+    backend: str,
+    device: torch.device | str,
+    leave_one_out: bool,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Similarities and bank indices, (q, K) each on the CPU, nearest first, for one chunk of queries after the other.
+
+    Among equally similar images the one of smaller index comes first, whatever the chunk sizes.
+    """
+    query_chunk, bank_chunk = sizes
+    device = torch.device("cpu" if backend == "faiss" else device)
+    top = _faiss_top if backend == "faiss" else _torch_top
+    # A bank of one chunk stays on the device for all queries.
+    whole = _normalised(bank, 0, bank_chunk, device) if bank_chunk >= len(bank) else None
+    for q_start in range(0, len(queries), query_chunk):
+        query = _normalised(queries, q_start, query_chunk, device)  # (q, D)
+        best = torch.empty(len(query), 0, device=device)
+        best_index = torch.empty(len(query), 0, dtype=torch.int64, device=device)
+        for b_start in range(0, len(bank), bank_chunk):
+            chunk = whole if whole is not None else _normalised(bank, b_start, bank_chunk, device)  # (B, D)
+            # Column of each query itself in this chunk, if it is there (leave-one-out).
+            own = torch.arange(q_start, q_start + len(query), device=device) - b_start if leave_one_out else None
+            similarity, index = top(query, chunk, min(k, len(chunk)), own)
+            index, order = index.sort(dim=1)
+            best = torch.cat([best, similarity.gather(1, order)], dim=1)
+            best_index = torch.cat([best_index, index + b_start], dim=1)
+            best, order = best.sort(dim=1, descending=True, stable=True)
+            best, best_index = best[:, :k], best_index.gather(1, order)[:, :k]
+        yield best.cpu(), best_index.cpu()
+
+
+def _torch_top(query: Tensor, chunk: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The k most similar images of a chunk: similarities and columns, (q, k) each."""
+    similarity = query @ chunk.T  # (q, B)
+    if own is not None:
+        inside = ((own >= 0) & (own < len(chunk))).nonzero().squeeze(1)
+        similarity[inside, own[inside]] = -torch.inf
+    values, columns = similarity.topk(k, dim=1)
+    # topk chooses freely among equal similarities at rank k: where there is a choice, take the smallest columns.
+    last = values[:, -1:]
+    torn = ((similarity == last).sum(1) > (values == last).sum(1)).nonzero().squeeze(1)
+    if len(torn):
+        exact, order = similarity[torn].sort(dim=1, descending=True, stable=True)
+        values[torn], columns[torn] = exact[:, :k], order[:, :k]
+    return values, columns
+
+
+def _faiss_top(query: Tensor, chunk: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
+    """As :func:`_torch_top`, by faiss' exact inner-product index."""
+    import faiss
+
+    index = faiss.IndexFlatIP(chunk.shape[1])
+    index.add(chunk.numpy())
+    spare = 0 if own is None else 1  # the query itself may take one place
+    found, position = index.search(query.numpy(), min(k + spare, len(chunk)))
+    values, columns = torch.from_numpy(found), torch.from_numpy(position)
+    if own is not None:
+        values = values.masked_fill(columns == own[:, None], -torch.inf)
+        values, order = values.sort(dim=1, descending=True, stable=True)
+        columns = columns.gather(1, order)
+    return values[:, :k], columns[:, :k]
+
+
+def _first_maximum(votes: Tensor) -> Tensor:
+    """Smallest class index with the most votes: ``argmax`` does not say which of equal maxima it takes."""
+    classes = torch.arange(votes.shape[1])
+    return torch.where(votes == votes.amax(1, keepdim=True), classes, votes.shape[1]).amin(1)
+
+
+def _normalised(features: Features, start: int, length: int, device: torch.device) -> Tensor:
+    """Rows ``start`` to ``start + length``, float32 and L2-normalised, on ``device``."""
+    rows = features[start : start + length]
+    tensor = torch.from_numpy(np.array(rows, dtype=np.float32)) if isinstance(rows, np.ndarray) else rows
+    tensor = tensor.detach().to(device=device, dtype=torch.float32)
+    if not bool(tensor.isfinite().all()):
+        raise DataError(
+            "features hold NaN or infinity; check that the weights and BatchNorm statistics of this network are sound."
+        )
+    return F.normalize(tensor, dim=1)
+
+
+def _labels(labels: Features, expected: int, what: str) -> Tensor:
+    tensor = torch.as_tensor(np.asarray(labels) if isinstance(labels, (list, tuple)) else labels).cpu()
+    if tensor.shape != (expected,):
+        raise DataError(f"{expected} {what} images need as many labels, not labels of shape {tuple(tensor.shape)}.")
+    if expected and int(tensor.min()) < 0:
+        raise DataError(f"{what} labels must be class indices from 0, not {int(tensor.min())}.")
+    return tensor.to(torch.int64)
+
+
+def _check(bank: Features, labels: Tensor, queries: Features, k: int, leave_one_out: bool) -> int:
+    """Refuse what cannot be classified; return k, cut to the number of possible neighbours."""
+    if len(bank) == 0 or len(queries) == 0:
+        raise DataError("kNN needs at least one image to classify and one in the bank; check that no split is empty.")
+    if bank.ndim != 2 or queries.ndim != 2 or bank.shape[1] != queries.shape[1]:
+        raise DataError(f"features of shapes {tuple(bank.shape)} and {tuple(queries.shape)} cannot be compared.")
+    if len(labels.unique()) < 2:
+        raise DataError("kNN needs at least two classes among the training images, and here there is only one.")
+    if leave_one_out and len(bank) != len(queries):
+        raise DataError("leave-one-out needs the bank itself as queries.")
+    possible = len(bank) - leave_one_out
+    if k > possible:
+        warnings.warn(f"k={k} is cut to {possible}, the number of possible neighbours.", stacklevel=3)
+    return min(k, possible)

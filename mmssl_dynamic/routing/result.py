@@ -1,0 +1,143 @@
+"""The artifact ``routing.json``: how every sub-network did on a task, best first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.fileio import read_json, write_json
+
+SCHEMA_VERSION = 1
+_REMEDY = "write it with tools/route.py"
+
+
+@dataclass(frozen=True)
+class SubnetScore:
+    """One sub-network on one task.
+
+    Attributes:
+        name: Name of the sub-network.
+        select_accuracy: kNN accuracy in percent on the images that the choice is made with (training images, each
+            left out in turn, or a validation split).
+        test_accuracy: kNN accuracy in percent on the test images, which never take part in the choice.
+        gain_over_full: Percentage points above the full network, on the test images (SDR Fig. 4b).
+        params: Learnable weights of the backbone.
+        flops: Multiply-accumulates per image at the size routed with (what papers on ResNets call FLOPs).
+    """
+
+    name: str
+    select_accuracy: float
+    test_accuracy: float | None
+    gain_over_full: float
+    params: int
+    flops: int
+
+
+def rank(scores: Iterable[SubnetScore]) -> list[SubnetScore]:
+    """Best first, by selection accuracy alone; equal ones keep the order they came in."""
+    return sorted(scores, key=lambda score: -score.select_accuracy)
+
+
+@dataclass(frozen=True)
+class RoutingResult:
+    """Ranking of sub-networks for a task, with everything needed to repeat it.
+
+    Attributes:
+        task: Name of the task.
+        protocol: k, temperature, vote, kind of BN statistics, what the choice was made on, image size, ...
+        weights_fingerprint: Of the super-network.
+        subnets: Ranked scores.
+        full: Score of the full network, the baseline of the gains.
+        cost: Images, stage runs and seconds.
+        config, checkpoint, bank: The files the result was computed from, where known.
+    """
+
+    task: str
+    protocol: dict[str, Any]
+    weights_fingerprint: str
+    subnets: list[SubnetScore]
+    full: SubnetScore
+    cost: dict[str, float]
+    config: str | None = None
+    checkpoint: str | None = None
+    bank: str | None = None
+    source: str = field(default="the routing result", compare=False)
+
+    @property
+    def best(self) -> SubnetScore:
+        """The sub-network to use."""
+        return self.subnets[0]
+
+    def score(self, name: str) -> SubnetScore:
+        """Score of one sub-network.
+
+        Raises:
+            ArtifactError: it was not evaluated.
+        """
+        for score in (*self.subnets, self.full):
+            if score.name == name:
+                return score
+        raise ArtifactError(f"{self.source} does not cover sub-network '{name}'; route again with --subnets all.")
+
+    def check(self, weights_fingerprint: str) -> None:
+        """Refuse other weights.
+
+        Raises:
+            ArtifactError: the result was computed with other weights.
+        """
+        if weights_fingerprint != self.weights_fingerprint:
+            raise ArtifactError(
+                f"{self.source} was computed with other weights than this checkpoint's; give the checkpoint it names "
+                f"({self.checkpoint}) or {_REMEDY}."
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``routing.json``, atomically."""
+        data = {"schema_version": SCHEMA_VERSION, **asdict(self), "best": self.best.name}
+        data.pop("source")
+        write_json(path, data)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> RoutingResult:
+        """Read ``routing.json``.
+
+        Raises:
+            ArtifactError: the file is missing, broken, no routing result, or of another schema version.
+        """
+        data = read_json(path, "routing result")
+        source = f"routing result {path}"
+        if not isinstance(data, dict) or "schema_version" not in data:
+            raise ArtifactError(f"{source} is not a routing result; {_REMEDY}.")
+        if data["schema_version"] != SCHEMA_VERSION:
+            raise ArtifactError(
+                f"{source} has schema version {data['schema_version']}, not {SCHEMA_VERSION}; {_REMEDY} again."
+            )
+        try:
+            values = {f.name: data[f.name] for f in fields(cls) if f.name != "source"}
+            values["subnets"] = [SubnetScore(**score) for score in data["subnets"]]
+            values["full"] = SubnetScore(**data["full"])
+            result = cls(**values, source=source)
+            intact = result.best.name == data["best"]
+        except (KeyError, TypeError, IndexError) as error:
+            raise ArtifactError(f"{source} is incomplete ({error}); {_REMEDY} again.") from error
+        if not intact:
+            raise ArtifactError(f"{source} names another best sub-network than its ranking; {_REMEDY} again.")
+        return result
+
+    def table(self, rows: int | None = None) -> str:
+        """The ranking as text, the full network in the last line; ``rows`` limits the sub-networks shown."""
+        shown = self.subnets[:rows]
+        width = max(len("sub-network"), *(len(score.name) for score in (*shown, self.full)))
+        lines = [f"rank  {'sub-network':<{width}}  select %  test %  gain over full  params M   GMACs"]
+        entries = [(f"{position:4d}", score) for position, score in enumerate(shown, start=1)]
+        for position, score in [*entries, ("   -", self.full)]:
+            test = "     -" if score.test_accuracy is None else f"{score.test_accuracy:6.2f}"
+            accuracies = f"{score.select_accuracy:8.2f}  {test}  {score.gain_over_full:+14.2f}"
+            cost = f"{score.params / 1e6:8.2f}  {score.flops / 1e9:6.3f}"
+            lines.append(f"{position}  {score.name:<{width}}  {accuracies}  {cost}")
+        if len(shown) < len(self.subnets):
+            lines.insert(-1, f"      ... {len(self.subnets) - len(shown)} more")
+        return "\n".join(lines)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmssl_dynamic.clustering.assignment import assign, enforce_min_size
+from mmssl_dynamic.clustering.streaming import normalise
+from mmssl_dynamic.errors import ConfigError
+
+
+@pytest.fixture
+def case(planted):
+    """Rows near one centroid more than others, with the argmax assignment."""
+    rows, _ = planted(200, num_clusters=4, noise=0.5)
+    centroids = normalise(np.random.default_rng(5).standard_normal((10, rows.shape[1])).astype(np.float32))
+    return rows, centroids, *assign(rows, centroids, progress=False)
+
+
+def test_every_image_goes_to_its_most_similar_centroid(case):
+    rows, centroids, assignment, best = case
+    scores = normalise(rows) @ centroids.T
+    np.testing.assert_array_equal(assignment, scores.argmax(axis=1))
+    np.testing.assert_allclose(best, scores.max(axis=1), rtol=1e-5)
+    assert assignment.dtype == np.int32
+
+
+def test_small_clusters_are_filled_and_no_other_falls_below_the_least_size(case):
+    rows, centroids, assignment, best = case
+    assert np.bincount(assignment, minlength=10).min() < 15
+    filled, moved = enforce_min_size(rows, centroids, assignment, best, 15)
+    assert np.bincount(filled, minlength=10).min() == 15
+    assert moved == (filled != assignment).sum() > 0
+    lacking = np.maximum(15 - np.bincount(assignment, minlength=10), 0).sum()
+    assert moved == lacking  # no more than needed
+
+
+def test_the_images_moved_are_those_that_lose_least(case):
+    rows, centroids, assignment, best = case
+    smallest = int(np.bincount(assignment, minlength=10).argmin())
+    size = int(np.bincount(assignment, minlength=10)[smallest])
+    others = np.bincount(assignment, minlength=10)
+    others[smallest] = 200
+    least = size + 1
+    assert others.min() >= least, "the case must have one smallest cluster"
+    filled, moved = enforce_min_size(rows, centroids, assignment, best, least)
+    loss = best - normalise(rows) @ centroids[smallest]
+    givers = np.bincount(assignment, minlength=10)[assignment] > least
+    candidates = np.flatnonzero(givers & (assignment != smallest))
+    assert moved == 1
+    assert np.flatnonzero(filled != assignment) == candidates[loss[candidates].argmin()]
+
+
+def test_perfect_balance_can_be_enforced(case):
+    rows, centroids, assignment, best = case
+    filled, _ = enforce_min_size(rows, centroids, assignment, best, 20)
+    assert np.bincount(filled).tolist() == [20] * 10
+
+
+def test_zero_changes_nothing_and_too_much_is_refused_with_the_largest_possible_value(case):
+    rows, centroids, assignment, best = case
+    filled, moved = enforce_min_size(rows, centroids, assignment, best, 0)
+    np.testing.assert_array_equal(filled, assignment)
+    assert moved == 0
+    with pytest.raises(ConfigError, match="use --min-size 0 to 20, or fewer clusters"):
+        enforce_min_size(rows, centroids, assignment, best, 21)

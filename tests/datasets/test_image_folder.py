@@ -1,0 +1,174 @@
+"""ImageFolder: names decide order and labels; downstream folders agree or say why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mmpretrain.registry import DATASETS
+from mmpretrain.utils import register_all_modules
+from PIL import Image
+
+from mmssl_dynamic.datasets import ImageFolder, downstream_folders, list_images
+from mmssl_dynamic.errors import ConfigError, DataError
+
+
+def make(root: Path, *names: str) -> Path:
+    """Write tiny images (or, for other endings, text files) under ``root``."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".tif", ".webp"}:
+            Image.new("RGB", (4, 4)).save(path, format="PNG")
+        else:
+            path.write_text("text")
+    return root
+
+
+def names_and_labels(dataset: ImageFolder) -> list[tuple[str, int | None]]:
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return [(Path(info["img_path"]).relative_to(dataset.image_root).as_posix(), info.get("gt_label")) for info in infos]
+
+
+def test_images_are_sorted_by_name_in_any_case_of_ending_and_others_ignored(tmp_path):
+    make(tmp_path, "b.PNG", "a.jpeg", "z/deep/er/c.Tif", "notes.txt", ".hidden.png", ".cache/x.png", "__MACOSX/y.png")
+    assert list_images(tmp_path) == ["a.jpeg", "b.PNG", "z/deep/er/c.Tif"]
+
+
+def test_a_mmpretrain_config_builds_it_and_its_pipeline_loads_the_image(tmp_path):
+    register_all_modules(init_default_scope=False)
+    make(tmp_path, "cat/a.png", "dog/b.png")
+    pipeline = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
+    with DATASETS.switch_scope_and_registry("mmpretrain") as registry:
+        dataset = registry.build(dict(type="mmssl_dynamic.ImageFolder", data_root=str(tmp_path), pipeline=pipeline))
+    sample = dataset[1]
+    assert sample["inputs"].shape == (3, 4, 4)
+    assert int(sample["data_samples"].gt_label) == 1
+    assert dataset.CLASSES == ("cat", "dog")
+
+
+def test_auto_labels_by_first_level_folder_only_if_every_image_is_in_one(tmp_path):
+    labelled = ImageFolder(str(make(tmp_path / "labelled", "dog/1.png", "cat/sub/2.png", "empty/notes.txt")))
+    assert labelled.labelled
+    assert labelled.CLASSES == ("cat", "dog")
+    assert names_and_labels(labelled) == [("cat/sub/2.png", 0), ("dog/1.png", 1)]
+    flat = ImageFolder(str(make(tmp_path / "flat", "1.png", "2.png")))
+    mixed = ImageFolder(str(make(tmp_path / "mixed", "cat/1.png", "dog/1.png", "loose.png")))
+    single = ImageFolder(str(make(tmp_path / "single", "photos/1.png", "photos/2.png")))
+    for dataset in (flat, mixed, single):
+        assert not dataset.labelled
+        assert dataset.CLASSES is None
+        assert all(label is None for _, label in names_and_labels(dataset))
+
+
+def test_with_label_false_takes_every_image_without_labels(tmp_path):
+    dataset = ImageFolder(str(make(tmp_path, "cat/1.png", "dog/1.png")), with_label=False)
+    assert names_and_labels(dataset) == [("cat/1.png", None), ("dog/1.png", None)]
+
+
+def test_with_label_true_refuses_an_image_outside_the_class_folders(tmp_path):
+    make(tmp_path, "cat/1.png", "dog/1.png", "loose.png")
+    with pytest.raises(DataError, match=r"loose\.png lies outside the class folders"):
+        ImageFolder(str(tmp_path), with_label=True)
+
+
+def test_classes_of_the_config_decide_the_labels(tmp_path):
+    make(tmp_path, "cat/1.png", "dog/1.png")
+    dataset = ImageFolder(str(tmp_path), classes=("dog", "horse", "cat"))
+    assert names_and_labels(dataset) == [("cat/1.png", 2), ("dog/1.png", 0)]
+    with pytest.raises(DataError, match="dog is not among the 2 classes"):
+        ImageFolder(str(tmp_path), classes=("cat", "horse"))
+
+
+def test_data_prefix_indices_and_lazy_init_work_as_in_mmpretrain(tmp_path):
+    make(tmp_path, "train/a.png", "train/b.png", "train/c.png", "other/d.png")
+    dataset = ImageFolder(str(tmp_path), data_prefix="train", indices=2, lazy_init=True)
+    dataset.full_init()
+    assert dataset.image_root == str(tmp_path / "train")
+    assert [name for name, _ in names_and_labels(dataset)] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}/"])
+def test_a_slash_at_the_end_of_the_folder_changes_nothing(tmp_path, spelling):
+    dataset = ImageFolder(spelling.format(make(tmp_path, "a.png")))
+    assert dataset.image_root == str(tmp_path)
+    assert dataset.get_data_info(0)["img_path"] == f"{tmp_path}/a.png"
+
+
+def test_links_are_followed_and_circles_of_links_end(tmp_path, monkeypatch):
+    make(tmp_path / "store", "dog/1.png")
+    root = make(tmp_path / "root", "cat/1.png")
+    (root / "dog").symlink_to(tmp_path / "store" / "dog")
+    (root / "cat" / "up").symlink_to(root)
+    (tmp_path / "store" / "dog" / "back").symlink_to(root)
+    names = list_images(root)
+    assert names[:2] == ["cat/1.png", "dog/1.png"]
+    assert all(name.count("/") < 4 for name in names)
+    monkeypatch.chdir(tmp_path)
+    assert list_images("root") == names
+
+
+def test_a_missing_or_useless_folder_is_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="gone does not exist"):
+        ImageFolder(str(tmp_path / "gone"))
+    with pytest.raises(DataError, match="holds no image; give"):
+        ImageFolder(str(tmp_path))
+    make(tmp_path, "a.heic", "b.heic", "c.txt")
+    with pytest.raises(DataError, match=r"holds no image, only other files \(\.heic\)"):
+        ImageFolder(str(tmp_path))
+    with pytest.raises(DataError, match=r"a\.heic is a file"):
+        ImageFolder(str(tmp_path / "a.heic"))
+
+
+@pytest.mark.parametrize("name", ["line\nbreak.png", "latin\udce91.png"])
+def test_a_name_that_no_list_of_names_can_hold_is_refused(tmp_path, name):
+    make(tmp_path, name)
+    with pytest.raises(DataError, match="rename the file") as caught:
+        list_images(tmp_path)
+    str(caught.value).encode("utf-8")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "needs data_root"),
+        ({"data_root": "x", "with_label": "yes"}, "must be True, False or 'auto'"),
+        ({"data_root": "x", "ann_file": "list.txt"}, "has no ann_file"),
+    ],
+)
+def test_wrong_arguments_are_config_errors(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        ImageFolder(**arguments)
+
+
+def test_downstream_folders_gives_paths_and_classes(tmp_path):
+    make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png")
+    folders = downstream_folders(tmp_path)
+    assert (folders.train, folders.val, folders.test) == (tmp_path / "train", None, tmp_path / "test")
+    assert folders.classes == ("cat", "dog")
+    make(tmp_path, "val/cat/1.png", "val/dog/1.png")
+    assert downstream_folders(tmp_path).val == tmp_path / "val"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "does not exist"),
+        (("cat/1.png", "dog/1.png"), "has no folder train/; it must hold"),
+        (("train/cat/1.png", "train/dog/1.png", "val/cat/1.png"), r"has no folder test/ \(val/ is there"),
+        (("train/cat/1.png", "test/cat/1.png"), "has only one class, cat"),
+        (("train/1.png", "test/cat/1.png"), r"1\.png lies outside the class folders"),
+        (
+            ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/cow/1.png"),
+            r"differ \(dog only in train/; cow only in test/\)",
+        ),
+        (("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.txt"), r"\(dog only in train/\)"),
+        (("train/cat/1.png", "train/dog/1.png", "test/cat/1.txt"), "test holds no image"),
+    ],
+)
+def test_downstream_folders_that_do_not_fit_are_one_sentence(tmp_path, names, message):
+    make(tmp_path / "task", *names)
+    with pytest.raises(DataError, match=message) as caught:
+        downstream_folders(tmp_path / "task")
+    assert "\n" not in str(caught.value)

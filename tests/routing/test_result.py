@@ -1,0 +1,93 @@
+"""A routing result survives its file, and refuses files that are none."""
+
+import json
+
+import pytest
+
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.routing import RoutingResult, SubnetScore
+from mmssl_dynamic.routing.result import rank
+
+
+def score(name, select, test=50.0):
+    return SubnetScore(name, select, test, test - 40.0, 22_400_000, 3_960_000_000)
+
+
+@pytest.fixture
+def result():
+    ranked = rank([score("0-0", 60.0), score("0-1", 70.0, 45.0), score("1-0", 70.0, 80.0), score("1-1", 10.0, 1.0)])
+    return RoutingResult(
+        "flowers",
+        {"k": 200, "bn": "prefix", "selection": "leave-one-out on train"},
+        "abc",
+        ranked,
+        SubnetScore("full", 65.0, 40.0, 0.0, 57_400_000, 9_900_000_000),
+        {"images": 10, "stage_runs": 24, "seconds": 1.5},
+        config="a.py",
+        checkpoint="a.pth",
+        bank="a.safetensors",
+    )
+
+
+def test_ranking_is_by_selection_accuracy_alone_and_stable(result):
+    assert [s.name for s in result.subnets] == ["0-1", "1-0", "0-0", "1-1"]
+    assert result.best.name == "0-1"
+
+
+def test_a_result_comes_back_from_its_file_as_it_was(result, tmp_path):
+    result.save(tmp_path / "routing.json")
+    assert RoutingResult.load(tmp_path / "routing.json") == result
+    data = json.loads((tmp_path / "routing.json").read_text())
+    assert data["schema_version"] == 1
+    assert data["best"] == "0-1"
+    assert set(data["subnets"][0]) == {"name", "select_accuracy", "test_accuracy", "gain_over_full", "params", "flops"}
+    assert "source" not in data
+
+
+def test_table_shows_the_ranking_and_the_full_network(result):
+    lines = result.table().splitlines()
+    assert len(lines) == 6
+    assert lines[1].split() == ["1", "0-1", "70.00", "45.00", "+5.00", "22.40", "3.960"]
+    assert lines[-1].split() == ["-", "full", "65.00", "40.00", "+0.00", "57.40", "9.900"]
+    short = result.table(rows=2).splitlines()
+    assert len(short) == 5
+    assert "2 more" in short[3]
+    assert short[-1].split()[1] == "full"
+
+
+def test_other_weights_are_refused(result):
+    result.check("abc")
+    with pytest.raises(ArtifactError, match="other weights"):
+        result.check("xyz")
+
+
+def test_scores_are_found_by_name(result):
+    assert result.score("full").params == 57_400_000
+    with pytest.raises(ArtifactError, match="does not cover"):
+        result.score("2-2")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema_version": 7}, "schema version 7"),
+        ({"subnets": None}, "incomplete"),
+        ({"subnets": []}, "incomplete"),
+        ({"full": {"name": "full"}}, "incomplete"),
+        ({"best": "1-1"}, "another best"),
+    ],
+)
+def test_broken_files_are_refused(result, tmp_path, change, words):
+    path = tmp_path / "routing.json"
+    result.save(path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ArtifactError, match=words):
+        RoutingResult.load(path)
+
+
+def test_files_of_another_kind_are_refused(tmp_path):
+    (tmp_path / "a.json").write_text("[1, 2]")
+    with pytest.raises(ArtifactError, match="not a routing result"):
+        RoutingResult.load(tmp_path / "a.json")
+    with pytest.raises(ArtifactError, match="does not exist"):
+        RoutingResult.load(tmp_path / "b.json")

@@ -1,0 +1,49 @@
+import subprocess
+import sys
+
+import pytest
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.errors import DataError
+
+
+def test_a_users_error_becomes_one_line_and_status_2(capsys):
+    def main():
+        raise DataError("image a.jpg is broken; remove it.")
+
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: image a.jpg is broken; remove it.\n"
+
+
+def test_an_error_out_of_a_loader_worker_keeps_its_sentence_only():
+    wrapped = DataError(
+        "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "x.py", line 1\nmmssl_dynamic.errors.DataError: image a.jpg is broken; remove it.\n'
+    )
+    assert cli.one_sentence(wrapped) == "image a.jpg is broken; remove it."
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    "tool", ["train", "extract_features", "cluster", "calibrate_bn", "route", "export", "check_images", "demo"]
+)
+def test_every_tool_explains_itself(tool, repo_root):
+    result = subprocess.run(
+        [sys.executable, str(repo_root / "tools" / f"{tool}.py"), "--help"], capture_output=True, text=True, check=True
+    )
+    assert "usage:" in result.stdout
+    assert len(result.stdout.splitlines()) > 8
+
+
+def test_tools_report_bad_input_in_one_line_without_a_traceback(repo_root):
+    command = [sys.executable, str(repo_root / "tools/train.py"), "nowhere.py"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1] == "error: config nowhere.py does not exist; check the path."
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,66 @@
+"""Speed of an active sub-network against its static twin, forward and backward, two views a step.
+
+Prints the twin's time over the active sub-network's: 1.0 means that elastic layers cost nothing.
+"""
+
+import argparse
+
+import torch
+from timing import alternate, ratios, summary
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.apis import select_device
+from mmssl_dynamic.models import SDRResNet
+
+
+def step(run, views, device, amp):
+    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+        loss = sum(run(view)[0].float().square().mean() for view in views)
+    loss.backward()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--depth", type=int, default=50)
+    parser.add_argument("--stage-channels", type=int, nargs=4, help="default: the package's")
+    parser.add_argument("--subnet", default="0-3-1-2")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--amp", action="store_true", help="bfloat16 autocast")
+    parser.add_argument("--channels-last", action="store_true")
+    cli.add_device_argument(parser)
+    args = parser.parse_args()
+    device = select_device(args.device)
+    memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
+
+    torch.manual_seed(0)
+    net = (
+        SDRResNet(depth=args.depth, stage_channels=args.stage_channels).to(device, memory_format=memory_format).train()
+    )
+    twin = net.static(args.subnet).to(memory_format=memory_format).train()
+    shape = (args.batch_size, 3, args.image_size, args.image_size)
+    views = [torch.randn(shape, device=device).contiguous(memory_format=memory_format) for _ in range(2)]
+
+    def active() -> None:
+        net.zero_grad(set_to_none=True)
+        with net.subnet(args.subnet):
+            step(net, views, device, args.amp)
+
+    def static() -> None:
+        twin.zero_grad(set_to_none=True)
+        step(twin, views, device, args.amp)
+
+    seconds = alternate({"static": static, "active": active}, args.rounds)
+    speed = ratios(seconds["static"], seconds["active"])
+    print(
+        f"ResNet-{args.depth} {net.stage_channels}, sub-network {args.subnet}, {args.batch_size} images of "
+        f"{args.image_size} px, {device}{', bfloat16' if args.amp else ''}"
+    )
+    print(f"static twin  {summary(seconds['static'])} s")
+    print(f"active       {summary(seconds['active'])} s")
+    print(f"speed of the active sub-network relative to its twin: {summary(speed)}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,38 @@
+"""Timing that survives a busy machine: the candidates take turns, and ratios are taken round by round."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def alternate(candidates: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Seconds of every candidate in every round, the candidates run one after another in each round."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for index in range(warm_up + rounds):
+        for name, run in candidates.items():
+            _synchronise()
+            start = time.perf_counter()
+            run()
+            _synchronise()
+            if index >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def _synchronise() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def ratios(numerator: list[float], denominator: list[float]) -> list[float]:
+    """Ratio of each round."""
+    return [a / b for a, b in zip(numerator, denominator)]
+
+
+def summary(values: list[float]) -> str:
+    """Median with the range."""
+    return f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"

@@ -1,0 +1,61 @@
+"""Compute the BatchNorm statistics of every sub-network, each from its own images, and write them to a bank file.
+
+Routing and export need this bank. Training writes one at its end; this writes it for any checkpoint.
+"""
+
+import argparse
+
+from mmssl_dynamic import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="pre-training config")
+    parser.add_argument("checkpoint", help="checkpoint of the run")
+    parser.add_argument("--out", required=True, metavar="FILE", help="bank to write, such as bn_bank.safetensors")
+    parser.add_argument("--clusters", metavar="FILE", help="clusters.npz (default: clusters_file of the config)")
+    parser.add_argument(
+        "--all-images",
+        action="store_true",
+        help="calibrate every sub-network on all images, for networks whose sub-networks all trained on them",
+    )
+    parser.add_argument(
+        "--bn",
+        nargs="+",
+        choices=("path", "prefix"),
+        default=["path", "prefix"],
+        help="path: statistics of whole sub-networks, as in the paper; prefix: statistics that sub-networks with a "
+        "common beginning share, which makes routing about three times as fast (default: both)",
+    )
+    parser.add_argument("--images", type=int, default=2000, help="images per sub-network (default: 2000)")
+    parser.add_argument("--batch-size", type=int, default=200, help="images per batch (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample of images (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, help="processes that load images (default: 2)")
+    cli.add_device_argument(parser)
+    cli.add_cfg_options_argument(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from mmssl_dynamic.apis.deployment import calibrate
+
+    bank = calibrate(
+        args.config,
+        args.checkpoint,
+        args.out,
+        clusters=args.clusters,
+        all_images=args.all_images,
+        bn=args.bn,
+        images=args.images,
+        batch_size=args.batch_size,
+        seed=args.seed,
+        num_workers=args.workers,
+        device=args.device,
+        cfg_options=args.cfg_options,
+    )
+    print(f"wrote {args.out}: {len(bank.path)} sub-networks, {len(bank.prefix)} prefixes")
+
+
+if __name__ == "__main__":
+    cli.run(main)

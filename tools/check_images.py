@@ -1,0 +1,56 @@
+"""Decode every image below a folder and list the ones that training could not read."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.datasets import ImageFolder, verify_images
+from mmssl_dynamic.datasets.verify_images import ImageReport
+from mmssl_dynamic.fileio import atomic_path
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Exit status: 0 if all images can be read, 1 if some cannot, 2 if there is nothing to check. Nothing is "
+        "deleted; to delete what --delete-list wrote: xargs -d '\\n' rm -- < FILE",
+    )
+    parser.add_argument("folder", help="folder of images, flat or nested")
+    parser.add_argument("--workers", type=int, default=None, help="threads (default: number of CPUs, at most 16)")
+    parser.add_argument("--delete-list", metavar="FILE", help="write the paths of unreadable files here, one a line")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    return parser.parse_args()
+
+
+def print_report(report: ImageReport) -> None:
+    print(f"images      {report.num_images}")
+    print(f"unreadable  {len(report.unreadable)}")
+    for kind, count in report.kinds.most_common():
+        print(f"  {count:>9} {kind}")
+    if report.widths:
+        for name, values in (("width", report.widths), ("height", report.heights)):
+            print(f"{name:<11} {min(values)} to {max(values)}, median {statistics.median(values):g} px")
+    for _, problem in report.unreadable:
+        print(problem)
+
+
+def main() -> None:
+    args = parse_args()
+    dataset = ImageFolder(data_root=args.folder, with_label=False)
+    report = verify_images(dataset, args.workers, progress=not args.no_progress)
+    print_report(report)
+    if args.delete_list:
+        with atomic_path(args.delete_list) as temporary:
+            paths = [str(Path(path).absolute()) for path, _ in report.unreadable]
+            temporary.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
+        print(f"wrote the {len(report.unreadable)} unreadable paths to {args.delete_list}")
+    if report.unreadable:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    cli.run(main)

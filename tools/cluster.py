@@ -1,0 +1,114 @@
+"""Split the images of a feature file into K clusters, one for every path of the super-network (SDR Sec. 4.2).
+
+Writes clusters.npz (for training), clusters.json (figures), clusters_sizes.png and clusters_montage.png, named after
+--out, and prints sizes, entropy and, where the images have labels, how well the clusters agree with the classes.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmssl_dynamic import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", metavar="F.npy", help="file written by tools/extract_features.py")
+    parser.add_argument(
+        "--num-clusters", type=int, required=True, metavar="K", help="number of paths: 4, 16, 64, 256, ..."
+    )
+    parser.add_argument(
+        "--method",
+        choices=("sinkhorn", "kmeans", "random"),
+        default="sinkhorn",
+        help="sinkhorn: learned prototypes, balanced (the paper's; default); kmeans: spherical k-means of faiss; "
+        "random: equal sizes by chance, the control of the paper's Table 3",
+    )
+    parser.add_argument("--out", default="clusters.npz", metavar="CLUSTERS.npz", help="(default: %(default)s)")
+    parser.add_argument(
+        "--min-size",
+        type=int,
+        default=1,
+        metavar="M",
+        help="least images per cluster: smaller clusters are filled up with the images that lose least similarity by "
+        "moving. Give the training batch size, so that every cluster fills a batch; 0 moves nothing (default: 1)",
+    )
+    parser.add_argument(
+        "--center",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="subtract the mean feature before normalising, without which the part that all features have in common "
+        "drowns the differences (default: on)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    cli.add_device_argument(parser)
+
+    sinkhorn = parser.add_argument_group("Sinkhorn prototypes (SDR Eq. 2)")
+    sinkhorn.add_argument("--epochs", type=int, default=20, help="passes over the features (default: %(default)s)")
+    sinkhorn.add_argument("--lr", type=float, default=0.5, help="step of SGD, times K (default: %(default)s)")
+    sinkhorn.add_argument("--temperature", type=float, default=0.1, help="T of softmax(S / T) (default: %(default)s)")
+    sinkhorn.add_argument("--epsilon", type=float, default=0.05, help="weight of the entropy (default: %(default)s)")
+    sinkhorn.add_argument("--iterations", type=int, default=3, help="of Sinkhorn-Knopp (default: %(default)s)")
+    sinkhorn.add_argument(
+        "--batch-size", type=int, help="features per step (default: 1024, less for fewer than 8192 images)"
+    )
+    sinkhorn.add_argument(
+        "--queue", type=int, default=3072, help="recent features that join in the balance (default: %(default)s)"
+    )
+
+    pictures = parser.add_argument_group("pictures")
+    pictures.add_argument(
+        "--montage", action=argparse.BooleanOptionalAction, default=True, help="sample images per cluster (default: on)"
+    )
+    pictures.add_argument("--image-root", metavar="DIR", help="folder of the images (default: as when extracted)")
+    pictures.add_argument("--montage-samples", type=int, default=8, metavar="N", help="images per cluster (default: 8)")
+    pictures.add_argument("--montage-clusters", type=int, metavar="N", help="only the N largest (default: all)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from mmssl_dynamic.apis import select_device
+    from mmssl_dynamic.clustering import ClusterReport, Features, SinkhornOptions, cluster_features
+    from mmssl_dynamic.errors import ConfigError
+    from mmssl_dynamic.fileio import write_json
+    from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
+
+    out = Path(args.out)
+    if out.suffix != ".npz":
+        raise ConfigError(f"--out {out} must end in .npz, such as clusters.npz.")
+    features = Features.load(args.features)
+    image_root = find_image_root(features, args.image_root) if args.montage else None
+    clusters = cluster_features(
+        features,
+        args.num_clusters,
+        args.method,
+        SinkhornOptions(
+            num_clusters=args.num_clusters,
+            epochs=args.epochs,
+            lr=args.lr,
+            temperature=args.temperature,
+            epsilon=args.epsilon,
+            iterations=args.iterations,
+            batch_size=args.batch_size,
+            queue=args.queue,
+        ),
+        center=args.center,
+        min_size=args.min_size,
+        seed=args.seed,
+        device=select_device(args.device),
+    )
+    report = ClusterReport.of(clusters, features.labels, args.seed)
+    clusters.meta["report"] = report.as_dict()
+    clusters.save(out)
+    write_json(out.with_suffix(".json"), {**clusters.meta, "features": str(args.features)})
+    written = [out, out.with_suffix(".json"), size_plot(clusters, out.with_name(f"{out.stem}_sizes.png"))]
+    if image_root is not None:
+        picture = out.with_name(f"{out.stem}_montage.png")
+        shown, seed = args.montage_clusters, args.seed
+        written.append(cluster_montage(clusters, image_root, picture, args.montage_samples, shown, seed=seed))
+    print(report.text())
+    print("wrote", *written)
+
+
+if __name__ == "__main__":
+    cli.run(main)

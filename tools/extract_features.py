@@ -1,0 +1,61 @@
+"""Write the pooled backbone features of all training images to a file, the first step of clustering (SDR Sec. 4.2).
+
+The images are those of the config's extract_dataloader. The file is written in place as it grows, needs no memory to
+speak of, and a run that was stopped goes on where it was when started again with the same arguments.
+"""
+
+import argparse
+
+from mmssl_dynamic import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="pre-training config, with extract_dataloader and eval_pipeline")
+    parser.add_argument("checkpoint", help="weights of that config's model (.pth or .safetensors)")
+    parser.add_argument(
+        "--out", required=True, metavar="F.npy", help="features; F.json with the image names goes beside"
+    )
+    parser.add_argument(
+        "--subnet", default="full", help="sub-network of a super-network, such as 0-3-1-2 (default: full)"
+    )
+    parser.add_argument("--bank", metavar="BANK", help="bn_bank.safetensors, needed for any --subnet but full")
+    parser.add_argument("--batch-size", type=int, help="images per batch (default: of extract_dataloader)")
+    parser.add_argument("--workers", type=int, help="loader processes (default: of extract_dataloader)")
+    parser.add_argument("--limit-images", type=int, metavar="N", help="only N images, evenly spaced over the data set")
+    parser.add_argument("--restart", action="store_true", help="throw away what an earlier run wrote to --out")
+    cli.add_device_argument(parser)
+    cli.add_cfg_options_argument(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from mmssl_dynamic.apis import load_backbone, load_config, need, select_device
+    from mmssl_dynamic.clustering.extraction import apply_bank, extract_features
+    from mmssl_dynamic.datasets.batches import build_dataset
+
+    config = load_config(args.config, args.cfg_options)
+    need(config, "extract_dataloader")
+    device = select_device(args.device)
+    backbone = load_backbone(config, args.checkpoint, device)
+    if args.bank:
+        apply_bank(backbone, args.bank, args.subnet)
+    loader = config.extract_dataloader
+    features = extract_features(
+        backbone,
+        build_dataset(loader.dataset),
+        config.model.get("data_preprocessor"),
+        args.out,
+        subnet=args.subnet,
+        batch_size=loader.get("batch_size", 64) if args.batch_size is None else args.batch_size,
+        num_workers=loader.get("num_workers", 0) if args.workers is None else args.workers,
+        device=device,
+        limit_images=args.limit_images,
+        restart=args.restart,
+    )
+    print(f"{args.out}: {features.num_images} images x {features.dim} features")
+
+
+if __name__ == "__main__":
+    cli.run(main)
