@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 
@@ -22,12 +23,12 @@ def run(main: Callable[[], None]) -> None:
 
 
 def one_sentence(error: UserError) -> str:
-    """The message alone, also of an error that a loader worker wrapped in its traceback."""
+    """The message alone: without a loader worker's traceback, or the classes mmengine was building around it."""
     message = str(error)
     if "Original Traceback" in message:
         last = [line for line in message.splitlines() if line.strip()][-1]
-        return last.split(": ", 1)[-1]
-    return message
+        message = last.split(": ", 1)[-1]
+    return re.sub(r"^(class `\w+` in [\w/.-]+: )+", "", message)
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:

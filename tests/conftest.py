@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 # No test opens a window.
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# The tests' tensors are too small to share among threads.
+torch.set_num_threads(1)
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
 

@@ -25,6 +25,11 @@ def test_an_error_out_of_a_loader_worker_keeps_its_sentence_only():
     assert cli.one_sentence(wrapped) == "image a.jpg is broken; remove it."
 
 
+def test_the_classes_that_mmengine_was_building_are_left_out():
+    wrapped = DataError("class `SDR` in a/b.py: class `SDRResNet` in c/d.py: depth=20 is not available; choose.")
+    assert cli.one_sentence(wrapped) == "depth=20 is not available; choose."
+
+
 def test_other_errors_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.run(lambda: 1 / 0)

@@ -2,6 +2,7 @@
 _base_ = [
     "../_base_/models/sdr_simsiam_r50.py",
     "../_base_/datasets/mocov2_views_32px.py",
+    "../_base_/datasets/subnet_loader.py",
     "../_base_/schedules/sdr_sgd_200e.py",
     "../_base_/default_runtime.py",
 ]
@@ -16,7 +17,7 @@ model = dict(
     backbone=dict(
         depth=18,
         stage_groups=stage_groups,
-        stage_channels=(32, 64, 208, 408),  # a sub-network uses 32, 64, 130 and 255
+        stage_channels=(32, 64, 192, 416),  # a sub-network uses 32, 64, 120 and 260
         stem_channels=32,
         norm_cfg=dict(type="BN"),
         zero_init_residual=False,
@@ -27,10 +28,6 @@ model = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    batch_sampler=dict(type="mmssl_dynamic.SubnetBatchSampler"),
-    collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="mmssl_dynamic.SubnetDataset",
         stage_groups=stage_groups,

@@ -7,6 +7,7 @@
 _base_ = [
     "../_base_/models/sdr_simsiam_r50.py",
     "../_base_/datasets/mocov2_views_224px.py",
+    "../_base_/datasets/subnet_loader.py",
     "../_base_/schedules/sdr_sgd_200e.py",
     "../_base_/default_runtime.py",
 ]
@@ -19,11 +20,6 @@ model = dict(backbone=dict(stage_groups=stage_groups))
 
 train_dataloader = dict(
     batch_size=64,
-    num_workers=8,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    batch_sampler=dict(type="mmssl_dynamic.SubnetBatchSampler"),
-    collate_fn=dict(type="default_collate"),
     dataset=dict(
         type="mmssl_dynamic.SubnetDataset",
         stage_groups=stage_groups,
@@ -32,7 +28,5 @@ train_dataloader = dict(
     ),
 )
 extract_dataloader = dict(
-    batch_size=256,
-    num_workers=8,
     dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.eval_pipeline}}),
 )

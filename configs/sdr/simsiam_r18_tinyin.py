@@ -2,6 +2,7 @@
 _base_ = [
     "../_base_/models/simsiam_r50.py",
     "../_base_/datasets/mocov2_views_64px.py",
+    "../_base_/datasets/plain_loader.py",
     "../_base_/schedules/simsiam_sgd_200e.py",
     "../_base_/default_runtime.py",
 ]
@@ -19,14 +20,9 @@ model = dict(
 train_dataloader = dict(
     batch_size=256,
     num_workers=4,
-    drop_last=True,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    collate_fn=dict(type="default_collate"),
     dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.train_pipeline}}),
 )
 extract_dataloader = dict(
-    batch_size=256,
     num_workers=4,
     dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.eval_pipeline}}),
 )

@@ -2,6 +2,7 @@
 _base_ = [
     "../_base_/models/simsiam_r50.py",
     "../_base_/datasets/mocov2_views_224px.py",
+    "../_base_/datasets/plain_loader.py",
     "../_base_/schedules/simsiam_sgd_200e.py",
     "../_base_/default_runtime.py",
 ]
@@ -11,15 +12,8 @@ clusters_file = None
 
 train_dataloader = dict(
     batch_size=64,
-    num_workers=8,
-    drop_last=True,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=True),
-    collate_fn=dict(type="default_collate"),
     dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.train_pipeline}}),
 )
 extract_dataloader = dict(
-    batch_size=256,
-    num_workers=8,
     dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.eval_pipeline}}),
 )

@@ -47,7 +47,7 @@ def write_report(results: DemoResults, path: Path) -> Path:
     )
     page.figure(results.montage, "Random images of every cluster, its number and size at the left")
     report = ClusterReport.of(results.clusters, None)
-    page.text(report.text(), note=True)
+    page.code(report.text())
     page.section("Sub-networks on every task")
     heatmap = task_heatmap([task.routing for task in results.tasks.values()])
     save_figure(heatmap, path.with_name("heatmap"))
@@ -65,7 +65,7 @@ def _summary(page: HtmlReport, results: DemoResults) -> None:
     rows.append(["SDR, full network", *(task.routing.full.test_accuracy for task in tasks)])
     rows.append(["SDR, routed sub-network", *(task.routing.best.test_accuracy for task in tasks)])
     oracle = [max(score.test_accuracy or 0.0 for score in task.routing.subnets) for task in tasks]
-    rows.append(["best sub-network, had the test images been known", *oracle])
+    rows.append(["best in hindsight", *oracle])
     page.text(
         "A super-network was trained without labels: the full network on all images, every sub-network beside it "
         "on one "

@@ -22,7 +22,7 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 60rem; background: 
   font: 16px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 1rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
-p { margin: .6rem 0; } .note, figcaption { color: var(--soft); font-size: .9rem; }
+p { margin: .6rem 0; overflow-wrap: anywhere; } .note, figcaption { color: var(--soft); font-size: .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .75rem 0; }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap;
   font-variant-numeric: tabular-nums; }
@@ -74,11 +74,8 @@ class HtmlReport:
         """
         chosen = set(marked)
         head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-        body = "".join(
-            ""
-            f"<tr{' class=mark' if i in chosen else ''}>{''.join(f'<td>{html.escape(_cell(c))}</td>' for c in row)}</tr>"
-            for i, row in enumerate(rows)
-        )
+        cells = ["".join(f"<td>{html.escape(_cell(cell))}</td>" for cell in row) for row in rows]
+        body = "".join(f"<tr{' class=mark' if i in chosen else ''}>{row}</tr>" for i, row in enumerate(cells))
         table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
         if summary is not None:
             table = f"<details><summary>{html.escape(summary)}</summary>{table}</details>"

@@ -15,28 +15,10 @@ from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, read_json
 from tests.helpers import write_clusters, write_images
 
 CONFIG = """
-_base_ = ["{root}/configs/sdr/sdr_simsiam_r18_16path_tinyin.py"]
+_base_ = ["{root}/configs/demo/sdr_demo.py"]
 data_root = "{data}"
 clusters_file = "{clusters}"
 stage_groups = (1, 1, 2, 2)
-image_size = 32
-view = [
-    dict(type="NumpyToPIL", to_rgb=True),
-    dict(type="torchvision/RandomResizedCrop", size=image_size, scale=(0.2, 1.0)),
-    dict(
-        type="RandomApply",
-        transforms=[dict(type="torchvision/ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
-        prob=0.8,
-    ),
-    dict(type="torchvision/RandomGrayscale", p=0.2),
-    dict(type="PILToNumpy", to_bgr=True),
-    dict(type="RandomFlip", prob=0.5),
-]
-train_pipeline = [
-    dict(type="mmssl_dynamic.LoadImage"),
-    dict(type="MultiView", num_views=2, transforms=[view]),
-    dict(type="PackInputs"),
-]
 model = dict(
     backbone=dict(stage_groups=stage_groups, stage_channels=(8, 8, 16, 16), stem_channels=8),
     neck=dict(hid_channels=16, out_channels=16),
@@ -46,16 +28,14 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(
-        stage_groups=stage_groups,
-        clusters_file=clusters_file,
-        dataset=dict(data_root=data_root, pipeline=train_pipeline),
-    ),
+    dataset=dict(stage_groups=stage_groups, clusters_file=clusters_file, dataset=dict(data_root=data_root)),
 )
 extract_dataloader = dict(batch_size=8, num_workers=0, dataset=dict(data_root=data_root))
 train_cfg = dict(max_epochs=4)
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=4, by_epoch=True, begin=0, end=4)]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=4, max_keep_ckpts=10), logger=dict(interval=5))
+default_hooks = dict(
+    checkpoint=dict(_delete_=True, type="CheckpointHook", by_epoch=False, interval=4), logger=dict(interval=5)
+)
 custom_hooks = [
     dict(type="mmssl_dynamic.FixedPredictorLrHook"),
     dict(type="mmssl_dynamic.ProgressivePhaseHook"),
@@ -136,7 +116,8 @@ def test_training_killed_and_resumed_ends_with_the_weights_of_an_uninterrupted_r
     )
     (setup / "killed.py").write_text(text + '\ncustom_imports = dict(imports=["kill_hook"])\n')
     command = [sys.executable, str(repo_root / "tools/train.py"), str(setup / "killed.py"), "--work-dir", str(work_dir)]
-    env = dict(os.environ, PYTHONPATH=f"{setup}{os.pathsep}{repo_root}")
+    # The number of threads decides the order of sums, and with it the last bits.
+    env = dict(os.environ, OMP_NUM_THREADS="1", PYTHONPATH=f"{setup}{os.pathsep}{repo_root}")
     result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == -signal.SIGKILL, result.stderr[-2000:]
     assert sorted(p.name for p in work_dir.glob("*.pth")) == ["iter_4.pth", "iter_8.pth"]
@@ -219,6 +200,31 @@ def test_getattr_of_a_checkpoint_reaches_nothing_but_history_statistics(tmp_path
 def test_wrong_settings_stop_the_run_before_the_first_step(setup, tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         train(setup, tmp_path / "run", **options)
+    assert not list((tmp_path / "run").glob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["model.backbone.depth=20"], "error: depth=20 is not available; choose one of [18, 34, 50, 101]."),
+        (["data_root={bad}", "train_dataloader.num_workers=1"], "bad/class_0/0000.png"),
+        (["clusters_file=nowhere.npz"], "nowhere.npz"),
+    ],
+)
+def test_bad_input_ends_the_command_in_one_sentence_that_names_it(setup, repo_root, tmp_path, options, sentence):
+    bad = write_images(tmp_path / "bad", 50)
+    for name in ("class_0/0000.png", "class_1/0001.png"):  # whichever comes first
+        (bad / name).write_bytes((bad / name).read_bytes()[:100])
+        sentence = sentence if "bad/" not in sentence else "bad/class_"
+    options = [option.format(bad=bad) for option in options]
+    command = [sys.executable, str(repo_root / "tools/train.py"), str(setup / "config.py")]
+    command += ["--work-dir", str(tmp_path / "run"), "--cfg-options", *options]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = result.stderr.strip().splitlines()[-1]
+    assert result.returncode == 2, result.stderr[-2000:]
+    assert last.startswith("error: ")
+    assert sentence in last
+    assert "Traceback" not in result.stderr
     assert not list((tmp_path / "run").glob("*.pth"))
 
 

@@ -33,9 +33,7 @@ class RandomBatch:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--depth", type=int, default=50, help="of the ResNet (default: 50)")
-    parser.add_argument(
-        "--stage-channels", type=int, nargs=4, default=[104, 200, 400, 800], help="widths of the stages"
-    )
+    parser.add_argument("--stage-channels", type=int, nargs=4, default=[96, 192, 384, 832], help="widths of the stages")
     parser.add_argument("--stage-groups", type=int, nargs=4, default=[4, 4, 4, 4], help="groups of the stages")
     parser.add_argument("--size", type=int, default=96, help="side of the images in pixels (default: 96)")
     parser.add_argument("--images", type=int, default=32, help="half to train, half to test on (default: 32)")

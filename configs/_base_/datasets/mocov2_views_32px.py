@@ -1,26 +1,11 @@
-# The same at 32 px, where blurring would leave little: no blur, as is usual for small images.
+# The 64 px pipelines at 32 px.
+_base_ = ["./mocov2_views_64px.py"]
+
 image_size = 32
-view_pipeline = [
-    # torchvision's own colour transforms: mmcv 2.1's hue shift overflows under numpy 2.
-    dict(type="NumpyToPIL", to_rgb=True),
-    dict(type="torchvision/RandomResizedCrop", size=image_size, scale=(0.2, 1.0)),
-    dict(
-        type="RandomApply",
-        transforms=[dict(type="torchvision/ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
-        prob=0.8,
-    ),
-    dict(type="torchvision/RandomGrayscale", p=0.2),
-    dict(type="PILToNumpy", to_bgr=True),
-    dict(type="RandomFlip", prob=0.5),
-]
-train_pipeline = [
-    dict(type="mmssl_dynamic.LoadImage"),
-    dict(type="MultiView", num_views=2, transforms=[view_pipeline]),
-    dict(type="PackInputs"),
-]
-eval_pipeline = [
-    dict(type="mmssl_dynamic.LoadImage"),
-    dict(type="ResizeEdge", scale=image_size, edge="short", backend="pillow", interpolation="bicubic"),
-    dict(type="CenterCrop", crop_size=image_size),
-    dict(type="PackInputs"),
-]
+view_pipeline = _base_.view_pipeline
+view_pipeline[1]["size"] = image_size
+train_pipeline = _base_.train_pipeline
+train_pipeline[1]["transforms"] = [view_pipeline]
+eval_pipeline = _base_.eval_pipeline
+eval_pipeline[1]["scale"] = image_size
+eval_pipeline[2]["crop_size"] = image_size

@@ -27,8 +27,10 @@ BNStatistics = dict[str, tuple[Tensor, Tensor]]
 
 _BASE = (64, 128, 256, 512)
 # Our reading of the paper's sizes (super-network 56.3 M, sub-network 22.6 M), for four groups and half of the
-# channels shared: no plain scaling of ResNet-50 gives both, these give 57.4 M and 22.4 M.
-_ENLARGED = (104, 200, 400, 800)
+# channels shared: no plain scaling of ResNet-50 gives both. These give 58.1 M and 22.7 M; (104, 200, 400, 800) gives
+# 57.4 M and 22.4 M, but costs 7 % more multiply-adds per step of Algorithm 1 and suits vector units less
+# (tools/benchmarks/sdr_step.py --stage-channels compares).
+_ENLARGED = (96, 192, 384, 832)
 
 
 @MODELS.register_module()
@@ -106,12 +108,27 @@ class SDRResNet(ResNetTrunk):
         for stage, (width, groups) in enumerate(zip(self.stage_channels, self.space.stage_groups)):
             if groups == 1:
                 continue
+            self._check_first_shortcut(stage)
             shared, rest = _split(width, self.shared_ratio)
             if shared < 1 or rest < groups or rest % groups:
                 raise ConfigError(
                     f"stage {stage} of width {width} has {rest} channels beside its {shared} shared ones, which "
                     f"{groups} groups cannot share evenly; choose a multiple of "
                     f"{round(groups / (1 - self.shared_ratio))} in stage_channels."
+                )
+
+    def _check_first_shortcut(self, stage: int) -> None:
+        """Basic blocks project the first stage's shortcut only where its width is not the stem's, as in torchvision.
+
+        Super-network and sub-network must agree on it, or one of them has a layer that the other lacks.
+        """
+        if stage == 0 and self.expansion == 1:
+            width, groups = self.stage_channels[0], self.space.stage_groups[0]
+            shared, rest = _split(width, self.shared_ratio)
+            if self.stem_channels in (width, shared + rest // groups):
+                raise ConfigError(
+                    f"stem_channels={self.stem_channels} must differ from the first stage's {width} channels and from "
+                    f"the {shared + rest // groups} of a sub-network; change stem_channels or stage_channels[0]."
                 )
 
     def _stage_selections(self, name: str) -> list[Selection | None]:

@@ -1,0 +1,135 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from mmpretrain.registry import MODELS, TRANSFORMS
+from mmpretrain.structures import DataSample
+from mmpretrain.utils import register_all_modules
+
+from mmssl_dynamic.apis import load_config, prepare_config
+from mmssl_dynamic.engine import SubnetOptimWrapper
+from mmssl_dynamic.subnets import FULL, PathSpace
+
+CONFIGS = sorted(p for p in (Path(__file__).parents[2] / "configs").rglob("*.py") if "_base_" not in p.parts)
+
+
+def single_device(node):
+    """Plain BatchNorm for SyncBN, as evaluation and mmengine's Runner do on one device."""
+    for key, child in list(node.items()):
+        if key == "norm_cfg" and child["type"] == "SyncBN":
+            node[key] = dict(type="BN" if node["type"].endswith("ResNet") else "BN1d")
+        elif isinstance(child, dict):
+            single_device(child)
+
+
+def build(config):
+    register_all_modules(init_default_scope=False)
+    model = config.model
+    single_device(model)
+    torch.manual_seed(0)
+    return MODELS.build(model)
+
+
+def samples(name, count):
+    batch = [DataSample() for _ in range(count)]
+    for sample in batch:
+        sample.set_field(name, "subnet", field_type="metainfo")
+    return batch
+
+
+def test_there_are_configs():
+    assert {"sdr_simsiam_r50_256path.py", "sdr_simsiam_r18_16path_tinyin.py", "sdr_demo.py"} <= {
+        p.name for p in CONFIGS
+    }
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_builds_and_trains_a_step(path):
+    config = prepare_config(path)
+    model = build(config).train()
+    views = [torch.randn(4, 3, 64, 64) for _ in range(2)]
+    sdr = config.model.type.endswith("SDR")
+    name = PathSpace(tuple(config.stage_groups)).paths[-1] if sdr else FULL
+    losses = model.loss(views, samples(name, 4))
+    loss = sum(value for key, value in losses.items() if "loss" in key)
+    loss.backward()
+    assert math.isfinite(float(loss))
+    assert all(p.grad is not None for p in model.parameters())
+    assert sdr == ("loss_kd" in losses)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_every_config_agrees_with_itself(path):
+    config = load_config(path)
+    epochs = config.train_cfg.max_epochs
+    assert [(s.T_max, s.end) for s in config.param_scheduler] == [(epochs, epochs)]
+    # lr 0.05 x B / 256 (SimSiam Sec. 4.1), B over the 8 GPUs of the ImageNet configs; the demo's rate is its own
+    gpus = 8 if config.extract_dataloader.dataset.type == "ImageNet" else 1
+    if "demo" not in path.parts:
+        assert config.auto_scale_lr.base_batch_size == gpus * config.train_dataloader.batch_size
+        assert config.optim_wrapper.optimizer.lr == pytest.approx(0.05 * config.auto_scale_lr.base_batch_size / 256)
+    data = config.train_dataloader.dataset
+    if config.model.type.endswith("SDR"):
+        assert tuple(data.stage_groups) == tuple(config.model.backbone.stage_groups) == tuple(config.stage_groups)
+        assert data.clusters_file == config.clusters_file
+        data = data.dataset
+    assert data.data_root == config.extract_dataloader.dataset.data_root == config.data_root
+
+
+@pytest.mark.parametrize("size", [32, 64, 224])
+def test_view_pipelines_give_two_different_views_of_their_size(size, tmp_path):
+    from mmpretrain.registry import DATASETS
+
+    from tests.helpers import write_images
+
+    register_all_modules(init_default_scope=False)
+    config = load_config(CONFIGS[0].parents[1] / f"_base_/datasets/mocov2_views_{size}px.py")
+    folder = write_images(tmp_path, 4, size=80)
+    with (
+        DATASETS.switch_scope_and_registry("mmpretrain") as registry,
+        TRANSFORMS.switch_scope_and_registry("mmpretrain"),
+    ):
+        data = registry.build(
+            dict(type="mmssl_dynamic.ImageFolder", data_root=str(folder), pipeline=config.train_pipeline)
+        )
+        evaluation = registry.build(
+            dict(type="mmssl_dynamic.ImageFolder", data_root=str(folder), pipeline=config.eval_pipeline)
+        )
+    torch.manual_seed(0)
+    for index in range(4):  # enough draws for every colour transform
+        views = data[index]["inputs"]
+        assert [tuple(v.shape) for v in views] == [(3, size, size)] * 2
+        assert not torch.equal(*views)
+        assert all(v.dtype is torch.uint8 for v in views)
+    assert torch.equal(evaluation[0]["inputs"], evaluation[0]["inputs"])
+    assert evaluation[0]["inputs"].shape == (3, size, size)
+
+
+def test_resnet50_with_256_paths_trains_real_steps(repo_root):
+    model = build(load_config(repo_root / "configs/sdr/sdr_simsiam_r50_256path.py")).train()
+    backbone = model.backbone
+    sizes = backbone.num_parameters("full"), backbone.num_parameters("0-0-0-0")
+    print(f"super-network {sizes[0]:,} weights, sub-network {sizes[1]:,} weights, {len(backbone.subnets) - 1} paths")
+    assert sizes == (58_133_184, 22_740_576)
+    assert len(backbone.subnets) == 257
+    wrapper = SubnetOptimWrapper(torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=1e-4))
+    views = [torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(i)) for i in range(2)]
+    weight = model.backbone.layer4[0].conv2.weight
+    inside, outside = {}, {}
+    for name, group in (("full", None), ("0-3-1-2", 2), ("3-0-2-1", 1)):
+        with wrapper.optim_context(model):
+            losses = model.loss(views, samples(name, 8))
+            loss = sum(value for key, value in losses.items() if "loss" in key)
+        before = weight.detach().clone()
+        wrapper.update_params(loss)
+        assert math.isfinite(float(loss))
+        moved = (weight.detach() != before).any(dim=3).any(dim=2)  # (C_out, C_in)
+        if group is None:
+            assert moved.float().mean() > 0.99
+            continue
+        channels = torch.cat([torch.arange(416), torch.arange(416 + 104 * group, 520 + 104 * group)])
+        inside[name] = moved[channels][:, channels].float().mean()
+        outside[name] = moved.sum() - moved[channels][:, channels].sum()
+    assert all(share > 0.99 for share in inside.values())
+    assert all(count == 0 for count in outside.values())
