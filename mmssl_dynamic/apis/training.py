@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
@@ -76,11 +78,23 @@ def build_runner(config: Config) -> MMEngineRunner:
     runner_class = RUNNERS.get(kind)
     if runner_class is None:
         raise ConfigError(f"runner_type='{kind}' is not registered; leave it out.")
+    if config.get("launcher") == "pytorch" and not torch.cuda.is_available():
+        _prepare_cpu_processes(config)
     return runner_class.from_cfg(config)
+
+
+def _prepare_cpu_processes(config: Config) -> None:
+    """Let several processes train on the CPU; mmengine's own start of torchrun's processes asks for GPUs."""
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
+    if config.get("model_wrapper_cfg") is None:
+        config.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)
 
 
 def train(config: Config) -> MMEngineRunner:
     """Run a prepared config to its end; returns the Runner."""
     runner = build_runner(config)
     runner.train()
+    if dist.is_initialized():
+        dist.destroy_process_group()
     return runner

@@ -59,6 +59,13 @@ class KillHook(Hook):
 """
 
 
+# Writes down what every process trained on and where it ended.
+SPY = """
+custom_hooks.append(dict(type="SpyHook", folder="{folder}"))
+custom_imports = dict(imports=["tests.engine.spy_hook"])
+"""
+
+
 @pytest.fixture(scope="module")
 def setup(tmp_path_factory, repo_root):
     folder = tmp_path_factory.mktemp("training")
@@ -226,6 +233,29 @@ def test_bad_input_ends_the_command_in_one_sentence_that_names_it(setup, repo_ro
     assert sentence in last
     assert "Traceback" not in result.stderr
     assert not list((tmp_path / "run").glob("*.pth"))
+
+
+def test_two_processes_train_the_same_subnets_to_the_same_weights(setup, repo_root, tmp_path):
+    """The launcher of several GPUs, on the CPU: half the batch each, gradients averaged."""
+    env = dict(os.environ, OMP_NUM_THREADS="1", PORT="29581", TORCHRUN=str(Path(sys.executable).parent / "torchrun"))
+    env["PYTHONPATH"] = str(repo_root)
+    text = (setup / "config.py").read_text() + SPY.format(folder=tmp_path)
+    (tmp_path / "config.py").write_text(text)
+    command = ["bash", str(repo_root / "tools/dist_train.sh"), str(tmp_path / "config.py"), "2"]
+    options = ["train_dataloader.batch_size=4", "max_epochs=2"]
+    command += ["--work-dir", str(tmp_path / "run"), "--cfg-options", *options]
+    result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    one, two = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    assert one["subnets"] == two["subnets"]
+    assert len(set(one["subnets"])) > 2
+    for first, second in zip(one["images"], two["images"]):
+        assert not set(first) & set(second)  # no image twice in a joint batch
+    trained = [name for name, value in one["weights"].items() if value.is_floating_point() and "running" not in name]
+    assert trained
+    for name in trained:
+        assert torch.equal(one["weights"][name], two["weights"][name]), name
+    assert (tmp_path / "run/bn_bank.safetensors").is_file()
 
 
 def test_gradients_accumulate_over_steps_of_one_subnet(setup, tmp_path):
