@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import warnings
 from collections.abc import Callable
 
 from mmssl_dynamic.errors import UserError
@@ -12,6 +13,8 @@ from mmssl_dynamic.errors import UserError
 
 def run(main: Callable[[], None]) -> None:
     """Call ``main``; turn a :class:`UserError` into one line on stderr and exit status 2, Ctrl-C into status 130."""
+    # Upstream's imports, which nobody at a command line can do anything about.
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     try:
         main()
     except UserError as error:

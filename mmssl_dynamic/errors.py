@@ -1,6 +1,11 @@
 """Errors that a user can mend: one clear sentence each, naming the file or option and the remedy."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for a sentence of our own; its type where it has no message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class UserError(Exception):
     """Base class: the command lines print its message without a traceback and exit with status 2."""
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
-from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.errors import ArtifactError, first_line
 
 
 @contextmanager
@@ -69,15 +69,13 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     Raises:
         ArtifactError: the file is missing, broken, holds anything but plain data, or has no tensors.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise ArtifactError(f"checkpoint {file} does not exist; check the path.")
+    file = local_file(path)
     try:
         if file.suffix == ".safetensors":
             return load_safetensors(str(file))
         checkpoint = load_run_checkpoint(file)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise ArtifactError(
             f"checkpoint {file} cannot be loaded safely ({reason}); it must be a .safetensors file or a PyTorch file "
             "that holds nothing but tensors and plain data."
@@ -87,6 +85,19 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     if not tensors:
         raise ArtifactError(f"checkpoint {file} holds no weights; give a file written by training or by an export.")
     return tensors
+
+
+def local_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a checkpoint that is there.
+
+    Raises:
+        ArtifactError: it is not, or it is an address: what loads those does not refuse code.
+    """
+    if "://" in str(path):
+        raise ArtifactError(f"checkpoint {path} is an address; download it and give the file.")
+    if not Path(path).is_file():
+        raise ArtifactError(f"checkpoint {path} does not exist; check the path.")
+    return Path(path)
 
 
 def _history_buffer_attribute(owner: Any, name: str) -> Any:

@@ -64,6 +64,8 @@ def test_a_checkpoint_without_weights_is_refused(tmp_path):
         load_state_dict(tmp_path / "empty.pth")
     with pytest.raises(ArtifactError, match="does not exist"):
         load_state_dict(tmp_path / "missing.pth")
+    with pytest.raises(ArtifactError, match="is an address"):
+        load_state_dict("https://example.org/weights.pth")
 
 
 def test_the_fingerprint_follows_weights_and_nothing_else():

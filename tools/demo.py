@@ -16,10 +16,11 @@ def main() -> None:
     parser.add_argument(
         "--out", metavar="DIR", help="(default: work_dirs/demo, or work_dirs/demo_<folder> with --data)"
     )
-    parser.add_argument("--epochs", type=int, default=16, help="of SimSiam and of SDR (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=16, help="of SimSiam; SDR has half as many again (default: %(default)s)"
+    )
     parser.add_argument("--max-images", type=int, default=2048, help="of --data (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
-    cli.add_device_argument(parser)
     args = parser.parse_args()
     from mmssl_dynamic.apis.demo import run_demo
 
@@ -30,7 +31,6 @@ def main() -> None:
         epochs=args.epochs,
         seed=args.seed,
         max_images=args.max_images,
-        device=args.device,
     )
 
 

@@ -4,4 +4,6 @@ default_hooks = dict(
     logger=dict(interval=50),
     checkpoint=dict(type="CheckpointHook", interval=10, max_keep_ckpts=3),
 )
+# The first process writes the BN bank alone while the others wait, longer than NCCL's ten minutes.
+env_cfg = dict(dist_cfg=dict(timeout=14400))
 randomness = dict(seed=0)

@@ -1,4 +1,10 @@
 # SDR on Tiny-ImageNet (64 px), ResNet-18 with 16 paths, one device.
+#
+#   S=configs/sdr/simsiam_r18_tinyin.py W=work_dirs/simsiam_r18_tinyin
+#   python tools/train.py $S
+#   python tools/extract_features.py $S $W/epoch_200.pth --out $W/features.npy
+#   python tools/cluster.py $W/features.npy --num-clusters 16 --min-size 256 --out work_dirs/tinyin_clusters_16.npz
+#   python tools/train.py configs/sdr/sdr_simsiam_r18_16path_tinyin.py
 _base_ = [
     "../_base_/models/sdr_simsiam_r50.py",
     "../_base_/datasets/mocov2_views_64px.py",
@@ -10,7 +16,6 @@ _base_ = [
 data_root = "data/tiny-imagenet-200/train"
 clusters_file = "work_dirs/tinyin_clusters_16.npz"
 stage_groups = (1, 1, 4, 4)
-max_epochs = 200
 norm_cfg = dict(type="BN")
 
 model = dict(
@@ -33,6 +38,4 @@ extract_dataloader = dict(
     dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.eval_pipeline}}),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.05))
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
-train_cfg = dict(max_epochs=max_epochs)
 auto_scale_lr = dict(base_batch_size=256)

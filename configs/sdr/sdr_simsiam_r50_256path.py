@@ -2,7 +2,8 @@
 #
 #   tools/dist_train.sh configs/sdr/simsiam_r50_8xb64-coslr-200e_in1k.py 8
 #   python tools/extract_features.py configs/sdr/simsiam_r50_8xb64-coslr-200e_in1k.py SIMSIAM.pth --out work_dirs/features.npy
-#   python tools/cluster.py work_dirs/features.npy --num-clusters 256 --out work_dirs/clusters_256.npz
+#   python tools/cluster.py work_dirs/features.npy --num-clusters 256 --min-size 512 \
+#       --out work_dirs/clusters_256.npz
 #   tools/dist_train.sh configs/sdr/sdr_simsiam_r50_256path.py 8
 _base_ = [
     "../_base_/models/sdr_simsiam_r50.py",

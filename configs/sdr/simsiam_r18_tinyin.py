@@ -9,7 +9,6 @@ _base_ = [
 
 data_root = "data/tiny-imagenet-200/train"
 clusters_file = None
-max_epochs = 200
 norm_cfg = dict(type="BN")
 
 model = dict(
@@ -27,6 +26,4 @@ extract_dataloader = dict(
     dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.eval_pipeline}}),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.05))
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
-train_cfg = dict(max_epochs=max_epochs)
 auto_scale_lr = dict(base_batch_size=256)

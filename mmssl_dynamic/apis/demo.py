@@ -21,10 +21,11 @@ from mmssl_dynamic.apis.demo_report import DemoResults, TaskFigures, write_repor
 from mmssl_dynamic.apis.deployment import route
 from mmssl_dynamic.apis.loading import build_backbone, find_config, load_backbone, load_config, select_device
 from mmssl_dynamic.apis.training import prepare_config, train
-from mmssl_dynamic.clustering import ClusterReport, cluster_features
+from mmssl_dynamic.clustering import ClusterReport, Clusters, cluster_features
 from mmssl_dynamic.clustering.extraction import extract_features
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.demo_photos import write_demo_data
+from mmssl_dynamic.datasets.image_folder import downstream_folders
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
 from mmssl_dynamic.evaluation.calibration import pooled_statistics
@@ -61,7 +62,6 @@ def run_demo(
     epochs: int = 16,
     seed: int = 0,
     max_images: int = 2048,
-    device: str | None = None,
 ) -> Path:
     """Pre-train, cluster, train the super-network, route three tasks, export the winners, and write a report.
 
@@ -71,10 +71,9 @@ def run_demo(
         out: Folder of everything that is written.
         data: Folder of images to pre-train on instead of the photographs inside scikit-image. If it has ``train/`` and
             ``test/`` folders of classes, it is routed to as a task of its own, too.
-        epochs: Of SimSiam and of SDR.
+        epochs: Of SimSiam; SDR has half as many again.
         seed: Of everything random.
         max_images: Images to pre-train on at most.
-        device: Such as ``'cuda:0'``; CUDA where there is one.
 
     Returns:
         The report, ``out/report.html``.
@@ -83,7 +82,7 @@ def run_demo(
         UserError: the images cannot be used, or ``out`` holds a demo with other settings.
     """
     folder = Path(out)
-    target = select_device(device)
+    target = select_device()
     settings = {"data": None if data is None else str(Path(data).resolve()), "epochs": epochs, "seed": seed}
     settings["max_images"] = max_images
     _claim(folder, settings)
@@ -94,9 +93,10 @@ def run_demo(
         tasks = dict(photos.tasks)
         images = photos.pretrain
         if data is not None:
-            images = shrink_images(data, folder / "images", max_images, minimum=_PATHS * _BATCH)
             if (Path(data) / "train").is_dir() and (Path(data) / "test").is_dir():
-                tasks[Path(data).resolve().name] = Path(data)
+                downstream_folders(data)  # better refused now than after the training
+                tasks[f"your {Path(data).resolve().name}"] = Path(data)
+            images = shrink_images(data, folder / "images", max_images, minimum=_PATHS * _BATCH)
     options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
 
     with clock.step("SimSiam on all images"):
@@ -111,14 +111,19 @@ def run_demo(
         features = extract_features(
             simsiam, dataset, preprocessor, folder / "features.npy", batch_size=128, num_workers=1, device=target
         )
-        clusters = cluster_features(features, _PATHS, "sinkhorn", min_size=_BATCH, seed=seed, device=target)
-        clusters.save(folder / "clusters.npz")
+        clusters_file = folder / "clusters.npz"
+        if clusters_file.is_file():  # SDR may have begun with them
+            clusters = Clusters.load(clusters_file)
+        else:
+            clusters = cluster_features(features, _PATHS, "sinkhorn", min_size=_BATCH, seed=seed, device=target)
+            clusters.save(clusters_file)
         print(ClusterReport.of(clusters, None, seed).text())
         montage = cluster_montage(clusters, images, folder / "clusters.png", samples=12, seed=seed)
 
     with clock.step(f"SDR: {_PATHS} sub-networks and the full network"):
         sdr_config = find_config("demo/sdr_demo.py")
-        options["clusters_file"] = str(folder / "clusters.npz")
+        options["clusters_file"] = str(clusters_file)
+        options["max_epochs"] = epochs * 3 // 2  # W_0 has only a part of the steps
         sdr_checkpoint = _train(sdr_config, folder / "sdr", seed, options)
 
     results = DemoResults(
@@ -135,7 +140,6 @@ def run_demo(
                     data_root=root,
                     protocol=_PROTOCOL,
                     batch_size=128,
-                    device=device,
                     cfg_options=options,
                 )
             )
@@ -182,7 +186,7 @@ def _train(config: Path, work_dir: Path, seed: int, options: dict[str, Any]) -> 
     final = work_dir / f"epoch_{options['max_epochs']}.pth"
     finished = work_dir / "finished"
     if not finished.is_file():
-        overrides = {**options, "randomness.seed": seed}
+        overrides = {**options, "randomness.seed": seed, "log_level": "WARNING"}
         train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
         finished.write_text("")
     return final

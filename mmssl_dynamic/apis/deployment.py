@@ -89,8 +89,9 @@ def calibrate(
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     need(cfg, "extract_dataloader")
     split: Clusters | None = None
-    if not all_images and net.space.paths:
-        file = clusters or cfg.get("clusters_file")
+    data = cfg.get("train_dataloader", {}).get("dataset", {})
+    if not all_images and data.get("subnet_data", "cluster") == "cluster" and net.space.paths:
+        file = clusters or data.get("clusters_file") or cfg.get("clusters_file")
         if file is None:
             raise ConfigError(
                 "calibration needs the clusters that the sub-networks trained on: give --clusters or set clusters_file."

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.errors import ConfigError, first_line
 from mmssl_dynamic.models.backbones.resnet_trunk import load_backbone_weights
 
 
@@ -33,9 +33,7 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
         if cfg_options:
             config.merge_from_dict(cfg_options)
     except Exception as error:  # a config is a program: anything can go wrong in it
-        raise ConfigError(
-            f"config {path} cannot be read ({str(error).strip().splitlines()[-1]}); correct it."
-        ) from error
+        raise ConfigError(f"config {path} cannot be read ({first_line(error)}); correct it.") from error
     return config
 
 

@@ -51,7 +51,12 @@ def prepare_config(
         config.work_dir = work_dir
     elif config.get("work_dir") is None:
         config.work_dir = str(Path("work_dirs") / Path(path).stem)
+    for key in ("train_dataloader", "extract_dataloader"):
+        if (config.get(key) or {}).get("num_workers") == 0:
+            config[key].pop("persistent_workers", None)  # torch refuses workers that persist without being there
     if amp:
+        if not torch.cuda.is_available():
+            raise ConfigError("--amp needs a GPU, and torch sees none; leave it out.")
         kind = config.optim_wrapper.get("type", "OptimWrapper")
         if kind not in (*_AMP, *_AMP.values()):
             raise ConfigError(f"--amp does not know optim_wrapper.type='{kind}'; use one of {sorted(_AMP)}.")

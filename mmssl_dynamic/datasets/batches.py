@@ -14,7 +14,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from mmssl_dynamic.errors import ConfigError, DataError, UserError
+from mmssl_dynamic.errors import ConfigError, DataError, UserError, first_line
 
 
 def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
@@ -40,7 +40,7 @@ def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
             "data_root or the annotation file in the config."
         ) from error
     except (KeyError, TypeError, AssertionError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"data set {config.get('type')} cannot be built: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"data set {config.get('type')} cannot be built: {first_line(error)}") from error
     if len(dataset) == 0:
         raise DataError(f"data set {config.get('type')} ({config.get('data_root')}) holds no image; correct data_root.")
     return dataset

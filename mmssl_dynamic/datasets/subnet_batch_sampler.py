@@ -17,6 +17,8 @@ from mmssl_dynamic.registry import DATA_SAMPLERS
 
 # Streams of random numbers that must not coincide.
 _NETWORKS, _IMAGES, _AUGMENTATIONS = 0, 1, 2
+# Shuffled passes kept at a time: making one anew is quick, and with subnet_data='full' each is as long as D_0.
+_HELD_PASSES = 32
 
 
 @DATA_SAMPLERS.register_module()
@@ -128,5 +130,7 @@ class SubnetBatchSampler:
         held = self._passes.get(network)
         if held is None or held[0] != number_of_pass:
             order = np.random.default_rng([self.seed, _IMAGES, network, number_of_pass]).permutation(indices)
+            if len(self._passes) >= _HELD_PASSES:
+                self._passes.clear()
             held = self._passes[network] = (number_of_pass, order)
         return held[1][offset * self.total_batch : (offset + 1) * self.total_batch]

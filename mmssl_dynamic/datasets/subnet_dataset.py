@@ -61,6 +61,7 @@ class SubnetDataset(Dataset):
         self.space = PathSpace(tuple(stage_groups))
         self.dataset = build_dataset(dataset) if isinstance(dataset, dict) else dataset
         self.subnet_data = subnet_data
+        self.clusters: Clusters | None = None
         self._everything = np.arange(len(self.dataset), dtype=np.int64)
         self._members: list[np.ndarray] = []
         if subnet_data == "cluster" and self.space.num_paths:
@@ -69,9 +70,9 @@ class SubnetDataset(Dataset):
                     "SubnetDataset needs clusters_file; make one with tools/extract_features.py and "
                     "tools/cluster.py, or set subnet_data='full'."
                 )
-            clusters = Clusters.load(clusters_file)
-            clusters.check_paths(self.space.num_paths)
-            assignment = clusters.align(sample_names(self.dataset))
+            self.clusters = Clusters.load(clusters_file)
+            self.clusters.check_paths(self.space.num_paths)
+            assignment = self.clusters.align(sample_names(self.dataset))
             order = np.argsort(assignment, kind="stable")
             edges = np.searchsorted(assignment[order], np.arange(self.space.num_paths + 1))
             self._members = [order[a:b] for a, b in zip(edges, edges[1:])]
@@ -115,7 +116,7 @@ def _seeded(seed: int) -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # the CPU's alone: transforms run there
     try:
         yield
     finally:

@@ -1,26 +1,86 @@
-"""mmengine's Runner that resumes on torch >= 2.6 and never executes anything out of a checkpoint."""
+"""mmengine's Runner that resumes on torch >= 2.6, executes nothing out of a checkpoint, and explains wrong configs."""
 
 from __future__ import annotations
 
-import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from mmengine.runner import Runner as MMEngineRunner
+from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from torch import nn
 
-from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.fileio import load_run_checkpoint
+from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError, first_line
+from mmssl_dynamic.fileio import load_run_checkpoint, local_file
 from mmssl_dynamic.registry import RUNNERS
+
+
+@contextmanager
+def building(what: str) -> Iterator[None]:
+    """Turn the errors of a part that cannot be built into one sentence that names it.
+
+    Raises:
+        DataError: a file is missing.
+        ConfigError: an unknown type, or arguments that it does not take.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{what} needs {error.filename or first_line(error)}, which does not exist; correct the config."
+        ) from error
+    except (KeyError, TypeError, AssertionError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{what} of the config cannot be built: {first_line(error)}") from error
 
 
 @RUNNERS.register_module()
 class Runner(MMEngineRunner):
-    """Loads local checkpoints through :func:`mmssl_dynamic.fileio.load_run_checkpoint`.
+    """Loads checkpoints through :func:`mmssl_dynamic.fileio.load_run_checkpoint`.
 
     mmengine 0.10 calls ``torch.load`` with the default ``weights_only=True`` of torch >= 2.6, which refuses its own
     checkpoints, and on resume it executes the config text stored in them.
     """
+
+    def build_model(self, model: Any) -> nn.Module:
+        """As mmengine's, with one sentence for what cannot be built; so the next ones."""
+        with building("model"):
+            return super().build_model(model)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Optimiser and its wrapper."""
+        with building("optim_wrapper"):
+            if isinstance(optim_wrapper, dict) and isinstance(optimizer := optim_wrapper.get("optimizer"), dict):
+                from mmengine.registry import OPTIMIZERS
+
+                if optimizer.get("type") is not None and OPTIMIZERS.get(optimizer["type"]) is None:
+                    raise ConfigError(
+                        f"optim_wrapper.optimizer.type='{optimizer['type']}' is unknown; use 'SGD' or another."
+                    )
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Learning rate schedules."""
+        with building("param_scheduler"):
+            return super().build_param_scheduler(scheduler)
+
+    def build_train_loop(self, loop: Any) -> BaseLoop:
+        """Loader and loop of the training.
+
+        Raises:
+            DataError: there are fewer images than a batch, which would train nothing at all.
+        """
+        with building("train_dataloader"):
+            built = super().build_train_loop(loop)
+        if len(built.dataloader) == 0:
+            raise DataError(
+                f"the training set has {len(built.dataloader.dataset)} images, fewer than a batch; use a smaller "
+                "train_dataloader.batch_size or more images."
+            )
+        return built
 
     def load_checkpoint(
         self,
@@ -29,28 +89,23 @@ class Runner(MMEngineRunner):
         strict: bool = False,
         revise_keys: list | None = None,
     ) -> dict:
-        """As mmengine's, for local files without unpickling arbitrary objects.
+        """As mmengine's, for local files, without unpickling arbitrary objects.
 
         Raises:
             ArtifactError: the file is missing or holds more than plain data.
         """
-        if "://" in str(filename):
-            return super().load_checkpoint(filename, map_location, strict, revise_keys or [(r"^module.", "")])
-        if not os.path.isfile(filename):
-            raise ArtifactError(f"checkpoint {filename} does not exist; check --resume or load_from.")
+        local_file(filename)
         try:
             checkpoint = load_run_checkpoint(filename, map_location)
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
             raise ArtifactError(
-                f"checkpoint {filename} cannot be loaded safely ({str(error).splitlines()[0]}); it is damaged or "
-                "was not written by this training."
+                f"checkpoint {filename} cannot be loaded safely ({first_line(error)}); it is damaged or was not "
+                "written by this training."
             ) from error
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = self.model.module if hasattr(self.model, "module") else self.model
-        checkpoint_state = checkpoint.get("state_dict", checkpoint)
-        _load_checkpoint_to_model(
-            model, {"state_dict": checkpoint_state}, strict, revise_keys=revise_keys or [(r"^module\.", "")]
-        )
+        state = {"state_dict": checkpoint.get("state_dict", checkpoint)}
+        _load_checkpoint_to_model(model, state, strict, revise_keys=revise_keys or [(r"^module\.", "")])
         self._has_loaded = True
         self.logger.info(f"Load checkpoint from {filename}")
         return checkpoint

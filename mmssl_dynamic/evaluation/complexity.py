@@ -37,7 +37,7 @@ def complexity(net: nn.Module, name: str | None = None, size: int | Sequence[int
     """Complexity of a backbone, or of one sub-network of a super-network, at an image size.
 
     Args:
-        net: Any network that takes images (1, 3, H, W); a super-network needs no BatchNorm statistics for this.
+        net: Any network that takes images (1, C, H, W); a super-network needs no BatchNorm statistics for this.
         name: Name of the sub-network, for a super-network only.
         size: Side of square images or (H, W), in pixels.
 
@@ -55,5 +55,5 @@ def complexity(net: nn.Module, name: str | None = None, size: int | Sequence[int
     parameters = {id(p): p for p in net.parameters()}.values()
     device = next(iter(parameters)).device
     with evaluating(net), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, 3, height, width, device=device))
+        net(torch.zeros(1, getattr(net, "in_channels", 3), height, width, device=device))
     return Complexity(sum(p.numel() for p in parameters), counter.get_total_flops() // 2)

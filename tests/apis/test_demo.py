@@ -13,7 +13,7 @@ from tests.helpers import write_images
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
-    return run_demo(out, epochs=1, device="cpu").parent
+    return run_demo(out, epochs=1).parent
 
 
 def test_the_demo_leaves_a_report_and_a_verified_backbone_for_every_task(demo):
@@ -34,17 +34,17 @@ def test_the_demo_leaves_a_report_and_a_verified_backbone_for_every_task(demo):
 def test_the_demo_again_trains_nothing_and_gives_the_same_figures(demo):
     before = {p.name: p.stat().st_mtime_ns for p in (demo / "sdr").glob("*.pth")}
     table = (demo / "report.html").read_text().split("</table>")[0]
-    run_demo(demo, epochs=1, device="cpu")
+    run_demo(demo, epochs=1)
     assert {p.name: p.stat().st_mtime_ns for p in (demo / "sdr").glob("*.pth")} == before
     assert (demo / "report.html").read_text().split("</table>")[0] == table
 
 
 def test_a_folder_of_another_demo_or_of_other_files_is_refused(demo, tmp_path):
     with pytest.raises(ConfigError, match="other settings"):
-        run_demo(demo, epochs=2, device="cpu")
+        run_demo(demo, epochs=2)
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ConfigError, match="other files"):
-        run_demo(tmp_path, device="cpu")
+        run_demo(tmp_path)
 
 
 def test_own_images_are_shrunk_once_and_too_few_are_refused(tmp_path):

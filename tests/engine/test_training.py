@@ -10,7 +10,8 @@ from mmengine.hooks import Hook
 
 from mmssl_dynamic.apis import build_runner, prepare_config
 from mmssl_dynamic.datasets import build_dataset, sample_names
-from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
+from mmssl_dynamic.evaluation import BNBank
 from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, read_json
 from tests.helpers import write_clusters, write_images
 
@@ -216,6 +217,8 @@ def test_wrong_settings_stop_the_run_before_the_first_step(setup, tmp_path, opti
         (["model.backbone.depth=20"], "error: depth=20 is not available; choose one of [18, 34, 50, 101]."),
         (["data_root={bad}", "train_dataloader.num_workers=1"], "bad/class_0/0000.png"),
         (["clusters_file=nowhere.npz"], "nowhere.npz"),
+        (["model.backbone.stage_chanels=[8,8,8,8]"], "stage_chanels"),
+        (["optim_wrapper.optimizer.type=Foo"], "optim_wrapper.optimizer.type='Foo' is unknown"),
     ],
 )
 def test_bad_input_ends_the_command_in_one_sentence_that_names_it(setup, repo_root, tmp_path, options, sentence):
@@ -258,6 +261,34 @@ def test_two_processes_train_the_same_subnets_to_the_same_weights(setup, repo_ro
     assert (tmp_path / "run/bn_bank.safetensors").is_file()
 
 
+def test_fewer_images_than_a_batch_train_nothing_and_say_so(repo_root, tmp_path):
+    write_images(tmp_path / "few", 12)
+    config = prepare_config(
+        repo_root / "configs/demo/simsiam_demo.py",
+        work_dir=str(tmp_path / "run"),
+        cfg_options={"data_root": str(tmp_path / "few"), "train_dataloader.num_workers": 0},
+    )
+    with pytest.raises(DataError, match="12 images, fewer than a batch"):
+        build_runner(config).train()
+    config = prepare_config(
+        repo_root / "configs/demo/simsiam_demo.py",
+        work_dir=str(tmp_path / "run2"),
+        cfg_options={"data_root": str(tmp_path / "nowhere")},
+    )
+    with pytest.raises(DataError, match="nowhere"):
+        build_runner(config).train()
+
+
+def test_subnets_trained_on_everything_are_calibrated_on_everything(setup, tmp_path):
+    runner = train(
+        setup,
+        tmp_path / "full",
+        **{"train_dataloader.dataset.subnet_data": "full", "max_epochs": 1, "custom_hooks.3.images": 40},
+    )
+    bank = BNBank.load(Path(runner.work_dir) / "bn_bank.safetensors")
+    assert set(bank.meta["images"]["path"].values()) == {40}
+
+
 def test_gradients_accumulate_over_steps_of_one_subnet(setup, tmp_path):
     runner = train(
         setup,
@@ -272,7 +303,14 @@ def test_gradients_accumulate_over_steps_of_one_subnet(setup, tmp_path):
     assert runner.iter == 12
 
 
-def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root):
+def test_amp_without_a_gpu_is_refused(setup, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="--amp needs a GPU"):
+        prepare_config(setup / "config.py", amp=True)
+
+
+def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     config = prepare_config(
         repo_root / "configs/sdr/sdr_simsiam_r50_256path.py",
         amp=True,

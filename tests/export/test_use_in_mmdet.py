@@ -30,7 +30,7 @@ def test_an_export_drops_into_a_detector_with_its_weights(tmp_path):
         usage["backbone"], out_indices=(0, 1, 2, 3), frozen_stages=1, norm_eval=True, norm_cfg=dict(type="BN")
     )
     config.model.neck.in_channels = [48, 48, 96, 96]
-    register_all_modules()
+    register_all_modules(init_default_scope=False)
     detector = MODELS.build(config.model)
     detector.init_weights()
 

@@ -4,7 +4,8 @@ optim_wrapper = dict(
     optimizer=dict(type="SGD", lr=0.1, momentum=0.9, weight_decay=1e-4),
     paramwise_cfg=dict(custom_keys={"predictor": dict(fix_lr=True)}),
 )
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=200, by_epoch=True, begin=0, end=200)]
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=200)
+max_epochs = 200
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs)
 custom_hooks = [dict(type="mmssl_dynamic.FixedPredictorLrHook")]
 auto_scale_lr = dict(base_batch_size=512)

@@ -10,7 +10,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmssl_dynamic.clustering.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.calibration import calibrate_bank
@@ -51,12 +50,11 @@ class BNBankHook(Hook):
         if is_main_process():
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model
             loader = runner.cfg.extract_dataloader
-            clusters_file = runner.cfg.get("clusters_file")
             runner.logger.info(f"Calibrating BatchNorm statistics of {len(model.backbone.subnets)} sub-networks.")
             bank = calibrate_bank(
                 model.backbone,
                 build_dataset(loader.dataset),
-                None if clusters_file is None else Clusters.load(clusters_file),
+                getattr(runner.train_dataloader.dataset, "clusters", None),
                 runner.cfg.model.get("data_preprocessor"),
                 bn=self.bn,
                 images=self.images,

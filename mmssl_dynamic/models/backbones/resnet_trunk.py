@@ -41,7 +41,7 @@ class ElasticLayers:
     """Makes elastic layers; widths are :class:`Channels`.
 
     Raises:
-        ConfigError: ``norm_cfg`` names anything but BN or SyncBN.
+        ConfigError: ``norm_cfg`` names anything but BN or SyncBN, or options that an export could not keep.
     """
 
     def __init__(self, norm_cfg: dict) -> None:
@@ -50,6 +50,11 @@ class ElasticLayers:
         self.requires_grad = options.pop("requires_grad", True)
         if kind not in ("BN", "BN1d", "BN2d", "SyncBN", "MMSyncBN"):
             raise ConfigError(f"norm_cfg type '{kind}' is not supported by elastic layers; use 'BN' or 'SyncBN'.")
+        if options.get("eps", 1e-5) != 1e-5 or not options.get("affine", True):
+            raise ConfigError(
+                f"norm_cfg={norm_cfg} of elastic layers must keep eps=1e-5 and affine=True, those of the stock "
+                "ResNets that a sub-network is exported to."
+            )
         self.options = dict(options, sync=kind in ("SyncBN", "MMSyncBN"))
 
     def conv(self, inputs: Channels, outputs: Channels, kernel_size: int, stride: int = 1) -> nn.Module:
@@ -163,7 +168,7 @@ class ResNetTrunk(BaseModule, Generic[Width]):
         frozen_stages: 0 freezes the stem, i freezes the stem and stages 1 to i; -1 freezes nothing.
         norm_eval: Keep norm layers in evaluation mode while training.
         zero_init_residual: Start every block as the identity.
-        init_cfg: mmengine's. A local ``Pretrained`` checkpoint is loaded strictly, without executing anything in it.
+        init_cfg: mmengine's. A ``Pretrained`` checkpoint, a local file, is loaded strictly and without executing it.
 
     Raises:
         ConfigError: unknown depth, stage or freezing.
@@ -238,11 +243,8 @@ class ResNetTrunk(BaseModule, Generic[Width]):
         """Initialise, or load ``init_cfg``'s checkpoint and refuse one that does not fit."""
         pretrained = self.init_cfg if isinstance(self.init_cfg, dict) else {}
         if pretrained.get("type") == "Pretrained":
-            if "://" in pretrained["checkpoint"]:
-                super().init_weights()
-            else:
-                load_backbone_weights(self, pretrained["checkpoint"], pretrained.get("prefix"))
-                self._is_init = True
+            load_backbone_weights(self, pretrained["checkpoint"], pretrained.get("prefix"))
+            self._is_init = True
             return
         super().init_weights()
         if self.zero_init_residual:

@@ -37,6 +37,7 @@ class StaticResNet(ResNetTrunk):
         if len(stage_channels) != 4 or min(stage_channels) < 1:
             raise ConfigError(f"stage_channels={tuple(stage_channels)} must be four positive numbers.")
         self.stage_channels, self.stem_channels = tuple(stage_channels), stem_channels
+        self.in_channels = in_channels
         self._stage_outputs = tuple(mid * block.expansion for mid in stage_channels)
         stages = list(zip(self.stage_channels, self._stage_outputs))
         layers = PlainLayers(norm_cfg or dict(type="BN", requires_grad=True))

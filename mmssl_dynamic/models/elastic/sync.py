@@ -32,8 +32,10 @@ def synchronised_batch_norm(
         group = dist.group.WORLD
         scale = weight if weight is not None else x.new_ones(x.shape[1], dtype=torch.float32)
         shift = bias if bias is not None else x.new_zeros(x.shape[1], dtype=torch.float32)
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            x = x.contiguous()
         return SyncBatchNorm.apply(
-            x.contiguous(), scale, shift, running_mean, running_var, eps, momentum, group, dist.get_world_size()
+            x, scale, shift, running_mean, running_var, eps, momentum, group, dist.get_world_size()
         )
     from torch.distributed.nn.functional import all_reduce
 

@@ -195,6 +195,7 @@ def test_making_a_twin_uses_no_random_numbers():
         (dict(depth=18, out_indices=(4,)), "out_indices"),
         (dict(depth=18, frozen_stages=7), "frozen_stages"),
         (dict(depth=18, norm_cfg=dict(type="GN", num_groups=2)), "'GN'"),
+        (dict(depth=18, norm_cfg=dict(type="BN", eps=1e-3)), "eps=1e-5"),
         (dict(depth=18, path="0-0-0-4"), "0-0-0-4"),
         (dict(depth=18, path="best"), "'best'"),
     ],
