@@ -5,6 +5,7 @@ import json
 import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.registry import DefaultScope
 
 from mmssl_dynamic.evaluation import calibrate_path
 from mmssl_dynamic.export import export_subnet
@@ -31,7 +32,9 @@ def test_an_export_drops_into_a_detector_with_its_weights(tmp_path):
     )
     config.model.neck.in_channels = [48, 48, 96, 96]
     register_all_modules(init_default_scope=False)
-    detector = MODELS.build(config.model)
+    # The scope of a detection config, for the length of the build only: other tests have mmpretrain's.
+    with MODELS.switch_scope_and_registry("mmdet") as registry, DefaultScope.overwrite_default_scope("mmdet"):
+        detector = registry.build(config.model)
     detector.init_weights()
 
     weights = load_state_dict(report.path)
