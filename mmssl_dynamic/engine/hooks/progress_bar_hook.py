@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -35,7 +36,7 @@ class ProgressBarHook(Hook):
         """One step on."""
         if self._bar is not None:
             if outputs and "loss" in outputs:
-                self._bar.set_postfix(loss=f"{float(outputs['loss']):.3f}", refresh=False)
+                self._bar.set_postfix(loss=f"{float(torch.as_tensor(outputs['loss']).detach()):.3f}", refresh=False)
             self._bar.update()
 
     def after_train(self, runner: Runner) -> None:
