@@ -10,10 +10,12 @@ import torch
 
 
 def alternate(candidates: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of every candidate in every round, the candidates run one after another in each round."""
+    """Seconds of every candidate in every round, one after another in each round."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for index in range(warm_up + rounds):
-        for name, run in candidates.items():
+        # Every other round the other way round: whoever comes second finds the memory as the first has left it.
+        order = list(candidates.items())[:: 1 if index % 2 else -1]
+        for name, run in order:
             _synchronise()
             start = time.perf_counter()
             run()
