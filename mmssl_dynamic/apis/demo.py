@@ -28,7 +28,7 @@ from mmssl_dynamic.datasets.demo_photos import write_demo_data
 from mmssl_dynamic.datasets.image_folder import downstream_folders
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
-from mmssl_dynamic.evaluation.calibration import pooled_statistics
+from mmssl_dynamic.evaluation.calibration import load_statistics, pooled_statistics
 from mmssl_dynamic.evaluation.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json, write_json
 from mmssl_dynamic.routing.knn_router import Splits
@@ -150,9 +150,9 @@ def run_demo(
         random_weights = build_backbone(config)
         random_weights.init_weights()  # type: ignore[operator]
         networks = {"random weights": random_weights.to(target), "SimSiam": simsiam}
-        calibration = Splits(_batches(dataset, preprocessor, target))
+        calibration = _batches(dataset, preprocessor, target)
         for label, network in networks.items():
-            _calibrate(network, calibration)
+            load_statistics(network, pooled_statistics(network, calibration))  # as the sub-networks get them
             for name, root in tasks.items():
                 splits = folder_task(root, sdr.eval_pipeline).splits(preprocessor, 128, 0, target)
                 results.tasks[name].baselines[label] = _accuracies(network, splits)
@@ -197,15 +197,6 @@ def _batches(dataset: Any, preprocessor: dict, device: torch.device) -> Any:
 
     step = max(1, len(dataset) // _CALIBRATION)
     return ImageBatches(dataset, preprocessor, 128, device=device, indices=range(0, len(dataset), step))
-
-
-def _calibrate(network: nn.Module, images: Splits) -> None:
-    """BatchNorm statistics from the pre-training images, as the sub-networks get them."""
-    statistics = pooled_statistics(network, images.train)
-    modules = dict(network.named_modules())
-    for name, (mean, var) in statistics.items():
-        modules[name].running_mean.copy_(mean)
-        modules[name].running_var.copy_(var)
 
 
 def _accuracies(network: nn.Module, splits: Splits) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -103,7 +104,7 @@ class Runner(MMEngineRunner):
                 "written by this training."
             ) from error
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        model = self.model.module if hasattr(self.model, "module") else self.model
+        model = self.model.module if is_model_wrapper(self.model) else self.model
         state = {"state_dict": checkpoint.get("state_dict", checkpoint)}
         _load_checkpoint_to_model(model, state, strict, revise_keys=revise_keys or [(r"^module\.", "")])
         self._has_loaded = True

@@ -69,7 +69,7 @@ def calibrate_prefixes(
             continue
         twin = net.static(path)
         for earlier in range(-1, stage):
-            _load(twin, found[prefix_name(path, earlier)])
+            load_statistics(twin, found[prefix_name(path, earlier)])
         layers = [n for n, m in twin.named_modules() if isinstance(m, _BatchNorm) and stage_of(n) == stage]
         found[prefix] = pooled_statistics(twin, batches_of(prefix), _up_to(twin, stage), layers)
     return found
@@ -85,7 +85,8 @@ def _up_to(twin: StaticResNet, last: int) -> Callable[[Tensor], Tensor]:
     return run
 
 
-def _load(twin: nn.Module, statistics: BNStatistics) -> None:
+def load_statistics(twin: nn.Module, statistics: BNStatistics) -> None:
+    """Put statistics into the running buffers of a network of plain modules."""
     for layer, (mean, var) in statistics.items():
         norm = twin.get_submodule(layer)
         assert isinstance(norm, _BatchNorm)

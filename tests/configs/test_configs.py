@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 from mmpretrain.registry import MODELS, TRANSFORMS
-from mmpretrain.structures import DataSample
 from mmpretrain.utils import register_all_modules
 
 from mmssl_dynamic.apis import load_config, prepare_config
 from mmssl_dynamic.engine import SubnetOptimWrapper
 from mmssl_dynamic.subnets import FULL, PathSpace
+from tests.helpers import samples, write_images
 
 CONFIGS = sorted(p for p in (Path(__file__).parents[2] / "configs").rglob("*.py") if "_base_" not in p.parts)
 
@@ -29,13 +29,6 @@ def build(config):
     single_device(model)
     torch.manual_seed(0)
     return MODELS.build(model)
-
-
-def samples(name, count):
-    batch = [DataSample() for _ in range(count)]
-    for sample in batch:
-        sample.set_field(name, "subnet", field_type="metainfo")
-    return batch
 
 
 def test_there_are_configs():
@@ -80,8 +73,6 @@ def test_every_config_agrees_with_itself(path):
 @pytest.mark.parametrize("size", [32, 64, 224])
 def test_view_pipelines_give_two_different_views_of_their_size(size, tmp_path):
     from mmpretrain.registry import DATASETS
-
-    from tests.helpers import write_images
 
     register_all_modules(init_default_scope=False)
     config = load_config(CONFIGS[0].parents[1] / f"_base_/datasets/mocov2_views_{size}px.py")

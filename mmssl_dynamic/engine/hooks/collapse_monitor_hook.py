@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmssl_dynamic.errors import ConfigError
@@ -49,7 +50,7 @@ class CollapseMonitorHook(Hook):
         if data_batch is None or outputs is None or "std" not in outputs:
             return
         name = batch_subnet(data_batch["data_samples"])
-        model = runner.model.module if hasattr(runner.model, "module") else runner.model
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         value = float(outputs["std"]) * math.sqrt(_projection_dim(model))
         before = self.health.get(name)
         self.health[name] = value if before is None else self.momentum * before + (1 - self.momentum) * value
