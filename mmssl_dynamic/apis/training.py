@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
 from mmssl_dynamic.apis.loading import load_config, need
+from mmssl_dynamic.engine.allocator import keep_freed_memory
 from mmssl_dynamic.errors import ConfigError
 
 # Optimiser wrappers and what they are under automatic mixed precision.
@@ -98,6 +99,8 @@ def _prepare_cpu_processes(config: Config) -> None:
 
 def train(config: Config) -> MMEngineRunner:
     """Run a prepared config to its end; returns the Runner."""
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     runner = build_runner(config)
     runner.train()
     if dist.is_initialized():

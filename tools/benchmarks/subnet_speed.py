@@ -10,6 +10,7 @@ from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.apis import select_device
+from mmssl_dynamic.engine.allocator import keep_freed_memory
 from mmssl_dynamic.models import SDRResNet
 
 
@@ -29,9 +30,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument(
+        "--no-keep-memory", action="store_true", help="let the C library return memory to the kernel between steps (CPU)"
+    )
     cli.add_device_argument(parser)
     args = parser.parse_args()
     device = select_device(args.device)
+    if device.type == "cpu" and not args.no_keep_memory:
+        keep_freed_memory()  # as tools/train.py does
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
 
     torch.manual_seed(0)
