@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument(
-        "--no-keep-memory", action="store_true", help="let the C library return memory to the kernel between steps (CPU)"
+        "--no-keep-memory", action="store_true", help="let the C library return memory between steps (CPU)"
     )
     cli.add_device_argument(parser)
     args = parser.parse_args()
