@@ -55,6 +55,9 @@ EXTRAS_REQUIRE = {
     # no order. So finish with `pip install --force-reinstall --no-deps faiss-gpu` (`make gpu`): the GPU build on top.
     "gpu": ["faiss-gpu>=1.15; sys_platform == 'linux'"],
     "demo": DEMO,
+    # What two of the export formats are checked with.
+    "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
+    "timm": ["timm>=1.0"],
     "tests": TESTS,
     "dev": [*TESTS, "mypy>=1.10", "ruff>=0.6"],
 }

@@ -29,6 +29,7 @@ HOOKS = _child("hook", root.HOOKS, "engine")
 LOOPS = _child("loop", root.LOOPS, "engine")
 RUNNERS = _child("runner", root.RUNNERS, "engine")
 OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")
+MODEL_WRAPPERS = _child("model wrapper", root.MODEL_WRAPPERS, "engine")
 METRICS = _child("metric", root.METRICS, "evaluation")
 TASK_UTILS = _child("task util", root.TASK_UTILS, "routing")
 
@@ -39,6 +40,7 @@ __all__ = [
     "LOOPS",
     "METRICS",
     "MODELS",
+    "MODEL_WRAPPERS",
     "OPTIM_WRAPPERS",
     "RUNNERS",
     "TASK_UTILS",

@@ -4,6 +4,7 @@ A sub-network is named by a string, everywhere: in meta data of samples, in file
 
 * ``'full'`` is the whole super-network, W_0 of SDR.
 * ``'0-3-1-2'`` is a *path* of SDR: one individual channel group per stage (SDR Sec. 4.2).
+* ``'w0.75'`` is a *width* of a slimmable network, ``'w1.25-d3463'`` a width and a depth (DSPNet Sec. 4.1).
 
 G below is the number of individual groups of a stage, K the number of paths (and of clusters).
 """
@@ -11,15 +12,60 @@ G below is the number of individual groups of a stage, K the number of paths (an
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from math import prod
+from math import isfinite, prod
+from typing import Any, Protocol
 
 from mmssl_dynamic.errors import ConfigError, SubnetError
 
 FULL = "full"
+
+
+class SubnetSpace(Protocol):
+    """The sub-networks that one super-network holds."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every sub-network by its name."""
+        ...
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all of :attr:`names`, see :meth:`check`."""
+        ...
+
+    def check(self, name: str) -> str:
+        """The key under which files and layers know a sub-network: its name, or ``'full'`` for the full network.
+
+        Raises:
+            SubnetError: the space does not hold it; the message says what it holds.
+        """
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """The space as plain data, for the headers of files."""
+        ...
+
+
+def space_from_record(record: Mapping[str, Any]) -> SubnetSpace:
+    """The space that :meth:`SubnetSpace.record` wrote.
+
+    Raises:
+        ConfigError: it is no such record.
+    """
+    try:
+        if record["kind"] == "path":
+            return PathSpace(tuple(record["stage_groups"]))
+        if record["kind"] == "slimmable":
+            blocks = record.get("blocks")
+            return SlimmableSpace(tuple(record["widths"]), None if blocks is None else tuple(map(tuple, blocks)))
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{record!r} does not describe a space of sub-networks.") from error
+    raise ConfigError(f"unknown kind of sub-networks {record['kind']!r}; use a version that knows it.")
+
 
 Path = tuple[int, ...]
 
@@ -78,6 +124,11 @@ class PathSpace:
         """Every sub-network: the paths in order, then ``'full'``."""
         return (*self.paths, FULL)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names, which are the keys."""
+        return self.names
+
     def check(self, name: str) -> str:
         """Return ``name`` if the space holds it.
 
@@ -95,6 +146,10 @@ class PathSpace:
                 "choose one of these or use the config the checkpoint was trained with."
             )
         return name
+
+    def record(self) -> dict[str, Any]:
+        """The space as plain data."""
+        return {"kind": "path", "stage_groups": list(self.stage_groups)}
 
     @property
     def num_phases(self) -> int:
@@ -115,3 +170,117 @@ class PathSpace:
         open_stages = set(split[len(split) - index :])
         choices = [range(g) if s in open_stages else (0,) for s, g in enumerate(self.stage_groups)]
         return (FULL, *(path_name(p) for p in product(*choices))) if index else (FULL,)
+
+
+Blocks = tuple[int, ...]
+
+
+def width_name(width: float) -> str:
+    """``0.75 -> 'w0.75'``, ``1 -> 'w1.0'``."""
+    return f"w{float(width):.6g}" if float(width) % 1 else f"w{float(width):.1f}"
+
+
+def depth_name(blocks: Sequence[int]) -> str:
+    """``(3, 4, 6, 3) -> 'd3463'``; numbers of two digits are set apart, ``'d3-4-23-3'``."""
+    return "d" + ("" if max(blocks) < 10 else "-").join(str(count) for count in blocks)
+
+
+@dataclass(frozen=True)
+class SlimmableSpace:
+    """The desired networks of a slimmable super-network: widths, or widths x depths (DSPNet Sec. 4.1).
+
+    Args:
+        widths: Multipliers of the channels, ascending.
+        blocks: Blocks per stage, from shallow to deep, none of a list smaller than in the one before; ``None`` for a
+            network of fixed depth.
+
+    Raises:
+        ConfigError: widths that are not ascending, not distinct or not positive, or lists of blocks that do not nest.
+    """
+
+    widths: tuple[float, ...]
+    blocks: tuple[Blocks, ...] | None = None
+
+    def __post_init__(self) -> None:
+        widths = tuple(self.widths)
+        numbers = all(isinstance(w, int | float) and not isinstance(w, bool) and isfinite(w) and w > 0 for w in widths)
+        if not widths or not numbers or list(widths) != sorted(set(widths)):
+            raise ConfigError(
+                f"widths={widths} must be positive, ascending and without duplicates, such as (0.5, 0.75, 1.0)."
+            )
+        object.__setattr__(self, "widths", tuple(float(w) for w in widths))
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", _checked_blocks(self.blocks))
+        if len(self.names) != len(self.widths) * len(self.blocks or (None,)):
+            raise ConfigError(f"widths={widths} differ by too little to have names of their own; keep them apart.")
+
+    @cached_property
+    def _members(self) -> dict[str, tuple[float, Blocks | None]]:
+        if self.blocks is None:
+            return {width_name(w): (w, None) for w in self.widths}
+        return {f"{width_name(w)}-{depth_name(b)}": (w, b) for w in self.widths for b in self.blocks}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All desired networks, narrow before wide and shallow before deep; the last one is the full network."""
+        return tuple(self._members)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names, with ``'full'`` in place of the last one."""
+        return (*self.names[:-1], FULL)
+
+    @property
+    def smallest(self) -> str:
+        """The narrowest and shallowest network."""
+        return self.names[0]
+
+    @property
+    def largest(self) -> str:
+        """The widest and deepest network, which is the full one."""
+        return self.names[-1]
+
+    def check(self, name: str) -> str:
+        """The key of a network: its name, and ``'full'`` for the largest one under either name.
+
+        Raises:
+            SubnetError: the space does not hold it.
+        """
+        if name in (FULL, self.largest):
+            return FULL
+        if name not in self._members:
+            raise SubnetError(
+                f"unknown sub-network '{name}': this super-network was built for {', '.join(self.names)} and 'full'; "
+                "choose one of these or use the config the checkpoint was trained with."
+            )
+        return name
+
+    def member(self, name: str) -> tuple[float, Blocks | None]:
+        """Width and blocks per stage of a network.
+
+        Raises:
+            SubnetError: the space does not hold it.
+        """
+        key = self.check(name)
+        return self._members[self.largest if key == FULL else key]
+
+    def record(self) -> dict[str, Any]:
+        """The space as plain data."""
+        blocks = None if self.blocks is None else [list(b) for b in self.blocks]
+        return {"kind": "slimmable", "widths": list(self.widths), "blocks": blocks}
+
+
+def _checked_blocks(lists: Sequence[Sequence[int]]) -> tuple[Blocks, ...]:
+    checked = tuple(tuple(blocks) for blocks in lists)
+    whole = all(type(count) is int and count > 0 for blocks in checked for count in blocks)
+    if not checked or not checked[0] or len({len(blocks) for blocks in checked}) != 1 or not whole:
+        raise ConfigError(
+            f"blocks={lists} must be lists of equal length with positive numbers, such as [[2, 2, 2, 2], [3, 4, 6, 3]]."
+        )
+    for small, large in zip(checked, checked[1:]):
+        if small == large or any(a > b for a, b in zip(small, large)):
+            raise ConfigError(
+                f"blocks={[list(b) for b in checked]} must go from shallow to deep, every stage at least as deep as "
+                f"in the list before, which {list(large)} after {list(small)} is not."
+            )
+    return checked

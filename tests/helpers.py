@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 from PIL import Image
 
 from mmssl_dynamic.clustering.clusters import Clusters
+from mmssl_dynamic.evaluation import calibrate_path
 
 WIDTHS = (16, 16, 32, 32)
 BN = dict(type="BN1d")
@@ -88,3 +89,60 @@ def write_clusters(path: Path, names: list[str], num_clusters: int, seed: int = 
     assignment = np.arange(len(names), dtype=np.int32) % num_clusters
     Clusters([names[i] for i in order], assignment, num_clusters, "random").save(path)
     return path
+
+
+SYNC = dict(type="mmssl_dynamic.SyncBN")
+
+
+def byol_parts(norm_cfg=BN):
+    """Configs of a small projector and of a small predictor head."""
+    layers = dict(hid_channels=32, out_channels=16, num_layers=2, with_bias=True, with_last_bn=False, norm_cfg=norm_cfg)
+    predictor = dict(layers, type="NonLinearNeck", in_channels=16, with_avg_pool=False)
+    head = dict(type="LatentPredictHead", loss=dict(type="CosineSimilarityLoss", shift_factor=1.0), predictor=predictor)
+    return layers, head
+
+
+def build_slimmable(
+    kind, channels=((8, 8, 16, 16), (16, 16, 24, 24), (16, 16, 32, 32)), blocks=None, norm_cfg=None, **options
+):
+    """A tiny slimmable model of widths x depths in training mode, the same one every time."""
+    torch.manual_seed(0)
+    neck, head = byol_parts(norm_cfg or BN)
+    model = MODELS.build(
+        dict(
+            type=f"mmssl_dynamic.{kind}",
+            backbone=dict(
+                type="mmssl_dynamic.SlimmableResNet",
+                channels=[list(c) for c in channels],
+                blocks=blocks or [[1, 1, 1, 1], [1, 1, 2, 2]],
+                zero_init_residual=False,
+                norm_cfg=norm_cfg,
+            ),
+            neck=dict(neck, type="mmssl_dynamic.ElasticProjector"),
+            head=head,
+            **options,
+        )
+    )
+    model.init_weights()
+    return model.train()
+
+
+def randomise(net, names=None, seed=0):
+    """A super-network in evaluation mode whose affine parameters and BatchNorm statistics all matter to its outputs.
+
+    Statistics are near those of random images, in which features of unlike images differ, and yet none is theirs.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def around(tensor, low, high):
+        return tensor * (low + (high - low) * torch.rand(tensor.shape, generator=generator))
+
+    for parameter in net.parameters():
+        if parameter.ndim == 1:
+            parameter.data = around(torch.ones_like(parameter), 0.5, 1.5)
+    images = torch.randn(8, net.in_channels, 64, 64, generator=generator)
+    for name in names or net.subnets:
+        found = calibrate_path(net, name, [images])
+        statistics = {layer: (around(mean, 0.7, 1.3), around(var, 0.7, 1.3)) for layer, (mean, var) in found.items()}
+        net.set_bn_statistics(name, statistics)
+    return net.eval()

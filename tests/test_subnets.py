@@ -1,7 +1,9 @@
+import json
+
 import pytest
 
 from mmssl_dynamic.errors import ConfigError, SubnetError
-from mmssl_dynamic.subnets import PathSpace, parse_path, path_name
+from mmssl_dynamic.subnets import PathSpace, SlimmableSpace, parse_path, path_name, space_from_record
 
 
 def test_names_round_trip_and_follow_the_clusters_order():
@@ -52,3 +54,101 @@ def test_an_unsplit_network_knows_only_full():
 def test_a_stage_needs_a_group():
     with pytest.raises(ConfigError):
         PathSpace((4, 0, 1, 1))
+
+
+SIX = SlimmableSpace((1.0, 1.25), ((2, 2, 2, 2), (3, 3, 4, 3), (3, 4, 6, 3)))
+
+
+def test_widths_are_named_narrow_before_wide_and_the_widest_is_the_full_network():
+    space = SlimmableSpace((0.5, 0.75, 1, 1.25))
+    assert space.names == ("w0.5", "w0.75", "w1.0", "w1.25")
+    assert space.keys == ("w0.5", "w0.75", "w1.0", "full")
+    assert (space.smallest, space.largest) == ("w0.5", "w1.25")
+    assert [space.check(name) for name in (*space.names, "full")] == [*space.keys, "full"]
+    assert space.member("w0.75") == (0.75, None)
+    assert space.member("full") == space.member("w1.25") == (1.25, None)
+
+
+def test_widths_and_depths_are_named_narrow_and_shallow_first():
+    assert SIX.names == (
+        "w1.0-d2222",
+        "w1.0-d3343",
+        "w1.0-d3463",
+        "w1.25-d2222",
+        "w1.25-d3343",
+        "w1.25-d3463",
+    )
+    assert SIX.keys == (*SIX.names[:-1], "full")
+    assert SIX.member("w1.25-d2222") == (1.25, (2, 2, 2, 2))
+    assert SIX.member("full") == (1.25, (3, 4, 6, 3))
+
+
+def test_blocks_of_two_digits_have_names_that_cannot_be_misread():
+    space = SlimmableSpace((1.0,), ((3, 4, 6, 3), (3, 4, 23, 3)))
+    assert space.names == ("w1.0-d3463", "w1.0-d3-4-23-3")
+    assert space.member("w1.0-d3-4-23-3") == (1.0, (3, 4, 23, 3))
+
+
+@pytest.mark.parametrize(
+    "space", [SIX, SlimmableSpace((0.5, 1)), SlimmableSpace((1.0,)), PathSpace((1, 4, 4, 4))], ids=str
+)
+def test_a_space_survives_its_record_in_a_file(space):
+    record = json.loads(json.dumps(space.record()))
+    assert space_from_record(record) == space
+    assert space_from_record(record).names == space.names
+
+
+@pytest.mark.parametrize("record", [{}, {"kind": "slimmable"}, {"kind": "slimmable", "widths": 1}, {"kind": "tree"}, 3])
+def test_a_record_of_something_else_is_refused(record):
+    with pytest.raises(ConfigError, match="sub-networks"):
+        space_from_record(record)
+
+
+@pytest.mark.parametrize("name", ["w0.5", "w1", "w1.0", "0-0-0-0", "w1.0-d22", "", "Full", None, 1.0])
+def test_networks_that_were_not_built_are_refused_with_those_that_were(name):
+    for ask in (SIX.check, SIX.member):
+        with pytest.raises(SubnetError, match="w1.25-d3343") as error:
+            ask(name)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "widths",
+    [(), (1.0, 0.5), (0.5, 0.5, 1.0), (0.0, 1.0), (-0.5, 1.0), (True,), (0.5, True), ("0.5",), (None,)],
+)
+def test_widths_that_are_no_ascending_positive_numbers_are_refused(widths):
+    with pytest.raises(ConfigError, match="ascending") as error:
+        SlimmableSpace(widths)
+    assert "\n" not in str(error.value)
+
+
+def test_infinite_and_undefined_widths_are_refused():
+    for width in (float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="widths"):
+            SlimmableSpace((0.5, width))
+
+
+def test_widths_that_would_share_a_name_are_refused():
+    with pytest.raises(ConfigError, match="names of their own"):
+        SlimmableSpace((1.00000001, 1.00000002))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ((), "equal length"),
+        (((2, 2, 2, 2), (3, 3, 3)), "equal length"),
+        (((2, 0, 2, 2),), "positive"),
+        (((2, -1, 2, 2),), "positive"),
+        (((2.0, 2, 2, 2),), "positive"),
+        (((True, 2, 2, 2),), "positive"),
+        (((),), "positive"),
+        (((2, 2, 2, 2), (2, 2, 2, 2)), "shallow to deep"),
+        (((3, 4, 6, 3), (2, 2, 2, 2)), "shallow to deep"),
+        (((2, 3, 2, 2), (3, 2, 6, 3)), "at least as deep"),
+    ],
+)
+def test_lists_of_blocks_that_do_not_nest_are_refused(blocks, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        SlimmableSpace((1.0,), blocks)
+    assert "\n" not in str(error.value)

@@ -23,9 +23,9 @@ def parse_args() -> argparse.Namespace:
         "--bn",
         nargs="+",
         choices=("path", "prefix"),
-        default=["path", "prefix"],
         help="path: statistics of whole sub-networks, as in the paper; prefix: statistics that sub-networks with a "
-        "common beginning share, which makes routing about three times as fast (default: both)",
+        "common beginning share, which makes routing about three times as fast, and which SDR alone has "
+        "(default: all that the network has)",
     )
     parser.add_argument("--images", type=int, default=2000, help="images per sub-network (default: 2000)")
     parser.add_argument("--batch-size", type=int, default=200, help="images per batch (default: 200)")

@@ -52,9 +52,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--format",
-        choices=("mmpretrain", "mmdet", "torchvision"),
+        choices=("torchvision", "timm", "mmpretrain", "mmdet", "onnx"),
         default="mmpretrain",
-        help="of the exported winner (default: mmpretrain)",
+        help="of the exported winner, see tools/export.py (default: mmpretrain)",
     )
     parser.add_argument("--rows", type=int, default=20, help="sub-networks to show; 0 shows all (default: 20)")
     cli.add_device_argument(parser)

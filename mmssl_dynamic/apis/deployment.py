@@ -13,14 +13,13 @@ from mmengine.config import Config
 from mmssl_dynamic.apis.loading import load_backbone, load_config, need
 from mmssl_dynamic.clustering.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
-from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
 from mmssl_dynamic.evaluation import BNBank, KNNProtocol, calibrate_bank
-from mmssl_dynamic.evaluation.bn_bank import KINDS
 from mmssl_dynamic.export import ExportReport, export_subnet
-from mmssl_dynamic.export.static_export import FORMATS
+from mmssl_dynamic.export.formats import default_file_name, find_format
+from mmssl_dynamic.export.static_export import check_subnets
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.models.backbones import SDRResNet
-from mmssl_dynamic.models.backbones.sdr_resnet import is_super_network
+from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork, is_super_network
 from mmssl_dynamic.routing import KNNRouter, RoutingResult
 from mmssl_dynamic.routing.task import Task, config_task, folder_task
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
@@ -30,7 +29,7 @@ PathLike = str | os.PathLike[str]
 
 def load_super_network(
     config: PathLike, checkpoint: PathLike, device: str | None = None, cfg_options: dict[str, Any] | None = None
-) -> tuple[Config, SDRResNet]:
+) -> tuple[Config, SuperNetwork]:
     """Config and super-network of a pre-training run.
 
     Raises:
@@ -42,9 +41,9 @@ def load_super_network(
     if not is_super_network(net):
         raise ConfigError(
             f"the backbone of config {config} ({type(net).__name__}) has no sub-networks; give the config of an SDR "
-            "run."
+            "or DSPNet run."
         )
-    assert isinstance(net, SDRResNet)
+    assert isinstance(net, SuperNetwork)
     return cfg, net
 
 
@@ -55,7 +54,7 @@ def calibrate(
     *,
     clusters: PathLike | None = None,
     all_images: bool = False,
-    bn: Sequence[str] = KINDS,
+    bn: Sequence[str] | None = None,
     images: int = 2000,
     batch_size: int = 200,
     seed: int = 0,
@@ -72,7 +71,7 @@ def calibrate(
         out: The bank, ``.safetensors``.
         clusters: Clusters file; ``clusters_file`` of the config when left out.
         all_images: Calibrate every sub-network on all images, as in the ablation that trains each of them so.
-        bn: ``'path'``, ``'prefix'`` or both.
+        bn: ``'path'``, ``'prefix'`` or both; all that the network has when left out.
         images: Images per sub-network.
         batch_size: Images per batch.
         seed: Of the sample of images.
@@ -90,7 +89,7 @@ def calibrate(
     need(cfg, "extract_dataloader")
     split: Clusters | None = None
     data = cfg.get("train_dataloader", {}).get("dataset", {})
-    if not all_images and data.get("subnet_data", "cluster") == "cluster" and net.space.paths:
+    if not all_images and data.get("subnet_data", "cluster") == "cluster" and getattr(net.space, "paths", ()):
         file = clusters or data.get("clusters_file") or cfg.get("clusters_file")
         if file is None:
             raise ConfigError(
@@ -157,11 +156,14 @@ def route(
     """
     if (data_root is None) == (dataset_config is None):
         raise ConfigError("routing needs the images of one task: give either --data-root or --dataset-config.")
-    if format not in FORMATS:
-        raise ConfigError(f"unknown export format '{format}'; choose one of {', '.join(FORMATS)}.")
+    find_format(format)  # before hours of routing
     protocol = protocol or KNNProtocol()
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     need(cfg, "eval_pipeline")
+    if not isinstance(net, SDRResNet):
+        raise ConfigError(
+            "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
+        )
     router = KNNRouter(net, BNBank.load(bank), bn, protocol, memory_gib, progress=progress)
     task = _task(data_root, dataset_config, cfg)
     splits = task.splits(cfg.model.get("data_preprocessor"), batch_size, num_workers, router.device)
@@ -173,7 +175,7 @@ def route(
     report = export_subnet(
         net,
         result.best.name,
-        folder / f"backbone_{result.best.name}_{format}.pth",
+        folder / default_file_name(result.best.name, format),
         format,
         bn=bn,
         provenance=_provenance(result.config, result.checkpoint, result.bank, task.name),
@@ -199,32 +201,94 @@ def export(
     Args:
         config: Pre-training config.
         checkpoint: Of the run.
-        out: File to write, ``.pth`` or ``.safetensors``.
+        out: File to write, ``.pth`` or ``.safetensors``, ``.onnx`` for that format.
         subnet: Name of the sub-network; the winner of ``routing`` when left out.
         routing: ``routing.json`` of a task.
-        bank: BN bank; the one that ``routing`` used when left out.
+        bank: BN bank; the one that ``routing`` used when left out. Not needed by a sub-network whose statistics are in
+            the checkpoint: the full network, and every network of a switchable one.
         bn: ``'path'`` or ``'prefix'``; what ``routing`` used, else ``'path'``, when left out.
-        format: ``'mmpretrain'``, ``'mmdet'`` or ``'torchvision'``.
+        format: One of :data:`mmssl_dynamic.export.FORMATS`.
         device: Such as ``'cuda:0'``.
         cfg_options: Overrides of the config.
 
     Raises:
         UserError: anything that does not fit; nothing is written then.
     """
+    find_format(format, Path(out))
     result = RoutingResult.load(routing) if routing is not None else None
     name = subnet or (result.best.name if result else None)
     if name is None:
         raise ConfigError("which sub-network is to be exported? Give --subnet NAME, or --routing for a task's best.")
     bank = bank or (result.bank if result else None)
-    if bank is None:
-        raise ConfigError("an export needs the BatchNorm statistics of the sub-network: give --bank.")
-    bn = bn or (result.protocol.get("bn") if result else None) or "path"
+    bn = bn or (result.protocol.get("bn") if result else None)
     _, net = load_super_network(config, checkpoint, device, cfg_options)
     if result:
         result.check(weights_fingerprint(net.state_dict()))
-    BNBank.load(bank).apply(net, [name], bn)
-    provenance = _provenance(str(config), str(checkpoint), str(bank), result.task if result else None)
-    return export_subnet(net, name, out, format, bn=bn, provenance=provenance)
+    used = _set_statistics(net, [name], bank, bn)
+    provenance = _provenance(
+        str(config), str(checkpoint), None if bank is None else str(bank), result.task if result else None
+    )
+    return export_subnet(net, name, out, format, bn=used, provenance=provenance)
+
+
+def export_all(
+    config: PathLike,
+    checkpoint: PathLike,
+    out: PathLike,
+    *,
+    bank: PathLike | None = None,
+    bn: str | None = None,
+    format: str = "mmpretrain",
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> list[ExportReport]:
+    """Export every sub-network, one after another: what ``tools/export.py --all`` does.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        out: Folder to write ``backbone_NAME_FORMAT.pth`` (``.onnx`` for that format) into.
+        bank: BN bank; not needed if all statistics are in the checkpoint.
+        bn: ``'path'`` or ``'prefix'`` (of SDR only).
+        format: One of :data:`mmssl_dynamic.export.FORMATS`.
+        device: Such as ``'cuda:0'``.
+        cfg_options: Overrides of the config.
+        progress: Print a line for every sub-network that is written.
+
+    Raises:
+        UserError: anything that does not fit; nothing is written then, unless an export fails its check.
+    """
+    find_format(format)
+    if Path(out).exists() and not Path(out).is_dir():
+        raise ConfigError(f"{out} is a file; give the folder to write all sub-networks into.")
+    _, net = load_super_network(config, checkpoint, device, cfg_options)
+    check_subnets(net, net.subnets, format)
+    used = _set_statistics(net, net.subnets, bank, bn)
+    provenance = _provenance(str(config), str(checkpoint), None if bank is None else str(bank), None)
+    reports = []
+    for number, name in enumerate(net.subnets, start=1):
+        file = Path(out) / default_file_name(name, format)
+        reports.append(export_subnet(net, name, file, format, bn=used, provenance=provenance))
+        if progress:
+            print(f"[{number}/{len(net.subnets)}] {reports[-1]}", flush=True)
+    return reports
+
+
+def _set_statistics(net: SuperNetwork, names: Sequence[str], bank: PathLike | None, bn: str | None) -> str:
+    """Give sub-networks their BatchNorm statistics; returns where these are from."""
+    if bank is not None:
+        BNBank.load(bank).apply(net, names, bn or "path")
+        return bn or "path"
+    if bn is not None:
+        raise ConfigError(f"--bn {bn} chooses among the statistics of a BN bank: give --bank, too.")
+    for name in names:
+        if not net.has_bn_statistics(name):
+            raise MissingStatisticsError(
+                f"the checkpoint holds no BatchNorm statistics of sub-network '{name}', which the export needs: give "
+                "--bank with the bank that tools/calibrate_bn.py writes."
+            )
+    return "checkpoint"
 
 
 def _task(data_root: PathLike | None, dataset_config: PathLike | None, cfg: Config) -> Task:

@@ -27,9 +27,7 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
         raise ConfigError(f"config {path} does not exist; check the path.")
     try:
         config = Config.fromfile(str(path))
-        for key, value in (cfg_options or {}).items():
-            if "." not in key and config.get(key) is not None and not isinstance(config[key], dict):
-                _replace(config._cfg_dict, _SPREAD.get(key, (key,)), config[key], value)
+        _spread(config, cfg_options or {})
         if cfg_options:
             config.merge_from_dict(cfg_options)
     except Exception as error:  # a config is a program: anything can go wrong in it
@@ -38,20 +36,32 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
 
 
 # Keys under which a top-level value appears deeper in a config, where it is not under its own name.
-_SPREAD = {"max_epochs": ("max_epochs", "T_max", "end")}
+_SPREAD = {"max_epochs": ("max_epochs", "T_max", "end"), "warmup_epochs": ("warmup_epochs", "begin", "end")}
 
 
-def _replace(node: Any, keys: tuple[str, ...], old: Any, new: Any) -> None:
-    """Replace ``old`` by ``new`` wherever it stands under one of ``keys``."""
-    if isinstance(node, list | tuple):
-        for child in node:
-            _replace(child, keys, old, new)
-    elif isinstance(node, dict):
-        for key, child in node.items():
-            if key in keys and child == old:
-                node[key] = new
-            else:
-                _replace(child, keys, old, new)
+def _spread(config: Config, options: dict[str, Any]) -> None:
+    """Let top-level options reach every place that was built from the value they replace."""
+    changes = [
+        (_SPREAD.get(key, (key,)), config[key], value)
+        for key, value in options.items()
+        if "." not in key and config.get(key) is not None and not isinstance(config[key], dict)
+    ]
+
+    def replace(node: Any) -> None:
+        if isinstance(node, list | tuple):
+            for child in node:
+                replace(child)
+        elif isinstance(node, dict):
+            for key, child in node.items():
+                # All at once: what one option has set must not be taken for what another one is to replace.
+                new = next((new for keys, old, new in changes if key in keys and child == old), None)
+                if new is None:
+                    replace(child)
+                else:
+                    node[key] = new
+
+    if changes:
+        replace(config._cfg_dict)
 
 
 def find_config(name: str) -> Path:

@@ -52,7 +52,7 @@ def prepare_config(
         config.work_dir = work_dir
     elif config.get("work_dir") is None:
         config.work_dir = str(Path("work_dirs") / Path(path).stem)
-    for key in ("train_dataloader", "extract_dataloader"):
+    for key in ("train_dataloader", "val_dataloader", "test_dataloader", "extract_dataloader"):
         if (config.get(key) or {}).get("num_workers") == 0:
             config[key].pop("persistent_workers", None)  # torch refuses workers that persist without being there
     if amp:

@@ -26,7 +26,7 @@ from mmssl_dynamic.evaluation.bn_bank import BNBank
 from mmssl_dynamic.evaluation.modes import evaluating
 from mmssl_dynamic.evaluation.pooling import pool
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.models.backbones.sdr_resnet import is_super_network
+from mmssl_dynamic.models.backbones import is_super_network
 from mmssl_dynamic.subnets import FULL
 
 

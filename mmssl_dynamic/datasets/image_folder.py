@@ -180,8 +180,12 @@ class DownstreamFolders:
     classes: tuple[str, ...]
 
 
-def downstream_folders(root: str | os.PathLike[str]) -> DownstreamFolders:
+def downstream_folders(root: str | os.PathLike[str], val_as_test: bool = False) -> DownstreamFolders:
     """Find ``train/``, ``test/`` and, if there is one, ``val/`` of a task, and check that their classes agree.
+
+    Args:
+        root: The folder.
+        val_as_test: Where there is no ``test/``, take ``val/`` for it, as everyone does with ImageNet.
 
     Raises:
         DataError: a folder is missing or holds no image, an image lies outside the class folders, the classes of two
@@ -191,6 +195,8 @@ def downstream_folders(root: str | os.PathLike[str]) -> DownstreamFolders:
     if not base.is_dir():
         raise DataError(f"data folder {printable(base)} does not exist; give a folder with train/ and test/ in it.")
     train, test, val = base / "train", base / "test", base / "val"
+    if val_as_test and val.is_dir() and not test.is_dir():
+        test = val
     for part in (train, test):
         if not part.is_dir():
             hint = " (val/ is there: rename it if it is the test set)" if part == test and val.is_dir() else ""
@@ -206,7 +212,7 @@ def downstream_folders(root: str | os.PathLike[str]) -> DownstreamFolders:
     for part in (test, val):
         if part.is_dir() and (found := _classes(part)) != classes:
             raise DataError(_difference(train, part, classes, found))
-    return DownstreamFolders(train, val if val.is_dir() else None, test, classes)
+    return DownstreamFolders(train, val if val.is_dir() and val != test else None, test, classes)
 
 
 def _classes(folder: Path) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from mmssl_dynamic.datasets.subnet_dataset import Draw, SubnetDataset
+from mmssl_dynamic.datasets.draws import Draw
+from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.registry import DATA_SAMPLERS
 

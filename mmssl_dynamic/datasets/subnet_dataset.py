@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
 import numpy as np
-import torch
 from torch.utils.data import Dataset
 
 from mmssl_dynamic.clustering.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.datasets.draws import Draw, seeded
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.registry import DATASETS
 from mmssl_dynamic.subnets import FULL, PathSpace
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One image to load.
-
-    Attributes:
-        index: Its position in the data set.
-        subnet: The sub-network it is loaded for.
-        seed: Seed of its augmentations, which makes a sample independent of the worker that loads it.
-    """
-
-    index: int
-    subnet: str
-    seed: int
 
 
 @DATASETS.register_module()
@@ -104,22 +84,7 @@ class SubnetDataset(Dataset):
                 "SubnetDataset is read through its batch sampler; set batch_sampler=dict(type='mmssl_dynamic."
                 "SubnetBatchSampler') in train_dataloader."
             )
-        with _seeded(draw.seed):
+        with seeded(draw.seed):
             sample = self.dataset[draw.index]
         sample["data_samples"].set_field(draw.subnet, "subnet", field_type="metainfo")
         return sample
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed every generator that transforms use, and give the process its own states back."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)  # the CPU's alone: transforms run there
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])

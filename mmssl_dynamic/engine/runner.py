@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.base_loop import BaseLoop
@@ -38,6 +39,18 @@ def building(what: str) -> Iterator[None]:
         raise ConfigError(f"{what} of the config cannot be built: {first_line(error)}") from error
 
 
+@contextmanager
+def _without(text: str) -> Iterator[None]:
+    """Keep messages that contain ``text`` out of mmengine's log."""
+    logger = MMLogger.get_current_instance()
+    drop = lambda record: text not in record.getMessage()  # noqa: E731
+    logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(drop)
+
+
 @RUNNERS.register_module()
 class Runner(MMEngineRunner):
     """Loads checkpoints through :func:`mmssl_dynamic.fileio.load_run_checkpoint`.
@@ -52,12 +65,15 @@ class Runner(MMEngineRunner):
             return super().build_model(model)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """Optimiser and its wrapper."""
-        with building("optim_wrapper"):
+        """Optimiser and its wrapper, without a warning for each parameter of a moving-average target."""
+        with building("optim_wrapper"), _without("requires_grad=False"):
             if isinstance(optim_wrapper, dict) and isinstance(optimizer := optim_wrapper.get("optimizer"), dict):
                 from mmengine.registry import OPTIMIZERS
 
-                if optimizer.get("type") is not None and OPTIMIZERS.get(optimizer["type"]) is None:
+                # In the registry of the default scope, as the optimiser is built: LARS is mmpretrain's.
+                with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+                    known = optimizer.get("type") is None or registry.get(optimizer["type"]) is not None
+                if not known:
                     raise ConfigError(
                         f"optim_wrapper.optimizer.type='{optimizer['type']}' is unknown; use 'SGD' or another."
                     )

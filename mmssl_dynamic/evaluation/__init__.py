@@ -6,11 +6,13 @@ from mmssl_dynamic.evaluation.complexity import Complexity, complexity
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, knn_predict, leave_one_out_accuracy
 from mmssl_dynamic.evaluation.moments import pooled_statistics
 from mmssl_dynamic.evaluation.pooling import pooled_features
+from mmssl_dynamic.evaluation.subnet_accuracy import SubnetAccuracy
 
 __all__ = [
     "BNBank",
     "Complexity",
     "KNNProtocol",
+    "SubnetAccuracy",
     "calibrate_bank",
     "calibrate_path",
     "calibrate_prefixes",

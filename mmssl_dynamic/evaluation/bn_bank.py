@@ -2,9 +2,11 @@
 
 Two kinds of statistics (both after SDR Sec. 5.1, which resets BN with the data of each sub-network):
 
-* ``path``: all layers of a sub-network, from its own D_i. What the paper does.
-* ``prefix``: the layers of a stage, from the union of the D_i of all paths that begin with the same indices. Paths
-  with a common beginning then share the features of its stages exactly, and routing computes them once.
+* ``path``: all layers of a sub-network, from its own D_i. What the paper does. Of a slimmable network's sub-networks,
+  which all train on all images, from a sample of these.
+* ``prefix``: of SDR's paths only: the layers of a stage, from the union of the D_i of all paths that begin with the
+  same indices. Paths with a common beginning then share the features of its stages exactly, and routing computes them
+  once.
 
 Tensors are named ``path/<sub-network>/<layer>/mean|var`` and ``prefix/<prefix>/<layer>/mean|var``; prefixes are
 ``stem``, ``0``, ``0-3``, ... C channels.
@@ -27,10 +29,10 @@ from torch import Tensor
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
 from mmssl_dynamic.fileio import atomic_path, weights_fingerprint
-from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet
-from mmssl_dynamic.subnets import FULL, PathSpace, parse_path, path_name
+from mmssl_dynamic.models.backbones import BNStatistics, SuperNetwork
+from mmssl_dynamic.subnets import FULL, PathSpace, SubnetSpace, parse_path, path_name, space_from_record
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 KINDS = ("path", "prefix")
 STEM = "stem"
 _REMEDY = "write it with tools/calibrate_bn.py"
@@ -61,7 +63,7 @@ class BNBank:
 
     Attributes:
         fingerprint: :func:`~mmssl_dynamic.fileio.weights_fingerprint` of the super-network they belong to.
-        stage_groups: G of its stages.
+        space: Its sub-networks.
         path: Statistics of whole sub-networks by name, ``'full'`` among them.
         prefix: Statistics of single stages by prefix. May be empty.
         meta: Images per entry, seed and batch size of the calibration.
@@ -69,16 +71,16 @@ class BNBank:
     """
 
     fingerprint: str
-    stage_groups: tuple[int, ...]
+    space: SubnetSpace
     path: dict[str, BNStatistics] = field(default_factory=dict)
     prefix: dict[str, BNStatistics] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     source: str = "the BN bank"
 
     @classmethod
-    def of(cls, net: SDRResNet, **meta: Any) -> BNBank:
+    def of(cls, net: SuperNetwork, **meta: Any) -> BNBank:
         """An empty bank for the weights that ``net`` has now."""
-        return cls(weights_fingerprint(net.state_dict()), net.space.stage_groups, meta=meta)
+        return cls(weights_fingerprint(net.state_dict()), net.space, meta=meta)
 
     def statistics(self, name: str, bn: str = "path") -> BNStatistics:
         """Mean and variance, each (C,), of every layer of a sub-network.
@@ -96,14 +98,15 @@ class BNBank:
         """
         if bn not in KINDS:
             raise ConfigError(f"unknown kind of BatchNorm statistics '{bn}'; choose one of {', '.join(KINDS)}.")
-        space = PathSpace(self.stage_groups)
-        space.check(name)
-        if bn == "path" or name == FULL:
-            if name not in self.path:
+        key = self.space.check(name)
+        if bn == "path" or key == FULL:
+            if key not in self.path:
                 raise MissingStatisticsError(f"{self.source} holds no statistics of sub-network '{name}'; {_REMEDY}.")
-            return self.path[name]
+            return self.path[key]
+        if not isinstance(self.space, PathSpace):
+            raise ConfigError("a slimmable network has no prefix statistics; use bn=path.")
         merged: BNStatistics = {}
-        for stage in range(-1, len(self.stage_groups)):
+        for stage in range(-1, len(self.space.stage_groups)):
             prefix = prefix_name(name, stage)
             if prefix not in self.prefix:
                 raise MissingStatisticsError(
@@ -113,16 +116,16 @@ class BNBank:
             merged.update(self.prefix[prefix])
         return merged
 
-    def check(self, net: SDRResNet) -> None:
+    def check(self, net: SuperNetwork) -> None:
         """Refuse a network that the statistics were not made for.
 
         Raises:
             ArtifactError: it has other weights or other paths.
         """
-        if self.stage_groups != net.space.stage_groups:
+        if self.space != net.space:
             raise ArtifactError(
-                f"{self.source} belongs to a network with stage_groups={self.stage_groups}, not "
-                f"{net.space.stage_groups}; {_REMEDY} for this config."
+                f"{self.source} belongs to a network with {_options(self.space)}, not {_options(net.space)}; {_REMEDY} "
+                "for this config."
             )
         if self.fingerprint != weights_fingerprint(net.state_dict()):
             raise ArtifactError(
@@ -130,7 +133,7 @@ class BNBank:
                 f"checkpoint or {_REMEDY}."
             )
 
-    def apply(self, net: SDRResNet, names: Iterable[str] | None = None, bn: str = "path") -> None:
+    def apply(self, net: SuperNetwork, names: Iterable[str] | None = None, bn: str = "path") -> None:
         """Give sub-networks of ``net`` their statistics.
 
         Args:
@@ -159,7 +162,7 @@ class BNBank:
         header = {
             "schema_version": SCHEMA_VERSION,
             "fingerprint": self.fingerprint,
-            "stage_groups": list(self.stage_groups),
+            "space": self.space.record(),
             **self.meta,
         }
         with atomic_path(path) as temporary:
@@ -183,13 +186,18 @@ class BNBank:
                     tensors = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118  not a dict
         except (SafetensorError, OSError, ValueError) as error:
             raise ArtifactError(f"BN bank {file} is broken ({error}); {_REMEDY}.") from error
-        if not isinstance(header, dict) or not {"schema_version", "fingerprint", "stage_groups"} <= set(header):
+        if not isinstance(header, dict) or "schema_version" not in header:
             raise ArtifactError(f"{file} is not a BN bank; {_REMEDY}.")
         version = header.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise ArtifactError(f"BN bank {file} has schema version {version}, not {SCHEMA_VERSION}; {_REMEDY}.")
-        fingerprint, groups = header.pop("fingerprint"), tuple(header.pop("stage_groups"))
-        bank = cls(fingerprint, groups, meta=header, source=f"BN bank {file}")
+        if not {"fingerprint", "space"} <= set(header):
+            raise ArtifactError(f"{file} is not a BN bank; {_REMEDY}.")
+        try:
+            space = space_from_record(header.pop("space"))
+        except ConfigError as error:
+            raise ArtifactError(f"BN bank {file} is broken: {error}") from error
+        bank = cls(header.pop("fingerprint"), space, meta=header, source=f"BN bank {file}")
         bank._fill(tensors)
         return bank
 
@@ -205,3 +213,7 @@ class BNBank:
             if var is None:
                 raise ArtifactError(f"{self.source} lacks '{kind}/{name}/{layer}/var'; {_REMEDY}.")
             getattr(self, kind).setdefault(name, {})[layer] = (mean, var)
+
+
+def _options(space: SubnetSpace) -> str:
+    return ", ".join(f"{key}={value}" for key, value in space.record().items() if key != "kind" and value is not None)

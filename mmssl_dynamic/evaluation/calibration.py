@@ -23,11 +23,11 @@ from mmssl_dynamic.clustering.clusters import Clusters
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.evaluation.bn_bank import KINDS, STEM, BNBank, prefix_name, prefixes, stage_of
 from mmssl_dynamic.evaluation.moments import Batches, pooled_statistics
-from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet, StaticResNet
-from mmssl_dynamic.subnets import FULL, parse_path
+from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet, StaticResNet, SuperNetwork
+from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
 
 
-def calibrate_path(net: SDRResNet, name: str, batches: Batches) -> BNStatistics:
+def calibrate_path(net: SuperNetwork, name: str, batches: Batches) -> BNStatistics:
     """Statistics of one sub-network, from images of its own D_i. ``net`` is not changed.
 
     Args:
@@ -97,11 +97,11 @@ def load_statistics(twin: nn.Module, statistics: BNStatistics) -> None:
 
 
 def calibrate_bank(
-    net: SDRResNet,
+    net: SuperNetwork,
     dataset: Any,
     clusters: Clusters | None,
     preprocessor: dict,
-    bn: Sequence[str] = KINDS,
+    bn: Sequence[str] | None = None,
     images: int = 2000,
     batch_size: int = 200,
     seed: int = 0,
@@ -115,7 +115,8 @@ def calibrate_bank(
         dataset: The pre-training images with the evaluation pipeline (``cfg.extract_dataloader.dataset``), built.
         clusters: The subsets D_i; ``None`` when every sub-network trained on all images.
         preprocessor: ``cfg.model.data_preprocessor``.
-        bn: Which kinds to make: ``'path'``, ``'prefix'`` or both. ``'full'`` is always part of it.
+        bn: Which kinds to make: ``'path'``, ``'prefix'`` or both; all that the network has when left out. ``'full'``
+            is always part of it.
         images: Images per sub-network or prefix; a smaller subset is used whole.
         batch_size: Images per batch, of which the statistics normalise during the calibration.
         seed: Of the sample. A sub-network's sample does not depend on which others are calibrated.
@@ -126,8 +127,12 @@ def calibrate_bank(
         ConfigError: an impossible option.
         ArtifactError: clusters of another data set or number, or too few images in one.
     """
+    paths = isinstance(net.space, PathSpace)
+    bn = (KINDS if paths else ("path",)) if bn is None else bn
     if not bn or not set(bn) <= set(KINDS):
         raise ConfigError(f"bn={tuple(bn)} must name 'path', 'prefix' or both.")
+    if "prefix" in bn and not paths:
+        raise ConfigError("a slimmable network has no prefix statistics; leave 'prefix' out of bn.")
     if images < 2 or batch_size < 2:
         raise ConfigError(f"images={images} and batch_size={batch_size} must be at least 2 to have a variance.")
     from mmssl_dynamic.datasets.batches import ImageBatches
@@ -135,8 +140,9 @@ def calibrate_bank(
     draw = _Sampler(net, dataset, clusters, images, seed)
     entries = [("path", FULL)]
     if "path" in bn:
-        entries += [("path", name) for name in net.space.paths]
+        entries += [("path", key) for key in net.space.keys if key != FULL]
     if "prefix" in bn:
+        assert isinstance(net.space, PathSpace)
         entries += [("prefix", name) for name in prefixes(net.space)]
     samples = {(kind, name): draw(kind, name) for kind, name in entries}
     device = next(net.parameters()).device
@@ -162,6 +168,7 @@ def calibrate_bank(
             if kind == "path":
                 bank.path[name] = calibrate_path(net, name, batches("path", name))
         if "prefix" in bn:
+            assert isinstance(net, SDRResNet)
             bank.prefix = calibrate_prefixes(net, lambda prefix: batches("prefix", prefix))
     return bank
 
@@ -178,8 +185,9 @@ def even_batch_size(num_images: int, batch_size: int) -> int:
 class _Sampler:
     """Which images calibrate which sub-network or prefix."""
 
-    def __init__(self, net: SDRResNet, dataset: Any, clusters: Clusters | None, images: int, seed: int) -> None:
-        self.paths, self.images, self.seed = net.space.paths, images, seed
+    def __init__(self, net: SuperNetwork, dataset: Any, clusters: Clusters | None, images: int, seed: int) -> None:
+        self.paths = net.space.paths if isinstance(net.space, PathSpace) else ()
+        self.images, self.seed = images, seed
         self.num_images = len(dataset)
         self.source = "the data set"
         self.assignment: NDArray[np.int32] | None = None

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.modes import evaluating
-from mmssl_dynamic.models.backbones.sdr_resnet import is_super_network
+from mmssl_dynamic.models.backbones import is_super_network
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def complexity(net: nn.Module, name: str | None = None, size: int | Sequence[int
         raise ConfigError(f"image size {size} must be positive.")
     if is_super_network(net):
         net = net.static(name or "full")  # type: ignore[operator]
-    elif name is not None and name != getattr(net, "path", None):
+    elif name is not None and name != getattr(net, "fixed", None):
         raise ConfigError(f"this network has no sub-networks, so none is named '{name}'.")
     parameters = {id(p): p for p in net.parameters()}.values()
     device = next(iter(parameters)).device

@@ -1,7 +1,17 @@
 """Export: a sub-network leaves the super-network as a plain backbone file."""
 
-from mmssl_dynamic.export.architecture import SubnetArchitecture
+from mmssl_dynamic.export.architecture import Architecture, MobileNetV3Architecture, ResNetArchitecture
+from mmssl_dynamic.export.formats import FORMATS
 from mmssl_dynamic.export.static_export import ExportReport, export_subnet
-from mmssl_dynamic.export.stock_models import torchvision_resnet
+from mmssl_dynamic.export.torchvision_format import torchvision_mobilenet_v3, torchvision_resnet
 
-__all__ = ["ExportReport", "SubnetArchitecture", "export_subnet", "torchvision_resnet"]
+__all__ = [
+    "FORMATS",
+    "Architecture",
+    "ExportReport",
+    "MobileNetV3Architecture",
+    "ResNetArchitecture",
+    "export_subnet",
+    "torchvision_mobilenet_v3",
+    "torchvision_resnet",
+]

@@ -4,56 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
-from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.models.backbones import SDRResNet, StaticResNet
-from mmssl_dynamic.models.backbones.resnet_trunk import architecture as blocks_of
+from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.models.backbones import SlimmableMobileNetV3, StaticResNet
+from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES as MOBILENETS
+from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import MobileNetWidths, mobilenet_widths
+from mmssl_dynamic.models.backbones.resnet_trunk import ARCHITECTURES as RESNETS
+from mmssl_dynamic.models.backbones.resnet_trunk import BLOCKS
+
+Four = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class SubnetArchitecture:
-    """A ResNet of any widths.
+class ResNetArchitecture:
+    """A ResNet of any widths and depths.
 
     Attributes:
-        depth: 18, 34, 50 or 101.
-        stage_channels: Mid channels of every stage; a stage puts out 1 (BasicBlock) or 4 (Bottleneck) times as many.
+        block: ``'basic'`` or ``'bottleneck'``.
+        blocks: Blocks of every stage.
+        stage_channels: Mid channels of every stage; a stage puts out 1 (basic) or 4 (bottleneck) times as many.
         stem_channels: Channels of the stem.
         in_channels: Channels of the images.
     """
 
-    depth: int
-    stage_channels: tuple[int, int, int, int]
+    family: ClassVar[str] = "ResNet"
+
+    block: str
+    blocks: Four
+    stage_channels: Four
     stem_channels: int = 64
     in_channels: int = 3
 
-    @classmethod
-    def of(cls, twin: StaticResNet) -> SubnetArchitecture:
-        """The architecture of a static twin."""
-        first, second, third, fourth = twin.stage_channels
-        return cls(twin.depth, (first, second, third, fourth), twin.stem_channels, image_channels(twin))
+    def __post_init__(self) -> None:
+        for field in ("blocks", "stage_channels"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        numbers = (*self.blocks, *self.stage_channels, self.stem_channels, self.in_channels)
+        whole = all(isinstance(number, int) and number > 0 for number in numbers)
+        if self.block not in BLOCKS or len(self.blocks) != 4 or len(self.stage_channels) != 4 or not whole:
+            raise ConfigError(f"{self} is no ResNet: it needs block 'basic' or 'bottleneck' and positive numbers.")
 
     @classmethod
-    def from_sidecar(cls, sidecar: Mapping[str, Any]) -> SubnetArchitecture:
-        """The architecture that the sidecar of an export describes.
+    def of_depth(cls, depth: int, stage_channels: Four = (64, 128, 256, 512), **kwargs: Any) -> ResNetArchitecture:
+        """The architecture of a depth that has a name: 18, 34, 50 or 101.
 
         Raises:
-            ArtifactError: it describes none.
+            ConfigError: it is another one.
         """
-        try:
-            entry = sidecar["architecture"]
-            first, second, third, fourth = entry["stage_channels"]
-            return cls(entry["depth"], (first, second, third, fourth), entry["stem_channels"], entry["in_channels"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError("this is not the sidecar of an export; give the .json beside the weights.") from error
+        if depth not in RESNETS:
+            raise ConfigError(f"depth={depth} is not available; choose one of {sorted(RESNETS)}.")
+        kind, blocks = RESNETS[depth]
+        return cls("bottleneck" if kind.expansion == 4 else "basic", blocks, stage_channels, **kwargs)
+
+    @property
+    def depth(self) -> int | None:
+        """18, 34, 50 or 101 if the blocks are those of this depth; else ``None``."""
+        stock = {value: depth for depth, value in RESNETS.items()}
+        return stock.get((BLOCKS[self.block], self.blocks))
+
+    @property
+    def out_indices(self) -> list[int]:
+        """The outputs with strides 4, 8, 16 and 32."""
+        return [0, 1, 2, 3]
 
     @property
     def out_channels(self) -> list[int]:
-        """Channels that every stage puts out."""
-        block, _ = blocks_of(self.depth)
-        return [width * block.expansion for width in self.stage_channels]
+        """Channels of the outputs with strides 4, 8, 16 and 32."""
+        return [width * BLOCKS[self.block].expansion for width in self.stage_channels]
 
     @property
     def base_channels(self) -> int | None:
@@ -62,26 +81,102 @@ class SubnetArchitecture:
         return base if self.stage_channels == (base, 2 * base, 4 * base, 8 * base) else None
 
     def record(self) -> dict[str, Any]:
+        """For the sidecar; with the depth where it has a name."""
+        depth = {} if self.depth is None else {"depth": self.depth}
+        lists = {"blocks": list(self.blocks), "stage_channels": list(self.stage_channels)}
+        return {"family": self.family, **depth, **asdict(self), **lists}
+
+    @classmethod
+    def from_sidecar(cls, sidecar: Mapping[str, Any]) -> ResNetArchitecture:
+        """The architecture that the sidecar of an export describes.
+
+        Raises:
+            ArtifactError: it describes no ResNet.
+        """
+        return cls(**_entry(sidecar, cls.family, ("block", "blocks", "stage_channels", "stem_channels", "in_channels")))
+
+
+@dataclass(frozen=True)
+class MobileNetV3Architecture:
+    """A MobileNetV3 of any width.
+
+    Attributes:
+        arch: ``'large'`` or ``'small'``.
+        width: Multiplier of the channels.
+        in_channels: Channels of the images.
+    """
+
+    family: ClassVar[str] = "MobileNetV3"
+
+    arch: str
+    width: float = 1.0
+    in_channels: int = 3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.width, int | float) or not self.width > 0:
+            raise ConfigError(f"width={self.width} of a MobileNetV3 must be a positive number.")
+        mobilenet_widths(self.arch, self.width)  # refuses unknown archs and widths
+
+    @property
+    def shape(self) -> MobileNetWidths:
+        """Channels of all layers."""
+        return mobilenet_widths(self.arch, self.width)
+
+    @property
+    def out_indices(self) -> list[int]:
+        """The last outputs with strides 4, 8, 16 and 32, as mmpretrain numbers them: 0 the stem, i block i."""
+        strides = [spec.stride for spec in MOBILENETS[self.arch]]
+        before = [i for i, stride in enumerate(strides) if stride == 2]  # output i is what block i + 1 takes
+        # The outputs before each halving; the first halving of a block leaves stride 2, the stem's.
+        return [*before[1:], len(strides) + 1]
+
+    @property
+    def out_channels(self) -> list[int]:
+        """Channels of the outputs with strides 4, 8, 16 and 32; the last one is the last 1 x 1 convolution."""
+        outputs = self.shape.outputs
+        return [outputs[i] for i in self.out_indices]
+
+    def record(self) -> dict[str, Any]:
         """For the sidecar."""
-        return {**asdict(self), "stage_channels": list(self.stage_channels)}
+        return {"family": self.family, **asdict(self)}
+
+    @classmethod
+    def from_sidecar(cls, sidecar: Mapping[str, Any]) -> MobileNetV3Architecture:
+        """The architecture that the sidecar of an export describes.
+
+        Raises:
+            ArtifactError: it describes no MobileNetV3.
+        """
+        return cls(**_entry(sidecar, cls.family, ("arch", "width", "in_channels")))
 
 
-def image_channels(net: nn.Module) -> int:
-    """Channels of the images that a ResNet takes."""
-    first = net.conv1
-    assert isinstance(first, nn.Conv2d)
-    return first.in_channels
+Architecture = ResNetArchitecture | MobileNetV3Architecture
 
 
-def subnet_config(net: SDRResNet, name: str) -> dict[str, Any]:
-    """Config of :class:`SDRResNet` that builds one sub-network of ``net`` out of plain modules."""
-    return {
-        "type": "mmssl_dynamic.SDRResNet",
-        "depth": net.depth,
-        "path": name,
-        "stage_channels": list(net.stage_channels),
-        "stage_groups": list(net.space.stage_groups),
-        "shared_ratio": net.shared_ratio,
-        "stem_channels": net.stem_channels,
-        "in_channels": image_channels(net),
-    }
+def _entry(sidecar: Mapping[str, Any], family: str, fields: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of an architecture in a sidecar."""
+    try:
+        entry = sidecar["architecture"]
+        actual = entry["family"]
+        found = {field: entry[field] for field in fields} if actual == family else {}
+    except (KeyError, TypeError) as error:
+        raise ArtifactError("this is not the sidecar of an export; give the .json beside the weights.") from error
+    if not found:
+        raise ArtifactError(f"this sidecar describes a {actual}, not a {family}; give that of another export.")
+    return found
+
+
+def architecture_of(twin: nn.Module) -> Architecture:
+    """The architecture of a static twin."""
+    if isinstance(twin, StaticResNet):
+        block = next(name for name, kind in BLOCKS.items() if kind is twin.block)
+        blocks, stages = _four(twin.blocks), _four(twin.stage_channels)
+        return ResNetArchitecture(block, blocks, stages, twin.stem_channels, twin.in_channels)
+    assert isinstance(twin, SlimmableMobileNetV3)
+    assert twin.width is not None
+    return MobileNetV3Architecture(twin.arch, float(twin.width), twin.in_channels)
+
+
+def _four(numbers: tuple[int, ...]) -> Four:
+    first, second, third, fourth = numbers
+    return first, second, third, fourth

@@ -3,42 +3,31 @@
 Nobody can tell from "weights do not match exactly" whether a checkpoint was loaded. So an export is read back into
 models built without the super-network, its tensors and its outputs are compared with the active sub-network, and only
 then the file appears under its name.
-
-Formats: ``mmpretrain`` has keys that begin with ``backbone.``, under ``state_dict`` in a .pth file; ``mmdet`` and
-``torchvision`` have plain backbone keys (they differ in the config of the sidecar and in what they are verified with).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.evaluation.modes import evaluating
-from mmssl_dynamic.export.architecture import SubnetArchitecture, image_channels, subnet_config
-from mmssl_dynamic.export.stock_models import (
-    mmpretrain_resnet,
-    quiet_mmengine,
-    stage_outputs,
-    torchvision_resnet,
-    torchvision_snippet,
-)
-from mmssl_dynamic.fileio import atomic_path, load_state_dict, weights_fingerprint, write_json
-from mmssl_dynamic.models.backbones import SDRResNet
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.export.architecture import architecture_of
+from mmssl_dynamic.export.base import Outputs, Reading, Source, openmmlab_outputs
+from mmssl_dynamic.export.formats import find_format
+from mmssl_dynamic.fileio import atomic_path, weights_fingerprint, write_json
+from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.subnets import FULL, SlimmableSpace
 from mmssl_dynamic.version import __version__
 
-SCHEMA_VERSION = 1
-FORMATS = ("mmpretrain", "mmdet", "torchvision")
-SUFFIXES = (".pth", ".safetensors")
-_TOLERANCE = 1e-4  # of the largest value; the same operations on equal weights differ by rounding at most
+SCHEMA_VERSION = 2
+_TOLERANCE = 1e-4  # of a feature map's largest value; the same operations on equal weights differ by rounding at most
 
 
 @dataclass(frozen=True)
@@ -46,20 +35,23 @@ class ExportReport:
     """What was written and how it was checked.
 
     Attributes:
-        path: The weights.
-        sidecar: The JSON file beside them.
+        path: The file.
+        sidecar: The JSON file beside it.
         models: The models that the file was loaded into and compared in.
         max_difference: Largest absolute difference between their outputs and the active sub-network's.
+        weights_compared: Whether the models showed their weights, to be compared one by one.
     """
 
     path: Path
     sidecar: Path
     models: tuple[str, ...]
     max_difference: float
+    weights_compared: bool = True
 
     def __str__(self) -> str:
+        weights = "all weights are equal, " if self.weights_compared else ""
         return (
-            f"wrote {self.path} and read it back into {', '.join(self.models)}: all weights are equal, outputs agree "
+            f"wrote {self.path} and read it back into {', '.join(self.models)}: {weights}outputs agree "
             f"with the active sub-network (largest difference {self.max_difference:.1e})."
         )
 
@@ -70,7 +62,7 @@ def sidecar_path(path: str | os.PathLike[str]) -> Path:
 
 
 def export_subnet(
-    net: SDRResNet,
+    net: SuperNetwork,
     name: str,
     out: str | os.PathLike[str],
     format: str = "mmpretrain",
@@ -84,150 +76,122 @@ def export_subnet(
     Args:
         net: The super-network, with BatchNorm statistics of the sub-network set. It is not changed.
         name: Name of the sub-network.
-        out: File to write: ``.pth`` or ``.safetensors``. ``FILE.json`` is written beside it.
-        format: ``'mmpretrain'``, ``'mmdet'`` or ``'torchvision'``.
+        out: File to write: ``.pth`` or ``.safetensors``, ``.onnx`` for that format. ``FILE.json`` is written beside it.
+        format: One of :data:`~mmssl_dynamic.export.formats.FORMATS`: ``'torchvision'``, ``'timm'``, ``'mmpretrain'``,
+            ``'mmdet'`` or ``'onnx'``.
         bn: Where the statistics came from, for the sidecar.
         provenance: More for the sidecar, such as config, checkpoint and bank.
         image_size: Side of the random images that outputs are compared on, in pixels.
 
     Raises:
-        ConfigError: unknown format or suffix.
+        ConfigError: unknown format or suffix, a missing package, or a shape that the format cannot hold.
         SubnetError: there is no such sub-network.
         MissingStatisticsError: it has no BatchNorm statistics.
         ArtifactError: what was read back differs; the file is gone then.
     """
     target = Path(out)
-    if format not in FORMATS:
-        raise ConfigError(f"unknown export format '{format}'; choose one of {', '.join(FORMATS)}.")
-    if target.suffix not in SUFFIXES:
-        raise ConfigError(f"{target} must end in {' or '.join(SUFFIXES)}.")
-    net.bn_statistics(name)  # refuses a sub-network without them
-    twin = net.static(name).eval()
-    architecture = SubnetArchitecture.of(twin)
-    state = {key: tensor.detach().to("cpu").contiguous().clone() for key, tensor in twin.state_dict().items()}
+    writer = find_format(format, target)
+    source = source_of(net, name)
+    name, architecture = source.name, source.architecture
+    writer.check(name, architecture)
     with atomic_path(target) as temporary:
-        _write(state, temporary, format)
-        models, difference = _verify(net, name, state, architecture, temporary, format, image_size)
+        writer.write(source, temporary)
+        tensors = writer.tensors(source)
+        models, difference, compared = _verify(source, tensors, writer.read(source, temporary), image_size)
         sidecar = {
             "schema_version": SCHEMA_VERSION,
             "subnet": name,
             "format": format,
             "architecture": architecture.record(),
+            "out_indices": architecture.out_indices,
             "out_channels": architecture.out_channels,
             "bn": bn,
             "source_weights_fingerprint": weights_fingerprint(net.state_dict()),
-            "weights_fingerprint": weights_fingerprint(state),
-            "verified": {"models": list(models), "max_difference": difference},
-            "usage": _usage(net, name, architecture, target, format),
+            "weights_fingerprint": weights_fingerprint(tensors),
+            "verified": {"models": list(models), "weights_compared": compared, "max_difference": difference},
+            "usage": writer.usage(source, target),
+            **writer.details(source),
             "mmssl_dynamic": __version__,
             **(provenance or {}),
         }
         write_json(sidecar_path(target), sidecar)
-    return ExportReport(target, sidecar_path(target), models, difference)
+    return ExportReport(target, sidecar_path(target), models, difference, compared)
 
 
-def _write(state: dict[str, Tensor], path: Path, format: str) -> None:
-    keyed = {_prefix(format) + key: tensor for key, tensor in state.items()}
-    if path.suffix == ".safetensors":
-        save_file(keyed, path)
-    else:
-        torch.save({"state_dict": keyed, "meta": {}} if format == "mmpretrain" else keyed, path)
+def source_of(net: SuperNetwork, name: str) -> Source:
+    """A sub-network of ``net`` as the formats take it.
+
+    Raises:
+        SubnetError: there is no such sub-network.
+        MissingStatisticsError: it has no BatchNorm statistics.
+    """
+    if isinstance(net.space, SlimmableSpace) and net.space.check(name) == FULL:
+        name = net.space.largest  # its name in files and configs
+    net.bn_statistics(name)  # refuses a sub-network without them
+    twin = net.static(name).cpu().eval()
+    state = {key: tensor.detach().contiguous().clone() for key, tensor in twin.state_dict().items()}
+    return Source(net, name, twin, architecture_of(twin), state)
 
 
-def _prefix(format: str) -> str:
-    return "backbone." if format == "mmpretrain" else ""
+def check_subnets(net: SuperNetwork, names: Iterable[str], format: str) -> None:
+    """Refuse sub-networks that a format cannot hold, before any of them is written.
+
+    Raises:
+        ConfigError: unknown format, a missing package, or a shape that the format cannot hold.
+    """
+    writer = find_format(format)
+    for name in names:
+        with torch.device("meta"):
+            architecture = architecture_of(net.plain_twin(name))
+        writer.check(name, architecture)
 
 
 def _verify(
-    net: SDRResNet,
-    name: str,
-    state: dict[str, Tensor],
-    architecture: SubnetArchitecture,
-    path: Path,
-    format: str,
-    image_size: int,
-) -> tuple[tuple[str, ...], float]:
-    """Load the file into independent models; compare every tensor, and the outputs of all four stages."""
-    images = _images(net, image_size)
-    with evaluating(net), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        with net.subnet(name):
-            x, expected = net.stem(images), []
-            for stage in range(net.num_stages):
-                x = net.stage(stage, x)
-                expected.append(x)
-        scale = max(1.0, *(float(e.abs().max()) for e in expected))
-        loaders = _loaders(net, name, architecture, path, format)
-        checked, largest = [], 0.0
-        for label, load in loaders.items():
-            model = load()
-            if model is None:
-                continue
-            loaded = model.state_dict()
-            for key, tensor in state.items():
-                if key not in loaded or not torch.equal(loaded[key].cpu(), tensor):
-                    raise ArtifactError(
-                        f"export of '{name}' failed its check: '{key}' read back into {label} differs; nothing was "
-                        "written. Please report this with the config."
-                    )
-            model.to(images.device)
-            model.eval()  # mmpretrain's ResNet returns nothing here
-            outputs = stage_outputs(model, images)
-            difference = max(float((a - b).abs().max()) for a, b in zip(outputs, expected))
-            if not difference <= _TOLERANCE * scale:  # also refuses NaN
-                raise ArtifactError(
-                    f"export of '{name}' failed its check: outputs of {label} differ from the active sub-network by "
-                    f"{difference:.1e} (largest value {scale:.1e}); nothing was written. Check that the weights hold "
-                    "no NaN and report this with the config."
-                )
-            largest = max(largest, difference)
-            checked.append(label)
-    return tuple(checked), largest
+    source: Source, tensors: dict[str, Tensor], readings: Iterable[Reading], image_size: int
+) -> tuple[tuple[str, ...], float, bool]:
+    """Compare every tensor, and every feature map on two batches of other sizes, of independent models."""
+    with evaluating(source.net), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        batches = [_images(source, 2, image_size), _images(source, 1, image_size + 32)]
+        with source.net.subnet(source.name):
+            expected = [openmmlab_outputs(source.architecture, source.net, images) for images in batches]
+        checked, largest, compared = [], 0.0, True
+        for reading in readings:
+            if reading.tensors is None:
+                compared = False
+            else:
+                _compare_weights(source.name, reading.model, reading.tensors, tensors)
+            for images, maps in zip(batches, expected):
+                difference = _compare_outputs(source.name, reading.model, reading.outputs(images), maps)
+                largest = max(largest, difference)
+            checked.append(reading.model)
+    return tuple(checked), largest, compared
 
 
-def _loaders(
-    net: SDRResNet, name: str, architecture: SubnetArchitecture, path: Path, format: str
-) -> dict[str, Callable[[], nn.Module | None]]:
-    """Ways a user would load the file, by what they are called in messages."""
-
-    def sdr_resnet() -> nn.Module:
-        pretrained = {"type": "Pretrained", "checkpoint": str(path)}
-        if format == "mmpretrain":
-            pretrained["prefix"] = "backbone."
-        model = MODELS.build({**subnet_config(net, name), "init_cfg": pretrained})
-        with quiet_mmengine():
-            model.init_weights()
-        return model
-
-    def torchvision_model() -> nn.Module:
-        model = torchvision_resnet(architecture)
-        model.load_state_dict(load_state_dict(path), strict=True)
-        return model
-
-    if format == "torchvision":
-        return {"torchvision's ResNet": torchvision_model}
-    loaders: dict[str, Callable[[], nn.Module | None]] = {f"SDRResNet(path='{name}')": sdr_resnet}
-    if path.suffix == ".pth":  # mmengine's loading, which mmpretrain's ResNet uses, knows no safetensors
-        prefix = _prefix(format) or None
-        loaders["mmpretrain's ResNet"] = lambda: mmpretrain_resnet(architecture, str(path), prefix)
-    return loaders
+def _compare_weights(name: str, model: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for key, tensor in expected.items():
+        if key not in found or not torch.equal(found[key].cpu(), tensor):
+            raise ArtifactError(
+                f"export of '{name}' failed its check: '{key}' read back into {model} differs; nothing was written. "
+                "Please report this with the config."
+            )
 
 
-def _usage(
-    net: SDRResNet, name: str, architecture: SubnetArchitecture, target: Path, format: str
-) -> dict[str, Any] | str:
-    """What to paste where."""
-    if format == "torchvision":
-        return torchvision_snippet(architecture, target.name)
-    pretrained = {"type": "Pretrained", "checkpoint": str(target)}
-    if format == "mmpretrain":
-        pretrained["prefix"] = "backbone."
-    config = subnet_config(net, name)
-    if format == "mmdet":
-        config["out_indices"] = [0, 1, 2, 3]
-    return {"backbone": {**config, "init_cfg": pretrained}}
+def _compare_outputs(name: str, model: str, found: Outputs, expected: Outputs) -> float:
+    largest = 0.0
+    for index, outputs in found.items():
+        scale = max(float(expected[index].abs().max()), 1e-6)  # of one feature map: others may be far larger
+        difference = float((outputs - expected[index]).abs().max())
+        if not difference <= _TOLERANCE * scale:  # also refuses NaN
+            raise ArtifactError(
+                f"export of '{name}' failed its check: outputs of {model} differ from the active sub-network by "
+                f"{difference:.1e} (largest value {scale:.1e}); nothing was written. Check that the weights hold no "
+                "NaN and report this with the config."
+            )
+        largest = max(largest, difference)
+    return largest
 
 
-def _images(net: SDRResNet, size: int) -> Tensor:
+def _images(source: Source, count: int, size: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, image_channels(net), size, size, generator=generator)
-    return images.to(next(net.parameters()).device)
+    images = torch.randn(count, source.architecture.in_channels, size, size, generator=generator)
+    return images.to(next(source.net.parameters()).device)

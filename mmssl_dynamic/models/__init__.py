@@ -1,8 +1,25 @@
 """Models: elastic layers, backbones, necks, losses and self-supervised algorithms."""
 
-from mmssl_dynamic.models.backbones import SDRResNet, StaticResNet
+from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticResNet, SuperNetwork
+from mmssl_dynamic.models.classifiers import SlimmableImageClassifier
+from mmssl_dynamic.models.heads import ElasticLinearHead, LinearBNHead
 from mmssl_dynamic.models.losses import L2Distillation, SiamKD
 from mmssl_dynamic.models.necks import ElasticProjector
-from mmssl_dynamic.models.selfsup import SDR
+from mmssl_dynamic.models.selfsup import SDR, DSPNet, SlimmableSimSiam
 
-__all__ = ["SDR", "ElasticProjector", "L2Distillation", "SDRResNet", "SiamKD", "StaticResNet"]
+__all__ = [
+    "SDR",
+    "DSPNet",
+    "ElasticLinearHead",
+    "ElasticProjector",
+    "L2Distillation",
+    "LinearBNHead",
+    "SDRResNet",
+    "SiamKD",
+    "SlimmableImageClassifier",
+    "SlimmableMobileNetV3",
+    "SlimmableResNet",
+    "SlimmableSimSiam",
+    "StaticResNet",
+    "SuperNetwork",
+]

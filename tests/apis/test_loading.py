@@ -89,3 +89,16 @@ def test_configs_that_ship_are_found_by_name():
     assert find_config("demo/sdr_demo.py").is_file()
     with pytest.raises(ConfigError, match="does not ship"):
         find_config("demo/nothing.py")
+
+
+def test_top_level_options_replace_what_was_there_and_not_each_other(tmp_path):
+    file = tmp_path / "config.py"
+    file.write_text(
+        "max_epochs = 300\nwarmup_epochs = 10\n"
+        "param_scheduler = [dict(begin=0, end=warmup_epochs), dict(begin=warmup_epochs, end=max_epochs)]\n"
+        "custom_hooks = [dict(warmup_epochs=warmup_epochs)]\n"
+    )
+    config = load_config(file, dict(max_epochs=10, warmup_epochs=2))
+    assert [(s.begin, s.end) for s in config.param_scheduler] == [(0, 2), (2, 10)]
+    assert config.custom_hooks[0].warmup_epochs == 2
+    assert (config.max_epochs, config.warmup_epochs) == (10, 2)

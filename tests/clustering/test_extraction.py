@@ -151,7 +151,7 @@ def test_a_sub_network_needs_its_statistics_and_gives_its_own_features(image_fol
         extract(net, dataset, tmp_path / "F.npy", subnet="0-0-1-0")
     bank = BNBank.of(net)
     with net.subnet("0-0-1-0"):
-        sizes = {name: layer.channels.size for name, layer in net.batch_norms()}
+        sizes = {name: layer.channels.size for name, layer in net.batch_norms(net.active).items()}
     bank.path["0-0-1-0"] = {name: (torch.zeros(size), torch.ones(size)) for name, size in sizes.items()}
     bank.save(tmp_path / "bank.safetensors")
     apply_bank(net, tmp_path / "bank.safetensors", "0-0-1-0")

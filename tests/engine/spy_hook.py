@@ -19,3 +19,14 @@ class SpyHook(Hook):
         weights = runner.model.module.state_dict()
         record = dict(subnets=self.subnets, images=self.images, weights=weights)
         torch.save(record, f"{self.folder}/rank{get_rank()}.pt")
+
+
+@HOOKS.register_module()
+class EndHook(Hook):
+    """Writes down the weights that every process ended with."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def after_train(self, runner):
+        torch.save(runner.model.module.state_dict(), f"{self.folder}/rank{get_rank()}.pt")

@@ -51,7 +51,7 @@ def test_a_bank_comes_back_from_its_file_as_it_was(bank, tmp_path):
     bank.save(tmp_path / "bn_bank.safetensors")
     again = BNBank.load(tmp_path / "bn_bank.safetensors")
     assert again.fingerprint == bank.fingerprint
-    assert again.stage_groups == (1, 1, 2, 2)
+    assert again.space == PathSpace((1, 1, 2, 2))
     assert again.meta == {"seed": 3}
     assert again.path.keys() == bank.path.keys()
     assert again.prefix.keys() == bank.prefix.keys()
@@ -130,7 +130,7 @@ def test_files_that_are_no_banks_are_refused(tmp_path, bank):
     save_file({"a": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(ArtifactError, match="not a BN bank"):
         BNBank.load(tmp_path / "weights.safetensors")
-    header = {"schema_version": 99, "fingerprint": "x", "stage_groups": [1]}
+    header = {"schema_version": 99, "fingerprint": "x"}
     save_file({"a": torch.zeros(1)}, tmp_path / "future.safetensors", {"bn_bank": json.dumps(header)})
     with pytest.raises(ArtifactError, match="schema version 99"):
         BNBank.load(tmp_path / "future.safetensors")

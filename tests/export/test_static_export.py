@@ -1,6 +1,7 @@
 """An exported file is a plain backbone that other code loads strictly and that computes the same."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from torch import nn
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.evaluation import BNBank, calibrate_path, pooled_features
-from mmssl_dynamic.export import SubnetArchitecture, export_subnet, static_export, torchvision_resnet
-from mmssl_dynamic.export.stock_models import stage_outputs
+from mmssl_dynamic.export import ResNetArchitecture, export_subnet, torchvision_resnet
+from mmssl_dynamic.export import torchvision_format as torchvision_module
+from mmssl_dynamic.export.base import resnet_outputs
+from mmssl_dynamic.export.formats import FORMATS
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.models import SDRResNet
 from mmssl_dynamic.registry import MODELS
@@ -123,8 +126,8 @@ def test_stock_widths_of_torchvision_are_rebuilt_exactly():
         assert {k: v.shape for k, v in ours.items()} == {
             k: v.shape for k, v in theirs.items() if not k.startswith("fc.")
         }
-    assert SubnetArchitecture(50, (65, 125, 250, 500)).base_channels is None
-    assert SubnetArchitecture(50, (64, 128, 256, 512)).out_channels == [256, 512, 1024, 2048]
+    assert ResNetArchitecture.of_depth(50, (65, 125, 250, 500)).base_channels is None
+    assert ResNetArchitecture.of_depth(50).out_channels == [256, 512, 1024, 2048]
 
 
 def test_the_full_network_and_widths_that_do_not_double_can_be_exported(net, tmp_path):
@@ -162,7 +165,9 @@ def test_a_sub_network_without_statistics_is_refused(net, tmp_path):
     ("options", "error", "words"),
     [
         ({"name": "0-9-0-0"}, SubnetError, "unknown sub-network"),
-        ({"format": "onnx"}, ConfigError, "onnx"),
+        ({"format": "caffe"}, ConfigError, "torchvision, timm, mmpretrain, mmdet, onnx"),
+        ({"format": "onnx"}, ConfigError, "must end in .onnx"),
+        ({"format": "timm"}, ConfigError, "'timm' cannot hold .*stem of 64 channels and the sub-network one of 5; use"),
         ({"out": "b.ckpt"}, ConfigError, "must end in .pth or .safetensors"),
     ],
 )
@@ -175,30 +180,33 @@ def test_impossible_requests_are_refused(net, tmp_path, options, error, words):
 
 @pytest.mark.parametrize("format", ["mmpretrain", "mmdet", "torchvision"])
 def test_a_wrong_tensor_in_the_file_is_noticed_and_the_file_is_gone(net, tmp_path, monkeypatch, format):
-    write = static_export._write
+    write = type(FORMATS[format]).write
 
-    def damaged(state, path, kind):
-        write({**state, "layer3.1.conv2.weight": state["layer3.1.conv2.weight"] * 1.01}, path, kind)
+    def damaged(self, source, path):
+        state = {**source.state, "layer3.1.conv2.weight": source.state["layer3.1.conv2.weight"] * 1.01}
+        write(self, replace(source, state=state), path)
 
-    monkeypatch.setattr(static_export, "_write", damaged)
+    monkeypatch.setattr(type(FORMATS[format]), "write", damaged)
     with pytest.raises(ArtifactError, match=r"'layer3.1.conv2.weight' read back .* differs; nothing was written"):
         export_subnet(net, NAME, tmp_path / "b.pth", format)
     assert not list(tmp_path.iterdir())
 
 
 def test_outputs_that_differ_are_noticed_and_the_file_is_gone(net, tmp_path, monkeypatch):
-    monkeypatch.setattr(static_export, "stage_outputs", lambda model, x: [o * 1.01 for o in stage_outputs(model, x)])
+    off = lambda model, x: {i: o * 1.01 for i, o in resnet_outputs(model, x).items()}  # noqa: E731
+    monkeypatch.setattr(torchvision_module, "resnet_outputs", off)
     with pytest.raises(ArtifactError, match=r"outputs of torchvision's ResNet differ"):
         export_subnet(net, NAME, tmp_path / "b.safetensors", "torchvision")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_export_leaves_an_earlier_one_alone(net, tmp_path, monkeypatch):
-    report = export_subnet(net, NAME, tmp_path / "b.pth", "mmdet")
+    report = export_subnet(net, NAME, tmp_path / "b.pth", "torchvision")
     before = report.path.read_bytes(), report.sidecar.read_bytes()
-    monkeypatch.setattr(static_export, "stage_outputs", lambda model, x: [o + 1 for o in stage_outputs(model, x)])
+    off = lambda model, x: {i: o + 1 for i, o in resnet_outputs(model, x).items()}  # noqa: E731
+    monkeypatch.setattr(torchvision_module, "resnet_outputs", off)
     with pytest.raises(ArtifactError):
-        export_subnet(net, NAME, tmp_path / "b.pth", "mmdet")
+        export_subnet(net, NAME, tmp_path / "b.pth", "torchvision")
     assert (report.path.read_bytes(), report.sidecar.read_bytes()) == before
 
 

@@ -191,13 +191,13 @@ def test_bad_input_is_refused(net, bank, splits):
     unlabelled = [SimpleNamespace(images=b.images, labels=None) for b in splits.test]
     with pytest.raises(DataError, match="some images of train or test have none"):
         route(net, bank, Splits(splits.train, unlabelled))
-    poor = BNBank(bank.fingerprint, bank.stage_groups, path=bank.path)
+    poor = BNBank(bank.fingerprint, bank.space, path=bank.path)
     with pytest.raises(MissingStatisticsError, match="tools/calibrate_bn.py"):
         route(net, poor, splits, bn="prefix")
 
 
 def test_a_broken_sub_network_is_named(net, bank, splits):
-    sick = BNBank(bank.fingerprint, bank.stage_groups, path=dict(bank.path))
+    sick = BNBank(bank.fingerprint, bank.space, path=dict(bank.path))
     sick.path["0-0-1-1"] = {k: (m, v * torch.nan) for k, (m, v) in bank.path["0-0-1-1"].items()}
     with pytest.raises(DataError, match="sub-network '0-0-1-1': features hold NaN"):
         route(net, sick, splits)

@@ -13,9 +13,11 @@ from mmssl_dynamic import cli
 from mmssl_dynamic.apis import load_backbone, load_config
 from mmssl_dynamic.clustering import Clusters
 from mmssl_dynamic.evaluation import BNBank
+from mmssl_dynamic.export import FORMATS
 from mmssl_dynamic.fileio import load_state_dict
-from mmssl_dynamic.models import StaticResNet
+from mmssl_dynamic.models import SlimmableMobileNetV3, StaticResNet
 from mmssl_dynamic.routing import RoutingResult
+from tests.helpers import randomise
 
 CONFIG = """
 default_scope = 'mmpretrain'
@@ -182,6 +184,49 @@ def test_export_writes_a_named_sub_network(work, bank, repo_root, tmp_path, caps
     assert torch.equal(load_state_dict(out)["backbone.bn1.running_mean"], BNBank.load(bank).prefix["stem"]["bn1"][0])
 
 
+def test_export_needs_no_bank_where_the_checkpoint_holds_the_statistics(work, repo_root, tmp_path):
+    out = tmp_path / "full.pth"
+    tool(repo_root, "export", work / "config.py", work / "epoch_1.pth", "--subnet", "full", "--out", out)
+    own = load_state_dict(work / "epoch_1.pth")
+    assert torch.equal(load_state_dict(out)["backbone.bn1.running_var"], own["backbone.bn1.running_var"])
+    assert json.loads((tmp_path / "full.pth.json").read_text())["bn"] == "checkpoint"
+
+
+SLIMMABLE = """
+default_scope = 'mmpretrain'
+model = dict(backbone=dict(
+    type='mmssl_dynamic.SlimmableMobileNetV3', arch='small', widths=(0.35, 0.5), switchable_bn='statistics'))
+"""
+
+
+def test_all_networks_of_a_switchable_one_are_exported_without_a_bank(repo_root, tmp_path, capsys):
+    (tmp_path / "config.py").write_text(SLIMMABLE)
+    torch.manual_seed(0)
+    net = randomise(SlimmableMobileNetV3("small", (0.35, 0.5), switchable_bn="statistics"))
+    torch.save({"state_dict": {f"backbone.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "epoch_1.pth")
+    common = (tmp_path / "config.py", tmp_path / "epoch_1.pth")
+    tool(repo_root, "export", *common, "--all", "--format", "torchvision", "--out", tmp_path / "out")
+    lines = capsys.readouterr().out.splitlines()
+    names = ["backbone_w0.35_torchvision.pth", "backbone_w0.5_torchvision.pth"]
+    assert lines[0].startswith("[1/2] wrote")
+    assert [name in line for name, line in zip(names, lines)] == [True, True]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, *(f"{n}.json" for n in names)])
+    for name, file in zip(net.subnets, names):
+        expected = net.bn_statistics(name)["layer0.bn"][1]
+        assert torch.equal(load_state_dict(tmp_path / "out" / file)["features.0.1.running_var"], expected)
+
+    tool(repo_root, "export", *common, "--subnet", "w0.35", "--format", "onnx", "--out", tmp_path / "w.onnx")
+    assert "read it back into onnxruntime: outputs agree" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["export", "route"])
+def test_command_lines_offer_every_format(repo_root, monkeypatch, capsys, name):
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        tool(repo_root, name, "--help")
+    assert f"--format {{{','.join(FORMATS)}}}" in capsys.readouterr().out
+
+
 def test_what_does_not_fit_ends_in_one_sentence_and_no_file(work, bank, refused, tmp_path):
     common = (work / "config.py", work / "epoch_1.pth")
     route = (*common, "--bank", bank, "--data-root", work / "pets", "--out", tmp_path / "out", "--workers", 0)
@@ -194,7 +239,16 @@ def test_what_does_not_fit_ends_in_one_sentence_and_no_file(work, bank, refused,
     assert "must end in .pth" in refused(
         "export", *common, "--subnet", "full", "--bank", bank, "--out", tmp_path / "b.bin"
     )
-    assert "give --bank" in refused("export", *common, "--subnet", "full", "--out", tmp_path / "b.pth")
+    missing = refused("export", *common, "--subnet", "0-0-1-1", "--out", tmp_path / "b.pth")
+    assert "no BatchNorm statistics of sub-network '0-0-1-1'" in missing
+    assert "give --bank" in missing
+    assert "give --bank" in refused(
+        "export", *common, "--subnet", "full", "--bn", "prefix", "--out", tmp_path / "b.pth"
+    )
+    assert "must end in .onnx" in refused("export", *export, "--subnet", "full", "--format", "onnx")
+    onnx = (*common, "--bank", bank, "--all", "--format", "timm", "--out", tmp_path / "all")
+    assert "'timm' cannot hold sub-network '0-0-0-0'" in refused("export", *onnx)
+    assert "is a file" in refused("export", *common, "--all", "--out", work / "config.py")
     calibrate = (*common, "--out", tmp_path / "bank.safetensors", "--workers", 0)
     assert "at least 2" in refused("calibrate_bn", *calibrate, "--images", 1)
     assert ".safetensors" in refused("calibrate_bn", *common, "--out", tmp_path / "bank.pth")
@@ -218,4 +272,4 @@ def test_a_config_without_sub_networks_is_refused(work, bank, refused, tmp_path)
     torch.save(net.state_dict(), tmp_path / "plain.pth")
     common = (tmp_path / "plain.py", tmp_path / "plain.pth")
     message = refused("export", *common, "--subnet", "full", "--bank", bank, "--out", tmp_path / "b.pth")
-    assert "has no sub-networks; give the config of an SDR run" in message
+    assert "has no sub-networks; give the config of an SDR or DSPNet run" in message

@@ -1,9 +1,23 @@
 """Hooks of the training run."""
 
 from mmssl_dynamic.engine.hooks.bn_bank_hook import BNBankHook
+from mmssl_dynamic.engine.hooks.calibrate_bn_hook import CalibrateBNHook
 from mmssl_dynamic.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
 from mmssl_dynamic.engine.hooks.fixed_predictor_lr_hook import FixedPredictorLrHook
 from mmssl_dynamic.engine.hooks.progress_bar_hook import ProgressBarHook
 from mmssl_dynamic.engine.hooks.progressive_phase_hook import ProgressivePhaseHook
+from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
+from mmssl_dynamic.engine.hooks.sandwich_hook import SandwichHook
+from mmssl_dynamic.engine.hooks.target_ema_hook import TargetEMAHook
 
-__all__ = ["BNBankHook", "CollapseMonitorHook", "FixedPredictorLrHook", "ProgressBarHook", "ProgressivePhaseHook"]
+__all__ = [
+    "BNBankHook",
+    "CalibrateBNHook",
+    "CollapseMonitorHook",
+    "FixedPredictorLrHook",
+    "ProgressBarHook",
+    "ProgressivePhaseHook",
+    "ResumeSamplerHook",
+    "SandwichHook",
+    "TargetEMAHook",
+]

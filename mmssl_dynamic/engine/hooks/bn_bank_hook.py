@@ -23,7 +23,8 @@ class BNBankHook(Hook):
     Args:
         images: Images per sub-network (once-for-all uses 2,000).
         batch_size: Images per batch.
-        bn: ``'path'`` (the paper's) and/or ``'prefix'`` (for routing with shared prefixes).
+        bn: ``'path'`` (the paper's) and/or ``'prefix'`` (for routing with shared prefixes); all that the network has
+            when left out.
         filename: Name of the bank.
     """
 
@@ -33,10 +34,10 @@ class BNBankHook(Hook):
         self,
         images: int = 2000,
         batch_size: int = 200,
-        bn: Sequence[str] = ("path", "prefix"),
+        bn: Sequence[str] | None = None,
         filename: str = "bn_bank.safetensors",
     ) -> None:
-        self.images, self.batch_size, self.bn, self.filename = images, batch_size, tuple(bn), filename
+        self.images, self.batch_size, self.bn, self.filename = images, batch_size, bn, filename
 
     def before_train(self, runner: Runner) -> None:
         """Find out now, and not after days, whether the config names the images to calibrate on."""

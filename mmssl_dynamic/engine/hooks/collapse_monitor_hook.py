@@ -47,20 +47,25 @@ class CollapseMonitorHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict[str, Any] | None = None
     ) -> None:
         """Fold the step's value into the running mean of its network."""
-        if data_batch is None or outputs is None or "std" not in outputs:
+        if data_batch is None or outputs is None:
             return
-        name = batch_subnet(data_batch["data_samples"])
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        value = float(outputs["std"]) * math.sqrt(_projection_dim(model))
+        scale = math.sqrt(_projection_dim(model))
+        for name, value in _stds(data_batch, outputs).items():
+            self._follow(runner, name, value * scale)
+        if self.health:
+            runner.message_hub.update_scalar("train/collapse_min", min(self.health.values()))
+
+    def _follow(self, runner: Runner, name: str, value: float) -> None:
         before = self.health.get(name)
         self.health[name] = value if before is None else self.momentum * before + (1 - self.momentum) * value
         self.steps[name] = self.steps.get(name, 0) + 1
-        runner.message_hub.update_scalar("train/collapse_min", min(self.health.values()))
         if self.health[name] < self.threshold and self.steps[name] >= self.warm_up and name not in self._warned:
             self._warned.add(name)
             runner.logger.warning(
                 f"sub-network '{name}' is collapsing: the std of its projections is {self.health[name]:.2f} of "
-                "the healthy value; check the learning rate, the size of its cluster and that SiamKD is on."
+                "the healthy value; check the learning rate and, of a path of SDR, the size of its cluster and that "
+                "SiamKD is on."
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -83,6 +88,13 @@ class CollapseMonitorHook(Hook):
                     "steps": dict(sorted(self.steps.items())),
                 },
             )
+
+
+def _stds(data_batch: dict, outputs: dict[str, Any]) -> dict[str, float]:
+    """The values of this step by network: one, of the batch's network, or those of a sandwich."""
+    if "std" in outputs:
+        return {batch_subnet(data_batch["data_samples"]): float(outputs["std"])}
+    return {key.removeprefix("std_"): float(value) for key, value in outputs.items() if key.startswith("std_")}
 
 
 def _projection_dim(model: Any) -> int:

@@ -7,69 +7,18 @@ N batch, C channels, H W height and width; a stage's *mid* channels are its widt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any, Generic
 
-from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, constant_init
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.fileio import load_state_dict
-from mmssl_dynamic.models.elastic import Channels, ElasticBatchNorm, ElasticConv2d
-
-Width = TypeVar("Width", int, Channels)
-
-
-class PlainLayers:
-    """Makes ``nn.Conv2d`` and the norm layer that ``norm_cfg`` names; widths are numbers."""
-
-    def __init__(self, norm_cfg: dict) -> None:
-        self.norm_cfg = norm_cfg
-
-    def conv(self, inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> nn.Module:
-        """A convolution without bias that keeps the size at stride 1."""
-        return nn.Conv2d(inputs, outputs, kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
-
-    def norm(self, channels: int) -> nn.Module:
-        """A norm layer."""
-        return build_norm_layer(self.norm_cfg, channels)[1]
-
-
-class ElasticLayers:
-    """Makes elastic layers; widths are :class:`Channels`.
-
-    Raises:
-        ConfigError: ``norm_cfg`` names anything but BN or SyncBN, or options that an export could not keep.
-    """
-
-    def __init__(self, norm_cfg: dict) -> None:
-        options = dict(norm_cfg)
-        kind = options.pop("type", "BN")
-        self.requires_grad = options.pop("requires_grad", True)
-        if kind not in ("BN", "BN1d", "BN2d", "SyncBN", "MMSyncBN"):
-            raise ConfigError(f"norm_cfg type '{kind}' is not supported by elastic layers; use 'BN' or 'SyncBN'.")
-        if options.get("eps", 1e-5) != 1e-5 or not options.get("affine", True):
-            raise ConfigError(
-                f"norm_cfg={norm_cfg} of elastic layers must keep eps=1e-5 and affine=True, those of the stock "
-                "ResNets that a sub-network is exported to."
-            )
-        self.options = dict(options, sync=kind in ("SyncBN", "MMSyncBN"))
-
-    def conv(self, inputs: Channels, outputs: Channels, kernel_size: int, stride: int = 1) -> nn.Module:
-        """A convolution without bias that keeps the size at stride 1."""
-        return ElasticConv2d(inputs, outputs, kernel_size, stride=stride, padding=kernel_size // 2, bias=False)
-
-    def norm(self, channels: Channels) -> nn.Module:
-        """A BatchNorm layer."""
-        layer = ElasticBatchNorm(channels, **self.options)
-        for parameter in layer.parameters():
-            parameter.requires_grad = self.requires_grad
-        return layer
-
-
-Layers = PlainLayers | ElasticLayers
+from mmssl_dynamic.models.backbones.layers import Layers, Width, total
+from mmssl_dynamic.models.backbones.slimmable import check_networks, with_switches
+from mmssl_dynamic.models.elastic import Channels, ElasticBatchNorm
 
 
 class BasicBlock(nn.Module):
@@ -135,6 +84,8 @@ def _shortcut(layers: Any, inputs: Any, outputs: Any, stride: int) -> nn.Sequent
 
 Block = type[BasicBlock] | type[Bottleneck]
 
+BLOCKS: dict[str, Block] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+
 ARCHITECTURES: dict[int, tuple[Block, tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
@@ -160,7 +111,8 @@ class ResNetTrunk(BaseModule, Generic[Width]):
 
     Args:
         layers: The factory of convolutions and norm layers.
-        depth: 18, 34, 50 or 101.
+        block: Class of the blocks.
+        blocks: Number of blocks of every stage.
         image_channels: Width of the images, a number or ``Channels`` as the factory takes them.
         stem: Width of the stem.
         stages: (mid, output) width of every stage.
@@ -168,6 +120,7 @@ class ResNetTrunk(BaseModule, Generic[Width]):
         frozen_stages: 0 freezes the stem, i freezes the stem and stages 1 to i; -1 freezes nothing.
         norm_eval: Keep norm layers in evaluation mode while training.
         zero_init_residual: Start every block as the identity.
+        depths: How many of its blocks each stage runs now, for an elastic depth.
         init_cfg: mmengine's. A ``Pretrained`` checkpoint, a local file, is loaded strictly and without executing it.
 
     Raises:
@@ -179,7 +132,8 @@ class ResNetTrunk(BaseModule, Generic[Width]):
     def __init__(
         self,
         layers: Layers,
-        depth: int,
+        block: Block,
+        blocks: Sequence[int],
         image_channels: Width,
         stem: Width,
         stages: Sequence[tuple[Width, Width]],
@@ -187,6 +141,7 @@ class ResNetTrunk(BaseModule, Generic[Width]):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         zero_init_residual: bool = True,
+        depths: Sequence[Channels] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         default_init = [
@@ -194,8 +149,7 @@ class ResNetTrunk(BaseModule, Generic[Width]):
             dict(type="Constant", val=1, layer=["_BatchNorm", "GroupNorm"]),
         ]
         super().__init__(init_cfg if init_cfg is not None else default_init)
-        block, block_counts = architecture(depth)
-        self.depth = depth
+        self.block, self.blocks = block, tuple(blocks)
         self.out_indices = _checked_indices(out_indices)
         if frozen_stages not in range(-1, 5):
             raise ConfigError(f"frozen_stages={frozen_stages} must be -1 (nothing), 0 (the stem) or 1 to 4.")
@@ -205,15 +159,15 @@ class ResNetTrunk(BaseModule, Generic[Width]):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         inputs = stem
-        for i, ((mid, outputs), count, stride) in enumerate(zip(stages, block_counts, STRIDES)):
-            blocks: list[nn.Module] = []
+        for i, ((mid, outputs), count, stride) in enumerate(zip(stages, blocks, STRIDES)):
+            made: list[nn.Module] = []
             for j in range(count):
                 first = j == 0
                 # As in torchvision: the first block projects its shortcut unless it keeps size and width.
-                project = first and (stride != 1 or _total(inputs) != _total(outputs) or block is Bottleneck)
-                blocks.append(block(layers, inputs, mid, outputs, stride if first else 1, project))
+                project = first and (stride != 1 or total(inputs) != total(outputs) or block is Bottleneck)
+                made.append(block(layers, inputs, mid, outputs, stride if first else 1, project))
                 inputs = outputs
-            self.add_module(f"layer{i + 1}", nn.Sequential(*blocks))
+            self.add_module(f"layer{i + 1}", layers.stage(made, None if depths is None else depths[i]))
         self._freeze()
 
     @property
@@ -241,16 +195,13 @@ class ResNetTrunk(BaseModule, Generic[Width]):
 
     def init_weights(self) -> None:
         """Initialise, or load ``init_cfg``'s checkpoint and refuse one that does not fit."""
-        pretrained = self.init_cfg if isinstance(self.init_cfg, dict) else {}
-        if pretrained.get("type") == "Pretrained":
-            load_backbone_weights(self, pretrained["checkpoint"], pretrained.get("prefix"))
-            self._is_init = True
+        if load_pretrained(self):
             return
         super().init_weights()
         if self.zero_init_residual:
             for module in self.modules():
                 if isinstance(module, BasicBlock | Bottleneck):
-                    constant_init(module.last_norm, 0)
+                    _zero_scale(module.last_norm)
 
     def _freeze(self) -> None:
         frozen = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []
@@ -271,8 +222,11 @@ class ResNetTrunk(BaseModule, Generic[Width]):
         return self
 
 
-def _total(width: int | Channels) -> int:
-    return width if isinstance(width, int) else width.total
+def _zero_scale(norm: nn.Module) -> None:
+    if isinstance(norm, ElasticBatchNorm):
+        norm.fill_weight(0)
+    else:
+        constant_init(norm, 0)
 
 
 def _checked_indices(out_indices: Sequence[int]) -> tuple[int, ...]:
@@ -280,6 +234,21 @@ def _checked_indices(out_indices: Sequence[int]) -> tuple[int, ...]:
     if not indices or list(indices) != sorted(set(indices)) or not set(indices) <= set(range(4)):
         raise ConfigError(f"out_indices={tuple(out_indices)} must be ascending stages out of 0, 1, 2, 3.")
     return indices
+
+
+def load_pretrained(module: BaseModule) -> bool:
+    """Load the checkpoint that ``init_cfg`` names, by :func:`load_backbone_weights`; whether it names one.
+
+    Raises:
+        ArtifactError: as there.
+    """
+    configs = module.init_cfg if isinstance(module.init_cfg, list) else [module.init_cfg or {}]
+    pretrained = next((config for config in configs if config.get("type") == "Pretrained"), None)
+    if pretrained is None:
+        return False
+    load_backbone_weights(module, pretrained["checkpoint"], pretrained.get("prefix"))
+    module._is_init = True
+    return True
 
 
 def load_backbone_weights(module: nn.Module, checkpoint: str, prefix: str | None = None) -> None:
@@ -303,17 +272,25 @@ def load_backbone_weights(module: nn.Module, checkpoint: str, prefix: str | None
 
 def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
     own = module.state_dict()
+    plain = "switches" in own and len(state.get("switches", ())) < 2
+    if "switches" in own:
+        check_networks(own["switches"], state.get("switches"), f"checkpoint {source}")
+        state = with_switches(state, own, source)
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     if missing:
         raise ArtifactError(
             f"checkpoint {source} lacks {len(missing)} of the backbone's {len(own)} tensors, first '{missing[0]}'; "
             "give a checkpoint of this architecture."
         )
-    wrong: Callable[[str], bool] = lambda name: name in state and state[name].shape != own[name].shape  # noqa: E731
-    for name in filter(wrong, own):
+    wrong = next((name for name in own if name in state and state[name].shape != own[name].shape), None)
+    if wrong is not None:
+        holder, remedy = "backbone", "correct the backbone's options"
+        if plain:
+            holder, remedy = "backbone's largest network", f"give weights of a network of that width or {remedy}"
+        elif "switches" not in own:
+            remedy = f"export the sub-network first (tools/export.py) or {remedy}"
         raise ArtifactError(
-            f"checkpoint {source} has '{name}' of shape {tuple(state[name].shape)} where the backbone has "
-            f"{tuple(own[name].shape)}; export the sub-network first (tools/export.py) or correct the backbone's "
-            "options."
+            f"checkpoint {source} has '{wrong}' of shape {tuple(state[wrong].shape)} where the {holder} has "
+            f"{tuple(own[wrong].shape)}; {remedy}."
         )
     module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)

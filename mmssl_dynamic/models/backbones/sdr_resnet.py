@@ -7,23 +7,17 @@ residual stream splits the same way. The stem is not split, and the full network
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from math import prod
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.models.backbones.resnet_trunk import ElasticLayers, PlainLayers, ResNetTrunk, architecture
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.backbones.layers import ElasticLayers, PlainLayers
+from mmssl_dynamic.models.backbones.resnet_trunk import ResNetTrunk, architecture
 from mmssl_dynamic.models.backbones.static_resnet import StaticResNet
-from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, ElasticBatchNorm, Selection, gather, select
+from mmssl_dynamic.models.backbones.super_network import SuperNetwork
+from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
-
-BNStatistics = dict[str, tuple[Tensor, Tensor]]
-"""Mean and variance (each (C,)) of every BatchNorm layer of a sub-network, by the layer's name."""
 
 _BASE = (64, 128, 256, 512)
 # Our reading of the paper's sizes (super-network 56.3 M, sub-network 22.6 M), for four groups and half of the
@@ -34,7 +28,7 @@ _ENLARGED = (96, 192, 384, 832)
 
 
 @MODELS.register_module()
-class SDRResNet(ResNetTrunk):
+class SDRResNet(SuperNetwork, ResNetTrunk):
     """Super-network of SDR, or one of its sub-networks alone.
 
     Args:
@@ -62,6 +56,8 @@ class SDRResNet(ResNetTrunk):
         >>> twin = net.static('0-3-1-2')
     """
 
+    space: PathSpace
+
     def __init__(
         self,
         depth: int,
@@ -76,9 +72,10 @@ class SDRResNet(ResNetTrunk):
     ) -> None:
         if len(tuple(stage_groups)) != 4:
             raise ConfigError(f"stage_groups={tuple(stage_groups)} must hold four numbers, one per stage.")
-        block, _ = architecture(depth)
+        block, counts = architecture(depth)
+        self.depth = depth
         self.space = PathSpace(tuple(stage_groups))
-        self.shared_ratio, self.stem_channels, self.path = shared_ratio, stem_channels, path
+        self.shared_ratio, self.stem_channels, self.fixed = shared_ratio, stem_channels, path
         self.in_channels = in_channels
         self.stage_channels = tuple(
             stage_channels if stage_channels is not None else default_stage_channels(stage_groups, shared_ratio)
@@ -90,7 +87,7 @@ class SDRResNet(ResNetTrunk):
             mids = [w if s is None else s.size for w, s in zip(self.stage_channels, self._stage_selections(path))]
             self._fixed_outputs = [mid * self.expansion for mid in mids]
             stages = list(zip(mids, self._fixed_outputs))
-            super().__init__(PlainLayers(norm_cfg), depth, in_channels, stem_channels, stages, **kwargs)
+            super().__init__(PlainLayers(norm_cfg), block, counts, in_channels, stem_channels, stages, **kwargs)
             return
         self._active = ActiveSubnet()
         self._stages = [
@@ -98,7 +95,7 @@ class SDRResNet(ResNetTrunk):
             for width in self.stage_channels
         ]
         images, stem = Channels(in_channels, self._active), Channels(stem_channels, self._active)
-        super().__init__(ElasticLayers(norm_cfg), depth, images, stem, self._stages, **kwargs)
+        super().__init__(ElasticLayers(norm_cfg), block, counts, images, stem, self._stages, **kwargs)
 
     def _check_split(self) -> None:
         if len(self.stage_channels) != 4:
@@ -148,16 +145,6 @@ class SDRResNet(ResNetTrunk):
         return selections
 
     @property
-    def subnets(self) -> tuple[str, ...]:
-        """Names of all sub-networks: the paths in the order of their clusters, then ``'full'``."""
-        return self.space.names if self.path is None else (self.path,)
-
-    @property
-    def active(self) -> str:
-        """Name of the sub-network that is active now."""
-        return self._active.name if self.path is None else self.path
-
-    @property
     def feature_channels(self) -> Channels:
         """The channels of the last stage's output, for a projector that reads them."""
         self._need_super_network("a projector")
@@ -166,131 +153,29 @@ class SDRResNet(ResNetTrunk):
     @property
     def out_channels(self) -> tuple[int, ...]:
         """Channels of every returned feature map, of the active or fixed sub-network."""
-        if self.path is not None:
+        if self.fixed is not None:
             return tuple(self._fixed_outputs[i] for i in self.out_indices)
         return tuple(self._stages[i][1].size for i in self.out_indices)
 
-    @contextmanager
-    def subnet(self, name: str, track_statistics: bool = True) -> Iterator[None]:
-        """Activate a sub-network inside the block.
-
-        Args:
-            name: One of :attr:`subnets`.
-            track_statistics: Whether ``'full'`` in training mode updates its running BatchNorm statistics.
-
-        Raises:
-            SubnetError: there is no such sub-network.
-        """
-        if self.path is not None:
-            if name != self.path:
-                raise SubnetError(f"this backbone holds the sub-network '{self.path}' alone, not '{name}'.")
-            yield
-            return
-        selections: list[tuple[Channels, Selection | None]] = []
+    def selections(self, name: str) -> list[tuple[Channels, Selection | None]]:
+        """Mid and output channels of every stage."""
+        selected: list[tuple[Channels, Selection | None]] = []
         for (mid, out), selection in zip(self._stages, self._stage_selections(name)):
-            selections.append((mid, selection))
-            selections.append((out, None if selection is None else selection.scaled(self.expansion)))
-        with select(self._active, name, selections, track_statistics):
-            yield
+            selected.append((mid, selection))
+            selected.append((out, None if selection is None else selection.scaled(self.expansion)))
+        return selected
 
-    def static(self, name: str) -> StaticResNet:
-        """A twin of plain modules with the sub-network's weights, and its BatchNorm statistics if it has any."""
-        self._need_super_network("static()")
+    def plain_twin(self, name: str) -> StaticResNet:
+        """A :class:`StaticResNet` of the sub-network's widths."""
         mids = [w if s is None else s.size for w, s in zip(self.stage_channels, self._stage_selections(name))]
-        with torch.device("meta"):  # initialising weights that are overwritten would cost time and random numbers
-            twin = StaticResNet(
-                self.depth,
-                mids,
-                self.stem_channels,
-                self.in_channels,
-                out_indices=self.out_indices,
-                norm_eval=self.norm_eval,
-            )
-        twin.to_empty(device=self.conv1.weight.device)
-        state: dict[str, Tensor] = {}
-        with torch.no_grad(), self.subnet(name):
-            for layer_name, layer in self.named_modules():
-                if not hasattr(layer, "parameter_regions"):
-                    continue
-                names = {id(p): n for n, p in layer.named_parameters(recurse=False)}
-                for parameter, region in layer.parameter_regions():
-                    whole = all(selection is None for selection in region)
-                    state[f"{layer_name}.{names[id(parameter)]}"] = parameter if whole else gather(parameter, region)
-                if isinstance(layer, ElasticBatchNorm):
-                    size = layer.channels.size
-                    mean, var = layer.statistics(name) or (
-                        layer.weight.new_zeros(size),
-                        layer.weight.new_ones(size),
-                    )
-                    state[f"{layer_name}.running_mean"], state[f"{layer_name}.running_var"] = mean, var
-                    state[f"{layer_name}.num_batches_tracked"] = torch.zeros((), dtype=torch.long)
-            twin.load_state_dict(state, strict=True)
-        return twin.train(self.training)
-
-    def batch_norms(self) -> Iterator[tuple[str, ElasticBatchNorm]]:
-        """Name and layer of every BatchNorm, in the order of the forward pass."""
-        self._need_super_network("BatchNorm statistics of sub-networks")
-        for name, module in self.named_modules():
-            if isinstance(module, ElasticBatchNorm):
-                yield name, module
-
-    def set_bn_statistics(self, name: str, statistics: BNStatistics) -> None:
-        """Set the statistics with which a sub-network is evaluated; ``'full'`` keeps them in its running buffers.
-
-        Raises:
-            ArtifactError: layers are missing or have other sizes.
-        """
-        layers = dict(self.batch_norms())
-        if missing := [layer for layer in layers if layer not in statistics]:
-            raise ArtifactError(
-                f"the BatchNorm statistics of sub-network '{name}' lack layer '{missing[0]}'; calibrate it anew."
-            )
-        with self.subnet(name), torch.no_grad():
-            for layer_name, layer in layers.items():
-                mean, var = statistics[layer_name]
-                layer.set_statistics(name, mean, var, layer.channels.size)
-        if name == FULL:
-            for layer in layers.values():
-                mean, var = layer._statistics.pop(FULL)
-                assert layer.running_mean is not None
-                assert layer.running_var is not None
-                layer.running_mean.copy_(mean)
-                layer.running_var.copy_(var)
-
-    def has_bn_statistics(self, name: str) -> bool:
-        """Whether the sub-network can be evaluated."""
-        self.space.check(name)
-        return all(layer.statistics(name) is not None for _, layer in self.batch_norms())
-
-    def bn_statistics(self, name: str) -> BNStatistics:
-        """The statistics with which the sub-network is evaluated.
-
-        Raises:
-            MissingStatisticsError: it has none.
-        """
-        if not self.has_bn_statistics(name):
-            raise MissingStatisticsError(
-                f"sub-network '{name}' has no BatchNorm statistics; calibrate it (tools/calibrate_bn.py) and load "
-                "the bank."
-            )
-        found = ((layer_name, layer.statistics(name)) for layer_name, layer in self.batch_norms())
-        return {layer_name: (s[0].clone(), s[1].clone()) for layer_name, s in found if s is not None}
-
-    def num_parameters(self, name: str = FULL) -> int:
-        """Number of weights of a sub-network (no classifier, no running statistics)."""
-        if self.path is not None:
-            return sum(p.numel() for p in self.parameters())
-        with self.subnet(name):
-            return sum(
-                prod(n if s is None else s.size for n, s in zip(p.shape, region)) * p.shape[len(region) :].numel()
-                for layer in self.modules()
-                if hasattr(layer, "parameter_regions")
-                for p, region in layer.parameter_regions()
-            )
-
-    def _need_super_network(self, what: str) -> None:
-        if self.path is not None:
-            raise SubnetError(f"{what} needs the super-network; build SDRResNet without path='{self.path}'.")
+        return StaticResNet(
+            self.depth,
+            mids,
+            self.stem_channels,
+            self.in_channels,
+            out_indices=self.out_indices,
+            norm_eval=self.norm_eval,
+        )
 
 
 def _split(width: int, shared_ratio: float) -> tuple[int, int]:
@@ -312,8 +197,3 @@ def default_stage_channels(stage_groups: Sequence[int], shared_ratio: float = 0.
             unit = max(1, round(base * (1 - shared_ratio) / (shared_ratio * groups + 1 - shared_ratio)))
             widths.append(round(unit * groups / (1 - shared_ratio)))
     return tuple(widths)
-
-
-def is_super_network(module: nn.Module) -> bool:
-    """Whether a backbone holds several sub-networks."""
-    return hasattr(module, "subnet") and getattr(module, "path", None) is None

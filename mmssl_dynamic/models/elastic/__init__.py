@@ -2,15 +2,21 @@
 
 from mmssl_dynamic.models.elastic.channels import ActiveSubnet, Channels, Selection, active_regions, select
 from mmssl_dynamic.models.elastic.gather import gather, inactive_blocks
-from mmssl_dynamic.models.elastic.layers import ElasticBatchNorm, ElasticConv2d, ElasticLinear
+from mmssl_dynamic.models.elastic.layers import ElasticBatchNorm, ElasticConv2d, ElasticLayer, ElasticLinear
+from mmssl_dynamic.models.elastic.sequential import ElasticSequential, active_modules
+from mmssl_dynamic.models.elastic.sync import SyncBN
 
 __all__ = [
     "ActiveSubnet",
     "Channels",
     "ElasticBatchNorm",
     "ElasticConv2d",
+    "ElasticLayer",
     "ElasticLinear",
+    "ElasticSequential",
     "Selection",
+    "SyncBN",
+    "active_modules",
     "active_regions",
     "gather",
     "inactive_blocks",

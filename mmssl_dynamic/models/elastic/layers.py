@@ -6,7 +6,7 @@ N batch, C channels, H W height and width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from mmssl_dynamic.models.elastic.sync import synchronised_batch_norm, synchroni
 from mmssl_dynamic.subnets import FULL
 
 
-class _ElasticLayer(nn.Module):
+class ElasticLayer(nn.Module):
     """Keeps the gathered parameters of a layer for the length of a ``subnet`` block."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -29,11 +29,17 @@ class _ElasticLayer(nn.Module):
         self._gathered: dict[str, tuple[tuple, Tensor]] = {}
 
     def forget_gathered(self) -> None:
+        """Let go of the gathered parameters."""
         self._gathered.clear()
 
     def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
         """Every parameter with the part of it that takes part now."""
         raise NotImplementedError
+
+    def active_state(self) -> dict[str, Tensor]:
+        """What a plain layer of the active channels holds: its ``state_dict``."""
+        names = {id(parameter): name for name, parameter in self.named_parameters(recurse=False)}
+        return {names[id(parameter)]: _block(parameter, region) for parameter, region in self.parameter_regions()}
 
     def _active(self, name: str, region: Region, channels: Channels, cast: bool = True) -> Tensor | None:
         """The active block of the parameter ``name``, gathered once per sub-network and step."""
@@ -51,6 +57,10 @@ class _ElasticLayer(nn.Module):
         return held[1]
 
 
+def _block(parameter: Tensor, region: Region) -> Tensor:
+    return parameter if all(selection is None for selection in region) else gather(parameter, region)
+
+
 def _autocast_dtype(parameter: Tensor) -> torch.dtype:
     # Autocast caches its casts of leaf tensors only; a gathered weight would be cast anew for every view.
     kind = parameter.device.type
@@ -59,7 +69,7 @@ def _autocast_dtype(parameter: Tensor) -> torch.dtype:
     return parameter.dtype
 
 
-class ElasticConv2d(_ElasticLayer, nn.Conv2d):
+class ElasticConv2d(ElasticLayer, nn.Conv2d):
     """2-D convolution over the active channels.
 
     Dense, depthwise and grouped. With ``groups > 1`` the active channels must be whole convolution groups, the same
@@ -110,7 +120,7 @@ def _whole_groups(channels: Channels, width: int) -> tuple[tuple[int, int], ...]
     return tuple((start // width, stop // width) for start, stop in ranges)
 
 
-class ElasticLinear(_ElasticLayer, nn.Linear):
+class ElasticLinear(ElasticLayer, nn.Linear):
     """Linear layer over the active features.
 
     Args:
@@ -139,16 +149,22 @@ class ElasticLinear(_ElasticLayer, nn.Linear):
 Statistics = tuple[Tensor, Tensor]
 
 
-class ElasticBatchNorm(_ElasticLayer, _BatchNorm):
+class ElasticBatchNorm(ElasticLayer, _BatchNorm):
     """BatchNorm (1-d or 2-d) over the active channels.
 
-    The affine parameters are shared by all sub-networks. The running buffers belong to the full network: a sub-network
-    trains with the statistics of its batches and is evaluated with statistics of its own, set by
-    :meth:`set_statistics`.
+    The affine parameters are shared by all sub-networks, unless ``switch_affine`` is set. The running buffers belong
+    to the full network. Where other sub-networks find their statistics:
+
+    * by default, nowhere: they train with the statistics of their batches and are evaluated with what
+      :meth:`set_statistics` gave them;
+    * with ``switches`` (switchable BatchNorm), in running buffers of their own, which training updates.
 
     Args:
         channels: The normalised channels.
         sync: Take the batch statistics over all processes, where there are several (SyncBN).
+        switches: Sub-networks, apart from ``'full'``, that have running buffers of their own. They must select
+            prefixes of the channels.
+        switch_affine: Give each of ``switches`` affine parameters of its own, too.
         eps, momentum, affine: As in :class:`torch.nn.BatchNorm2d`.
 
     Raises:
@@ -156,21 +172,75 @@ class ElasticBatchNorm(_ElasticLayer, _BatchNorm):
     """
 
     def __init__(
-        self, channels: Channels, sync: bool = False, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+        self,
+        channels: Channels,
+        sync: bool = False,
+        switches: Sequence[str] = (),
+        switch_affine: bool = False,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
     ) -> None:
         super().__init__(channels.total, eps=eps, momentum=momentum, affine=affine)
         self.channels, self.sync = channels, sync
         self._statistics: dict[str, Statistics] = {}
+        self.switch_mean: Tensor
+        self.switch_var: Tensor
+        self.switch_batches_tracked: Tensor
+        self._switches = {name: index for index, name in enumerate(switches)}
+        self.switch_affine = switch_affine and affine and bool(switches)
+        shape = (len(switches), channels.total)
+        if switches:
+            self.register_buffer("switch_mean", torch.zeros(shape))
+            self.register_buffer("switch_var", torch.ones(shape))
+            self.register_buffer("switch_batches_tracked", torch.zeros(len(switches), dtype=torch.long))
+        if self.switch_affine:
+            self.switch_weight = nn.Parameter(torch.ones(shape))
+            self.switch_bias = nn.Parameter(torch.zeros(shape))
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim not in (2, 3, 4):
             raise ValueError(f"expected 2 to 4 dimensions, got {input.ndim}")
 
+    @property
+    def _switch(self) -> int | None:
+        """Row of the active sub-network in the buffers of the switches."""
+        return self._switches.get(self.channels.subnet.name)
+
+    def _affine(self) -> Iterator[tuple[str, str, Region]]:
+        """Plain name, own name and active region of the two affine parameters."""
+        active, row = self.channels.active, self._switch
+        for name in ("weight", "bias") if self.affine else ():
+            if row is None or not self.switch_affine:
+                yield name, name, (active,)
+            else:
+                yield name, f"switch_{name}", (Selection(len(self._switches), ((row, row + 1),)), active)
+
     def parameter_regions(self) -> Iterator[tuple[Tensor, Region]]:
         """The affine parameters with the active channels."""
-        if self.affine:
-            yield self.weight, (self.channels.active,)
-            yield self.bias, (self.channels.active,)
+        for _, name, region in self._affine():
+            yield getattr(self, name), region
+
+    def active_state(self) -> dict[str, Tensor]:
+        """As a plain layer's; without statistics of the active sub-network, those of a new layer."""
+        size = self.channels.size
+        state = {name: _block(getattr(self, own), region).reshape(size) for name, own, region in self._affine()}
+        device = next(iter(self.buffers())).device
+        fresh = (torch.zeros(size, device=device), torch.ones(size, device=device))
+        mean, var = self.statistics(self.channels.subnet.name) or fresh
+        return {
+            **state,
+            "running_mean": mean,
+            "running_var": var,
+            "num_batches_tracked": torch.zeros((), dtype=torch.long, device=device),
+        }
+
+    def fill_weight(self, value: float) -> None:
+        """Set the scale of all sub-networks."""
+        with torch.no_grad():
+            self.weight.fill_(value)
+            if self.switch_affine:
+                self.switch_weight.fill_(value)
 
     def set_statistics(self, name: str, mean: Tensor, var: Tensor, size: int) -> None:
         """Set mean and variance, each (``size``,), with which the sub-network ``name`` is evaluated.
@@ -183,16 +253,35 @@ class ElasticBatchNorm(_ElasticLayer, _BatchNorm):
                 f"BatchNorm statistics of sub-network '{name}' have {tuple(mean.shape)} channels where it has {size}; "
                 "use the bank that was made for this network."
             )
-        device = self.running_mean.device if self.running_mean is not None else mean.device
-        self._statistics[name] = (mean.to(device, torch.float32), var.to(device, torch.float32))
+        if name == FULL:
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            self.running_mean.copy_(mean)
+            self.running_var.copy_(var)
+        elif (row := self._switches.get(name)) is not None:
+            self.switch_mean[row, :size] = mean.to(self.switch_mean)
+            self.switch_var[row, :size] = var.to(self.switch_var)
+            self.switch_batches_tracked[row].clamp_(min=1)
+        else:
+            device = self.running_mean.device if self.running_mean is not None else mean.device
+            self._statistics[name] = (mean.to(device, torch.float32), var.to(device, torch.float32))
 
     def statistics(self, name: str) -> Statistics | None:
-        """Mean and variance of the sub-network ``name``, or ``None`` if it has none yet."""
+        """Mean and variance of the sub-network ``name``, or ``None`` if it has none yet.
+
+        With ``switches``, of as many channels as are active now.
+        """
         if name == FULL:
             assert self.running_mean is not None
             assert self.running_var is not None
             return self.running_mean, self.running_var
-        return self._statistics.get(name)
+        row = self._switches.get(name)
+        if row is None:
+            return self._statistics.get(name)
+        if not self.switch_batches_tracked[row]:
+            return None
+        size = self.channels.size
+        return self.switch_mean[row, :size], self.switch_var[row, :size]
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
@@ -202,24 +291,36 @@ class ElasticBatchNorm(_ElasticLayer, _BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C active, ...) -> the same shape."""
         self._check_input_dim(x)
-        subnet, active = self.channels.subnet, self.channels.active
-        weight = self._active("weight", (active,), self.channels, cast=False) if self.affine else None
-        bias = self._active("bias", (active,), self.channels, cast=False) if self.affine else None
+        weight = bias = None
+        for name, own, region in self._affine():
+            block = self._active(own, region, self.channels, cast=False)
+            assert block is not None
+            block = block.squeeze(0) if block.ndim == 2 else block
+            weight, bias = (block, bias) if name == "weight" else (weight, block)
         if not self.training:
-            mean, var = self._evaluation_statistics(subnet.name, active)
+            mean, var = self._evaluation_statistics(self.channels.subnet.name)
             return F.batch_norm(x, mean, var, weight, bias, False, 0.0, self.eps)
-        running_mean = running_var = None
-        factor = 0.0
-        if subnet.name == FULL and subnet.track_statistics:
-            assert self.num_batches_tracked is not None
-            self.num_batches_tracked.add_(1)
-            running_mean, running_var = self.running_mean, self.running_var
-            factor = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        running_mean, running_var, factor = self._tracked()
         if self.sync and synchronises():
             return synchronised_batch_norm(x, weight, bias, running_mean, running_var, self.eps, factor)
         return F.batch_norm(x, running_mean, running_var, weight, bias, True, factor, self.eps)
 
-    def _evaluation_statistics(self, name: str, active: Selection | None) -> Statistics:
+    def _tracked(self) -> tuple[Tensor | None, Tensor | None, float]:
+        """The buffers that follow this batch, and the weight of the batch in them."""
+        subnet, row = self.channels.subnet, self._switch
+        if not subnet.track_statistics or (subnet.name != FULL and row is None):
+            return None, None, 0.0
+        if row is None:
+            mean, var, count = self.running_mean, self.running_var, self.num_batches_tracked
+            assert count is not None
+        else:
+            size = self.channels.size
+            mean, var = self.switch_mean[row, :size], self.switch_var[row, :size]
+            count = self.switch_batches_tracked[row]
+        count.add_(1)
+        return mean, var, 1.0 / float(count) if self.momentum is None else self.momentum
+
+    def _evaluation_statistics(self, name: str) -> Statistics:
         statistics = self.statistics(name)
         if statistics is None:
             raise MissingStatisticsError(

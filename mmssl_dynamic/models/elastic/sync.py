@@ -6,9 +6,15 @@ processes can stand for one process with the joint batch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmssl_dynamic.registry import MODELS
 
 
 def synchronises() -> bool:
@@ -55,3 +61,32 @@ def synchronised_batch_norm(
     if weight is not None and bias is not None:
         out = out * weight.view(shape) + bias.view(shape)
     return out
+
+
+@MODELS.register_module()
+class SyncBN(_BatchNorm):
+    """BatchNorm (1-d or 2-d) over all processes, on CUDA and on the CPU; plain BatchNorm in a single process.
+
+    For ``norm_cfg=dict(type='mmssl_dynamic.SyncBN')`` of layers that are not elastic, such as the predictor's: torch's
+    own needs CUDA.
+    """
+
+    def __init__(self, num_features: int, **kwargs: Any) -> None:
+        super().__init__(num_features, **kwargs)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.ndim not in (2, 3, 4):
+            raise ValueError(f"expected 2 to 4 dimensions, got {input.ndim}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, ...) -> the same shape."""
+        self._check_input_dim(x)
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        factor = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        statistics = (self.running_mean, self.running_var)
+        if synchronises():
+            return synchronised_batch_norm(x, self.weight, self.bias, *statistics, self.eps, factor)
+        return F.batch_norm(x, *statistics, self.weight, self.bias, True, factor, self.eps)

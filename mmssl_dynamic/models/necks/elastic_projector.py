@@ -1,4 +1,4 @@
-"""Projector whose first layer reads the active channels of the backbone (SDR Sec. 4.2, DSPNet Sec. 3)."""
+"""Projector whose first layer reads the active channels of the backbone (SDR Sec. 4.2, DSPNet Sec. 4.1)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """Self-supervised algorithms over super-networks."""
 
+from mmssl_dynamic.models.selfsup.dspnet import DSPNet
+from mmssl_dynamic.models.selfsup.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup.sdr import SDR, batch_subnet, collapse_std
+from mmssl_dynamic.models.selfsup.slimmable import SlimmableSiamese, SlimmableSimSiam
 
-__all__ = ["SDR", "batch_subnet", "collapse_std"]
+__all__ = ["SDR", "DSPNet", "SandwichTraining", "SlimmableSiamese", "SlimmableSimSiam", "batch_subnet", "collapse_std"]

@@ -160,7 +160,7 @@ def test_evaluation_needs_statistics_of_the_subnet_and_the_twin_takes_them_along
     with net.subnet("0-1-2-3"), pytest.raises(MissingStatisticsError, match="0-1-2-3"):
         net(x)
     with net.subnet("0-1-2-3"):
-        sizes = {name: layer.channels.size for name, layer in net.batch_norms()}
+        sizes = {name: layer.channels.size for name, layer in net.batch_norms(net.active).items()}
     statistics = {name: (torch.randn(size), torch.rand(size) + 0.5) for name, size in sizes.items()}
     net.set_bn_statistics("0-1-2-3", statistics)
     assert all(torch.equal(a, b) for a, b in zip(net.bn_statistics("0-1-2-3")["bn1"], statistics["bn1"]))
@@ -195,7 +195,7 @@ def test_making_a_twin_uses_no_random_numbers():
         (dict(depth=18, out_indices=(4,)), "out_indices"),
         (dict(depth=18, frozen_stages=7), "frozen_stages"),
         (dict(depth=18, norm_cfg=dict(type="GN", num_groups=2)), "'GN'"),
-        (dict(depth=18, norm_cfg=dict(type="BN", eps=1e-3)), "eps=1e-5"),
+        (dict(depth=18, norm_cfg=dict(type="BN", eps=1e-3)), "eps=1e-05"),
         (dict(depth=18, path="0-0-0-4"), "0-0-0-4"),
         (dict(depth=18, path="best"), "'best'"),
     ],

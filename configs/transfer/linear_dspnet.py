@@ -1,0 +1,13 @@
+# DSPNet's linear probe (Sec. 0.A.2): frozen backbone, Linear and then BatchNorm, 80 epochs of SGD at 0.2 x B / 256.
+_base_ = ["./_base_/classification.py"]
+
+max_epochs = 80
+
+model = dict(head=dict(type="mmssl_dynamic.LinearBNHead", norm_cfg=dict(type="mmssl_dynamic.SyncBN")))
+optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.2, momentum=0.9, weight_decay=0.0))
+# B is the batch of all processes together.
+auto_scale_lr = dict(enable=True, base_batch_size=256)
+param_scheduler = [
+    dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs, convert_to_iter_based=True)
+]
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=10)

@@ -1,0 +1,108 @@
+"""BatchNorm statistics for the validations of a training run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
+from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.evaluation.calibration import calibrate_path, even_batch_size
+from mmssl_dynamic.models.backbones import BNStatistics, is_super_network
+from mmssl_dynamic.registry import HOOKS
+from mmssl_dynamic.subnets import FULL
+
+
+@HOOKS.register_module()
+class CalibrateBNHook(Hook):
+    """Gives every network its BatchNorm statistics before each validation and test, pooled exactly.
+
+    The images are a random sample of ``extract_dataloader.dataset``, the same one for all networks and every time.
+    The full network's too, so that all are compared alike; it goes on training with its running statistics. With
+    switchable BatchNorm, and with a single network, there is nothing to calibrate.
+
+    Args:
+        images: Training images per network; a smaller data set is used whole.
+        batch_size: Images per batch.
+
+    Raises:
+        ConfigError: fewer than two images, which have no variance; at the start, a config without
+            ``extract_dataloader`` or a model without sub-networks.
+    """
+
+    # After hooks that put averaged weights in place for the validation.
+    priority = "VERY_LOW"
+
+    def __init__(self, images: int = 2000, batch_size: int = 200) -> None:
+        if images < 2 or batch_size < 2:
+            raise ConfigError(f"CalibrateBNHook needs images={images} and batch_size={batch_size} of at least 2.")
+        self.images, self.batch_size = images, batch_size
+        self._dataset: Any = None
+        self._running: BNStatistics | None = None  # of the full network
+
+    def before_run(self, runner: Runner) -> None:
+        """Find out now, and not after the first epoch, whether the config names the images to calibrate on."""
+        backbone = getattr(_model(runner), "backbone", None)
+        if backbone is None or not is_super_network(backbone):
+            raise ConfigError("CalibrateBNHook needs a model with a super-network as its backbone; leave the hook out.")
+        if runner.cfg.get("extract_dataloader") is None and not getattr(backbone, "switchable_bn", None):
+            raise ConfigError(
+                "CalibrateBNHook needs extract_dataloader in the config: the training images with eval_pipeline."
+            )
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Calibrate. Every process does, on the same images, and finds the same."""
+        self.calibrate(runner)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Calibrate."""
+        self.calibrate(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Give the full network its running statistics back."""
+        if self._running is not None:
+            _model(runner).backbone.set_bn_statistics(FULL, self._running)
+            self._running = None
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """The same."""
+        self.after_val_epoch(runner)
+
+    def calibrate(self, runner: Runner) -> None:
+        """Set the statistics of all networks.
+
+        Raises:
+            DataError: there are fewer than two images.
+        """
+        net = _model(runner).backbone
+        if getattr(net, "switchable_bn", None) or len(net.subnets) == 1:
+            return
+        loader = runner.cfg.extract_dataloader
+        if self._dataset is None:
+            self._dataset = build_dataset(loader.dataset)
+        total = len(self._dataset)
+        if total < 2:
+            raise DataError(f"extract_dataloader holds {total} image, and BatchNorm statistics need at least two.")
+        chosen = np.random.default_rng(runner.seed or 0).permutation(total)[: self.images]
+        batches = ImageBatches(
+            self._dataset,
+            runner.cfg.model.get("data_preprocessor") or runner.cfg.get("data_preprocessor"),
+            even_batch_size(len(chosen), self.batch_size),
+            num_workers=loader.get("num_workers", 0),
+            device=next(net.parameters()).device,
+            indices=sorted(int(i) for i in chosen),
+        )
+        runner.logger.info(
+            f"Calibrating BatchNorm statistics of {len(net.subnets)} networks with {len(chosen)} images."
+        )
+        self._running = net.bn_statistics(FULL)
+        for name in net.subnets:
+            net.set_bn_statistics(name, calibrate_path(net, name, (batch.images for batch in batches)))
+
+
+def _model(runner: Runner) -> Any:
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,127 @@
+"""The artifact ``results.json``: accuracy and cost of every network under one protocol."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.evaluation.latency import Latency
+from mmssl_dynamic.fileio import read_json, write_json
+
+SCHEMA_VERSION = 1
+_REMEDY = "write it with tools/evaluate.py"
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """One network.
+
+    Attributes:
+        name: Of the network.
+        top1: Accuracy in percent.
+        top5: Share of images in percent whose class is among the five likeliest; ``None`` for kNN and where there are
+            no more than five classes.
+        params: Learnable weights of the backbone.
+        macs: Multiply-accumulates of the backbone per image (what papers on ResNets call FLOPs).
+        latency: Of the backbone; ``None`` if it was not measured.
+        seconds: That the evaluation took.
+    """
+
+    name: str
+    top1: float
+    top5: float | None
+    params: int
+    macs: int
+    latency: Latency | None
+    seconds: float
+
+    def record(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**asdict(self), "latency": None if self.latency is None else self.latency.record()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> NetworkResult:
+        """What :meth:`record` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is no such record.
+        """
+        values = {f.name: record[f.name] for f in fields(cls)}
+        if values["latency"] is not None:
+            values["latency"] = Latency.from_record(values["latency"])
+        return cls(**values)
+
+
+def by_cost(networks: Iterable[NetworkResult]) -> list[NetworkResult]:
+    """Cheapest first; equally costly ones in the order they came."""
+    return sorted(networks, key=lambda network: (network.macs, network.params))
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Results of all networks, with everything needed to repeat them.
+
+    Attributes:
+        protocol: Kind, and every value that can change a result.
+        data: Name, sizes and fingerprints of the training and test images.
+        weights_fingerprint: Of the backbone's weights.
+        networks: Cheapest first.
+        versions: Of the software.
+        config, checkpoint, bank: The files the networks came from, where known.
+    """
+
+    protocol: dict[str, Any]
+    data: dict[str, Any]
+    weights_fingerprint: str
+    networks: list[NetworkResult]
+    versions: dict[str, str]
+    config: str | None = None
+    checkpoint: str | None = None
+    bank: str | None = None
+    source: str = field(default="the results", compare=False)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``results.json``, atomically."""
+        data = {"schema_version": SCHEMA_VERSION}
+        data.update({f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("source", "networks")})
+        write_json(path, {**data, "networks": [network.record() for network in self.networks]})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> EvaluationResult:
+        """Read ``results.json``.
+
+        Raises:
+            ArtifactError: the file is missing, broken, no such result, or of another schema version.
+        """
+        data = read_json(path, "evaluation result")
+        source = f"evaluation result {path}"
+        if not isinstance(data, dict) or not {"schema_version", "networks"} <= set(data):
+            raise ArtifactError(f"{source} is not a result of an evaluation; {_REMEDY}.")
+        if data["schema_version"] != SCHEMA_VERSION:
+            raise ArtifactError(
+                f"{source} has schema version {data['schema_version']}, not {SCHEMA_VERSION}; {_REMEDY} again."
+            )
+        try:
+            values = {f.name: data[f.name] for f in fields(cls) if f.name != "source"}
+            values["networks"] = [NetworkResult.from_record(record) for record in data["networks"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{source} is incomplete ({error}); {_REMEDY} again.") from error
+        return cls(**values, source=source)
+
+    def table(self) -> str:
+        """One line per network, cheapest first, and how the latency was measured."""
+        width = max(len("network"), *(len(network.name) for network in self.networks))
+        lines = [f"{'network':<{width}}  top-1 %  top-5 %  params M    MACs M  latency ms"]
+        for network in self.networks:
+            top5 = "      -" if network.top5 is None else f"{network.top5:7.2f}"
+            time = "         -" if network.latency is None else f"{network.latency.median_ms:10.2f}"
+            cost = f"{network.params / 1e6:8.2f}  {network.macs / 1e6:8.1f}  {time}"
+            lines.append(f"{network.name:<{width}}  {network.top1:7.2f}  {top5}  {cost}")
+        conditions = {network.latency.conditions for network in self.networks if network.latency is not None}
+        lines += [f"latency: {condition}" for condition in sorted(conditions)]
+        if len(conditions) > 1:
+            lines.append("The latencies of different conditions cannot be compared.")
+        return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""How long a network takes for a batch: the median of many runs after some that do not count."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation.modes import evaluating
+from mmssl_dynamic.evaluation.networks import image_channels
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one forward pass, and everything it depends on.
+
+    Attributes:
+        median_ms: Median over the repeats, in milliseconds.
+        low_ms: First decile.
+        high_ms: Last decile.
+        batch_size: Images per pass.
+        image_size: (H, W) in pixels.
+        repeats: Passes that count.
+        warm_up: Passes before them.
+        device: Name of the processor.
+        threads: Threads of PyTorch on the CPU.
+    """
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    batch_size: int
+    image_size: tuple[int, int]
+    repeats: int
+    warm_up: int
+    device: str
+    threads: int
+
+    def record(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**asdict(self), "image_size": list(self.image_size)}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Latency:
+        """What :meth:`record` gave."""
+        height, width = record["image_size"]
+        return cls(**{**record, "image_size": (height, width)})
+
+    @property
+    def conditions(self) -> str:
+        """How it was measured, in words."""
+        height, width = self.image_size
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device.startswith("CPU") else ""
+        images = f"{self.batch_size} image{'s' * (self.batch_size > 1)} of {height} x {width} px"
+        return f"median of {self.repeats} passes after {self.warm_up}, {images}, {self.device}{threads}"
+
+
+def latency(
+    net: nn.Module,
+    size: int | Sequence[int] = 224,
+    batch_size: int = 1,
+    repeats: int = 50,
+    warm_up: int = 10,
+) -> Latency:
+    """Measure a plain network on the device where it is.
+
+    Args:
+        net: Any network that takes images (N, C, H, W); runs in evaluation mode and is left as it was.
+        size: Side of square images or (H, W), in pixels.
+        batch_size: N.
+        repeats: Passes that count.
+        warm_up: Passes before them.
+
+    Raises:
+        ConfigError: a number that cannot work.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width, batch_size, repeats) < 1 or warm_up < 0:
+        raise ConfigError(
+            f"a latency needs positive numbers, not size={size}, batch_size={batch_size}, repeats={repeats}, "
+            f"warm_up={warm_up}."
+        )
+    device = next(net.parameters()).device
+    images = torch.randn(batch_size, image_channels(net), height, width, device=device)
+    milliseconds = []
+    with evaluating(net), torch.inference_mode():
+        for index in range(warm_up + repeats):
+            _synchronise(device)
+            start = time.perf_counter()
+            net(images)
+            _synchronise(device)
+            if index >= warm_up:
+                milliseconds.append(1000 * (time.perf_counter() - start))
+    milliseconds.sort()
+    last = len(milliseconds) - 1
+    return Latency(
+        median_ms=statistics.median(milliseconds),
+        low_ms=milliseconds[round(0.1 * last)],
+        high_ms=milliseconds[round(0.9 * last)],
+        batch_size=batch_size,
+        image_size=(height, width),
+        repeats=repeats,
+        warm_up=warm_up,
+        device=_name(device),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()})" if device.type == "cpu" else str(device)

@@ -1,0 +1,164 @@
+"""What the formats of an export have in common."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mmssl_dynamic.export.architecture import Architecture, ResNetArchitecture
+from mmssl_dynamic.models.backbones import SuperNetwork
+
+Outputs = dict[int, Tensor]
+"""Feature maps (N, C, H, W) by the number that ``out_indices`` of the backbone gives them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The sub-network that is exported.
+
+    Attributes:
+        net: The super-network.
+        name: Of the sub-network.
+        twin: The sub-network alone, out of plain modules, in evaluation mode on the CPU.
+        architecture: Its shape.
+        state: Its weights under its own keys.
+    """
+
+    net: SuperNetwork
+    name: str
+    twin: Any
+    architecture: Architecture
+    state: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A written file, read back into a model that was built without the super-network.
+
+    Attributes:
+        model: What it is called in messages.
+        tensors: The weights of the model, under the keys of :meth:`Format.tensors`; ``None`` if it shows none.
+        outputs: Images (N, C, H, W) to all feature maps that the model can give.
+    """
+
+    model: str
+    tensors: dict[str, Tensor] | None
+    outputs: Callable[[Tensor], Outputs]
+
+
+class Format:
+    """One way to write a sub-network down.
+
+    Attributes:
+        suffixes: Names of files end in one of them.
+        packages: Distributions that the format needs and the package itself does not.
+    """
+
+    suffixes: tuple[str, ...] = (".pth", ".safetensors")
+    packages: tuple[str, ...] = ()
+
+    def check(self, name: str, architecture: Architecture) -> None:
+        """Refuse what the format cannot hold, before anything is written.
+
+        Raises:
+            ConfigError: the message names formats that can.
+        """
+
+    def tensors(self, source: Source) -> dict[str, Tensor]:
+        """The weights under the keys of the format, without prefix."""
+        return source.state
+
+    def write(self, source: Source, path: Path) -> None:
+        """Write the file."""
+        write_weights(self.tensors(source), path)
+
+    def read(self, source: Source, path: Path) -> Iterable[Reading]:
+        """Load the file in every way that a user would."""
+        raise NotImplementedError
+
+    def usage(self, source: Source, target: Path) -> Any:
+        """What to paste where, for the sidecar."""
+        raise NotImplementedError
+
+    def details(self, source: Source) -> dict[str, Any]:
+        """More for the sidecar."""
+        return {}
+
+
+def write_weights(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors, by the suffix as safetensors or with ``torch.save``."""
+    if path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path)
+
+
+def chained(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Outputs:
+    """The outputs of layers that run one after another."""
+    outputs = {}
+    for index, layer in enumerate(layers):
+        outputs[index] = x = layer(x)
+    return outputs
+
+
+def resnet_outputs(model: Any, images: Tensor) -> Outputs:
+    """Outputs of the four stages of any ResNet with stock attribute names (timm calls its first activation act1)."""
+    activation = model.act1 if hasattr(model, "act1") else model.relu
+    x = model.maxpool(activation(model.bn1(model.conv1(images))))
+    return chained([getattr(model, f"layer{i}") for i in range(1, 5)], x)
+
+
+def mobilenet_outputs(model: Any, images: Tensor) -> Outputs:
+    """Outputs of all layers of a MobileNetV3 with mmpretrain's attribute names."""
+    layers = [layer for name, layer in model.named_children() if name.startswith("layer")]
+    return chained(layers, images)
+
+
+def openmmlab_outputs(architecture: Architecture, model: nn.Module, images: Tensor) -> Outputs:
+    """Outputs of a backbone with OpenMMLab's attribute names, which super-networks and their twins have, too."""
+    run = resnet_outputs if isinstance(architecture, ResNetArchitecture) else mobilenet_outputs
+    return run(model, images)
+
+
+def reading(model: str, net: nn.Module, run: Callable[[Any, Tensor], Outputs]) -> Reading:
+    """The reading of a PyTorch model."""
+
+    def outputs(images: Tensor) -> Outputs:
+        net.to(images.device)
+        net.eval()  # not chained: mmpretrain's ResNet returns nothing here
+        return run(net, images)
+
+    return Reading(model, net.state_dict(), outputs)
+
+
+def load_line(weights: str) -> str:
+    """Python expression that reads a file of weights."""
+    if weights.endswith(".safetensors"):
+        return f"safetensors.torch.load_file({weights!r})"
+    return f"torch.load({weights!r}, weights_only=True)"
+
+
+@contextmanager
+def quiet_openmmlab() -> Iterator[None]:
+    """Keep OpenMMLab from announcing what it loads and listing every parameter that it initialises."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # mmcv's, about how one of its layers was two years ago
+            yield
+    finally:
+        logger.setLevel(level)

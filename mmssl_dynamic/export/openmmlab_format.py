@@ -1,0 +1,148 @@
+"""The formats ``mmpretrain`` and ``mmdet``: backbones of OpenMMLab configs.
+
+Both load into the package's own backbones, which need no super-network for it, and, where the widths allow it, into
+the stock backbones of mmpretrain. ``mmpretrain`` writes keys that begin with ``backbone.`` under ``state_dict``, as in
+a checkpoint of mmpretrain; ``mmdet`` writes plain keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial, singledispatch
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mmssl_dynamic.export.architecture import Architecture, ResNetArchitecture
+from mmssl_dynamic.export.base import (
+    Format,
+    Reading,
+    Source,
+    openmmlab_outputs,
+    quiet_openmmlab,
+    reading,
+    write_weights,
+)
+from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, SuperNetwork
+from mmssl_dynamic.registry import MODELS
+
+
+class OpenMMLabFormat(Format):
+    """A file for the ``Pretrained`` initialisation of a backbone.
+
+    Args:
+        prefix: Of the keys; without one they stand plain.
+        all_stages: Whether the config in the sidecar returns the feature maps of strides 4, 8, 16 and 32, as detectors
+            take them.
+    """
+
+    def __init__(self, prefix: str, all_stages: bool) -> None:
+        self.prefix, self.all_stages = prefix, all_stages
+
+    def write(self, source: Source, path: Path) -> None:
+        """With a prefix, PyTorch files are checkpoints with a ``state_dict``."""
+        keyed: dict[str, Any] = {self.prefix + key: tensor for key, tensor in self.tensors(source).items()}
+        if self.prefix and path.suffix != ".safetensors":
+            torch.save({"state_dict": keyed, "meta": {}}, path)
+        else:
+            write_weights(keyed, path)
+
+    def read(self, source: Source, path: Path) -> Iterable[Reading]:
+        """Into the package's backbone and, if it has one of this shape, mmpretrain's."""
+        run = partial(openmmlab_outputs, source.architecture)
+        own = MODELS.build({**backbone_config(source.net, source.name), "init_cfg": self._pretrained(path)})
+        yield reading(_label(source), _initialised(own), run)
+        if path.suffix == ".pth":  # mmengine's loading, which mmpretrain's backbones use, knows no safetensors
+            stock = _mmpretrain(source.architecture, self._pretrained(path))
+            if stock is not None:
+                yield reading(f"mmpretrain's {source.architecture.family}", _initialised(stock), run)
+
+    def usage(self, source: Source, target: Path) -> dict[str, Any]:
+        """Config of the backbone."""
+        config = backbone_config(source.net, source.name)
+        if self.all_stages:
+            config["out_indices"] = source.architecture.out_indices
+        return {"backbone": {**config, "init_cfg": self._pretrained(target)}}
+
+    def _pretrained(self, path: Path) -> dict[str, str]:
+        prefix = {"prefix": self.prefix} if self.prefix else {}
+        return {"type": "Pretrained", "checkpoint": str(path), **prefix}
+
+
+@singledispatch
+def backbone_config(net: SuperNetwork, name: str) -> dict[str, Any]:
+    """Config that builds one sub-network of ``net`` out of plain modules."""
+    raise NotImplementedError(type(net).__name__)
+
+
+@backbone_config.register
+def _(net: SDRResNet, name: str) -> dict[str, Any]:
+    return {
+        "type": "mmssl_dynamic.SDRResNet",
+        "depth": net.depth,
+        "path": name,
+        "stage_channels": list(net.stage_channels),
+        "stage_groups": list(net.space.stage_groups),
+        "shared_ratio": net.shared_ratio,
+        "stem_channels": net.stem_channels,
+        "in_channels": net.in_channels,
+    }
+
+
+@backbone_config.register
+def _(net: SlimmableResNet, name: str) -> dict[str, Any]:
+    return {
+        "type": "mmssl_dynamic.SlimmableResNet",
+        "channels": [list(entry) if isinstance(entry, list | tuple) else entry for entry in net.channels],
+        "blocks": [list(blocks) for blocks in net.space.blocks or ()],
+        "block": net.block_name,
+        "subnet": name,
+        "in_channels": net.in_channels,
+    }
+
+
+@backbone_config.register
+def _(net: SlimmableMobileNetV3, name: str) -> dict[str, Any]:
+    return {
+        "type": "mmssl_dynamic.SlimmableMobileNetV3",
+        "arch": net.arch,
+        "widths": list(net.space.widths),
+        "width": net.space.member(name)[0],
+        "in_channels": net.in_channels,
+    }
+
+
+def _label(source: Source) -> str:
+    config = backbone_config(source.net, source.name)
+    option = next(key for key in ("path", "subnet", "width") if key in config)
+    return f"{type(source.net).__name__}({option}={config[option]!r})"
+
+
+def _mmpretrain(architecture: Architecture, pretrained: dict[str, str]) -> nn.Module | None:
+    """The stock backbone of mmpretrain; ``None`` if this shape cannot be had there."""
+    from mmpretrain.models import MobileNetV3, ResNet
+
+    if isinstance(architecture, ResNetArchitecture):
+        if architecture.base_channels is None or architecture.depth is None:
+            return None
+        return ResNet(
+            architecture.depth,
+            in_channels=architecture.in_channels,
+            stem_channels=architecture.stem_channels,
+            base_channels=architecture.base_channels,
+            out_indices=(0, 1, 2, 3),
+            init_cfg=pretrained,
+        )
+    # Its small_075 and small_050 have other channels inside of the blocks, and it takes images of three channels.
+    if architecture.width != 1 or architecture.in_channels != 3:
+        return None
+    with quiet_openmmlab():
+        return MobileNetV3(architecture.arch, init_cfg=pretrained)
+
+
+def _initialised(model: Any) -> Any:
+    with quiet_openmmlab():
+        model.init_weights()
+    return model

@@ -1,0 +1,141 @@
+"""Sandwich training: several networks of a super-network in every step (DSPNet Sec. 4.1, after US-Nets).
+
+Each network's loss is back-propagated at once and gradients accumulate, so that peak memory is that of the largest
+network alone; then the optimiser moves once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from torch import Tensor
+
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.backbones import SuperNetwork
+
+
+def draw_networks(names: Sequence[str], count: int, seed: int, step: int) -> tuple[str, ...]:
+    """The networks of a step: smallest, largest and ``count - 2`` random others, in the order of ``names``.
+
+    The draw depends on the seed and the step alone: all processes agree on it, and a resumed run goes on with it.
+
+    Args:
+        names: All networks from the smallest to the largest.
+        count: How many to train; 1 draws the largest alone.
+        seed: Of the run.
+        step: Number of the optimiser step.
+
+    Raises:
+        ConfigError: ``count`` is not between 1 and the number of networks.
+    """
+    if not 1 <= count <= len(names):
+        raise ConfigError(f"num_networks={count} must lie between 1 and the {len(names)} networks that there are.")
+    if count == 1:
+        return (names[-1],)
+    rng = np.random.default_rng([seed, step])
+    between = sorted(rng.permutation(len(names) - 2)[: count - 2] + 1)
+    return (names[0], *(names[i] for i in between), names[-1])
+
+
+class SandwichTraining(BaseModel):
+    """Base of models whose training step goes through several networks of ``self.backbone``.
+
+    A subclass implements :meth:`network_loss` and, for what all networks of a step share, :meth:`begin_step`.
+
+    Attributes:
+        networks: The networks of the next step; :class:`mmssl_dynamic.engine.SandwichHook` sets them before each.
+            By default the smallest and the largest.
+        before_update: Called once per optimiser step, when all gradients are there; how processes average them.
+    """
+
+    backbone: SuperNetwork
+    networks: tuple[str, ...] = ()
+    before_update: Callable[[], None] | None = None
+
+    def begin_step(self, inputs: Any, data_samples: Any) -> Any:
+        """What all networks of the step share, such as targets; computed once."""
+        return None
+
+    def network_loss(self, name: str, inputs: Any, data_samples: Any, shared: Any) -> dict[str, Tensor]:
+        """Losses of one network, which is not active yet.
+
+        Args:
+            name: The network.
+            inputs: The batch, preprocessed.
+            data_samples: Its data samples.
+            shared: What :meth:`begin_step` gave.
+        """
+        raise NotImplementedError
+
+    def ordered(self, names: Sequence[str]) -> Sequence[str]:
+        """The order in which the networks of a step are trained; gradients add up to the same in any."""
+        return names
+
+    def step_networks(self) -> Sequence[str]:
+        """The networks of this step, in their order."""
+        names = self.backbone.subnets
+        return self.ordered(self.networks or ((names[0], names[-1]) if len(names) > 1 else names))
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """One pass over the networks of this step, and one update of the optimiser where it is due.
+
+        Returns:
+            Log variables: ``loss`` is the sum over networks; every other value carries its network's name.
+        """
+        logged: dict[str, Tensor] = {}
+        with optim_wrapper.optim_context(self):
+            data = self.data_preprocessor(data, True)
+            inputs, data_samples = data["inputs"], data.get("data_samples")
+            shared = self.begin_step(inputs, data_samples)
+        total: Tensor | float = 0.0
+        names = self.step_networks()
+        # DSPNet Eq. 5: the unweighted sum over the sampled networks.
+        for name in names:
+            with optim_wrapper.optim_context(self):
+                losses = self.network_loss(name, inputs, data_samples, shared)
+            loss, log_vars = self.parse_losses(losses)
+            scaled = optim_wrapper.scale_loss(loss)
+            if name != names[-1]:
+                _accumulate(optim_wrapper, scaled)
+            else:
+                optim_wrapper.backward(scaled)  # this one counts for gradient accumulation
+            total = total + loss.detach()
+            logged.update({f"{k}_{name}": v.detach() for k, v in log_vars.items() if _tells_more(k, log_vars)})
+            del losses, loss, log_vars, scaled  # and with them the graph, before the next network's grows
+        if optim_wrapper.should_update():
+            if self.before_update is not None:
+                self.before_update()
+            optim_wrapper.step()
+            optim_wrapper.zero_grad()
+        assert isinstance(total, Tensor)
+        return {"loss": total, **logged}
+
+    def summed_loss(self, inputs: Any, data_samples: Any) -> dict[str, Tensor]:
+        """The losses of all networks of the step in one graph: the same gradient, at the memory of all together."""
+        shared = self.begin_step(inputs, data_samples)
+        return {
+            f"{key}_{name}": value
+            for name in self.step_networks()
+            for key, value in self.network_loss(name, inputs, data_samples, shared).items()
+        }
+
+
+def _tells_more(key: str, log_vars: dict[str, Tensor]) -> bool:
+    """Whether a log variable is not merely the sum of the only loss there is."""
+    return key != "loss" or sum("loss" in other for other in log_vars) != 2
+
+
+def _accumulate(optim_wrapper: OptimWrapper, loss: Tensor) -> None:
+    """Add gradients without counting a pass of gradient accumulation."""
+    scaler = getattr(optim_wrapper, "loss_scaler", None)
+    (loss if scaler is None else scaler.scale(loss)).backward()
+
+
+def own_gradients(model: torch.nn.Module) -> list[Tensor]:
+    """The gradients that there are, in the order of the parameters."""
+    return [p.grad for p in model.parameters() if p.grad is not None]

@@ -1,0 +1,99 @@
+"""An ONNX export computes the feature maps of the sub-network, at any batch and image size."""
+
+import json
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.evaluation import calibrate_path
+from mmssl_dynamic.export import export_subnet
+from mmssl_dynamic.export.onnx_format import OnnxFormat
+from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
+from tests.helpers import randomise
+
+
+def images(count, height, width):
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
+
+
+def mobilenet(**options):
+    torch.manual_seed(0)
+    return randomise(SlimmableMobileNetV3("small", (0.35, 0.5), **options))
+
+
+def resnet():
+    torch.manual_seed(0)
+    channels, blocks = ((8, 16, 16, 24), (16, 24, 24, 32)), ((1, 2, 1, 1), (1, 2, 2, 1))
+    return randomise(SlimmableResNet(channels, blocks, out_indices=(1, 3)))
+
+
+def sdr():
+    torch.manual_seed(0)
+    net = SDRResNet(18, (8, 16, 32, 64), (2, 2, 2, 2), stem_channels=5).eval()
+    net.set_bn_statistics("0-1-0-1", calibrate_path(net, "0-1-0-1", [images(8, 64, 64)]))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "outputs"),
+    [
+        (mobilenet, "w0.35", ["features_12"]),
+        (lambda: mobilenet(out_indices=(1, 3, 8, 12)), "full", [f"features_{i}" for i in (1, 3, 8, 12)]),
+        (resnet, None, ["features_1", "features_3"]),
+        (sdr, "0-1-0-1", ["features_3"]),
+    ],
+)
+def test_onnxruntime_computes_the_feature_maps_of_out_indices(tmp_path, build, name, outputs):
+    net = build()
+    name = name or net.subnets[0]
+    report = export_subnet(net, name, tmp_path / "b.onnx", "onnx")
+    assert str(report).count("onnxruntime: outputs agree") == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.onnx", "b.onnx.json"]
+    session = onnxruntime.InferenceSession(str(report.path), providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == outputs
+    for count, height, width in ((1, 64, 64), (2, 64, 64), (3, 96, 72)):
+        x = images(count, height, width)
+        with torch.no_grad(), net.subnet(name):
+            expected = net(x)
+        for found, wanted in zip(session.run(None, {"images": x.numpy()}), expected, strict=True):
+            scale = float(wanted.abs().max())
+            torch.testing.assert_close(torch.from_numpy(found), wanted, rtol=0, atol=1e-5 * scale)
+    sidecar = json.loads(report.sidecar.read_text())
+    described = {output["name"]: output["channels"] for output in sidecar["onnx"]["outputs"]}
+    assert described == dict(zip(outputs, [e.shape[1] for e in expected]))
+    assert sidecar["verified"] == {
+        "models": ["onnxruntime"],
+        "weights_compared": False,
+        "max_difference": report.max_difference,
+    }
+
+
+def test_the_snippet_of_the_sidecar_needs_onnxruntime_alone(tmp_path, monkeypatch):
+    net = resnet()
+    name = net.subnets[0]
+    report = export_subnet(net, name, tmp_path / "b.onnx", "onnx")
+    monkeypatch.chdir(tmp_path)
+    scope = {"onnxruntime": onnxruntime, "images": images(2, 64, 64).numpy()}
+    exec(json.loads(report.sidecar.read_text())["usage"], scope)
+    assert [scope[f"features_{i}"].shape for i in (1, 3)] == [(2, 16, 8, 8), (2, 24, 2, 2)]
+
+
+def test_a_wrong_weight_in_the_graph_is_noticed_and_the_file_is_gone(tmp_path, monkeypatch):
+    net, write = mobilenet(), OnnxFormat.write
+
+    def damaged(self, source, path):
+        write(self, source, path)
+        model = onnx.load(str(path))
+        weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        array = onnx.numpy_helper.to_array(weight).copy()
+        array[0] *= 1.5
+        weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
+        onnx.save(model, str(path))
+
+    monkeypatch.setattr(OnnxFormat, "write", damaged)
+    with pytest.raises(ArtifactError, match="outputs of onnxruntime differ from the active sub-network"):
+        export_subnet(net, "w0.35", tmp_path / "b.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
