@@ -94,9 +94,12 @@ def protocol(args: argparse.Namespace) -> Any:
     from mmssl_dynamic.evaluation import KNNProtocol
 
     if args.protocol == "knn":
-        if args.cfg_options or args.protocol_config:
+        unused = ("cfg_options", "protocol_config", "label_fraction", "label_list")
+        given = next((name for name in unused if getattr(args, name) is not None), None)
+        if given is not None:
             raise ConfigError(
-                "kNN trains nothing; leave --protocol-config and --cfg-options out, or see --model-options."
+                f"kNN trains nothing, so --{given.replace('_', '-')} has no effect; leave it out or choose another "
+                "--protocol (--model-options overrides values of CONFIG)."
             )
         return KNNProtocol(k=args.k, temperature=args.temperature, vote=args.vote)
     labels = None
