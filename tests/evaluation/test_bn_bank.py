@@ -139,7 +139,7 @@ def test_files_that_are_no_banks_are_refused(tmp_path, bank):
     (tmp_path / "cut.safetensors").write_bytes(whole[:-100])
     with pytest.raises(ArtifactError, match="broken"):
         BNBank.load(tmp_path / "cut.safetensors")
-    header["schema_version"] = 1
+    header.update(schema_version=2, space=PathSpace((1, 1, 2, 2)).record())
     for tensors in ({"weights": torch.zeros(1)}, {"path/full/bn1/mean": torch.zeros(1)}):
         save_file(tensors, tmp_path / "odd.safetensors", {"bn_bank": json.dumps(header)})
         with pytest.raises(ArtifactError, match=r"unknown tensor|lacks"):
