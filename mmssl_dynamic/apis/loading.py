@@ -11,7 +11,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmssl_dynamic.errors import ConfigError, first_line
-from mmssl_dynamic.models.backbones.resnet_trunk import load_backbone_weights
+from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 
 
 def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None = None) -> Config:

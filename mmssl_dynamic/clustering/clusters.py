@@ -151,28 +151,6 @@ class Clusters:
                 f"with --num-clusters {num_paths} or set stage_groups so that its product is {self.num_clusters}."
             )
 
-    def check_batch(self, batch_size: int) -> None:
-        """Refuse clusters that cannot fill a batch.
-
-        Raises:
-            ArtifactError: some cluster has fewer than ``batch_size`` images.
-        """
-        sizes = self.sizes
-        smallest = int(sizes.argmin())
-        if sizes[smallest] < batch_size:
-            others = int((sizes < batch_size).sum()) - 1
-            also = f" (as have {others} others)" if others else ""
-            remedy = (
-                f"cluster anew with --min-size {batch_size}, use a smaller batch or fewer clusters"
-                if batch_size * self.num_clusters <= len(self)
-                else f"use a smaller batch or fewer clusters ({len(self)} images in {self.num_clusters} clusters are "
-                f"{len(self) // self.num_clusters} each)"
-            )
-            raise ArtifactError(
-                f"{self.source}: cluster {smallest} has {sizes[smallest]} images, fewer than a batch of {batch_size}"
-                f"{also}; {remedy}."
-            )
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``clusters.npz`` atomically; nothing in it is pickled.
 

@@ -18,6 +18,8 @@ class SeededDataset(Dataset):
         dataset: Config of the data set.
     """
 
+    sampler_type = "ResumableBatchSampler"
+
     def __init__(self, dataset: dict) -> None:
         self.dataset = build_dataset(dataset) if isinstance(dataset, dict) else dataset
 
@@ -39,8 +41,8 @@ class SeededDataset(Dataset):
     def __getitem__(self, draw: Draw) -> dict:
         if not isinstance(draw, Draw):
             raise ConfigError(
-                "SeededDataset is read through its batch sampler; set batch_sampler=dict(type='mmssl_dynamic."
-                "ResumableBatchSampler') in train_dataloader."
+                f"{type(self).__name__} is read through its batch sampler; set batch_sampler=dict(type='mmssl_dynamic."
+                f"{self.sampler_type}') in train_dataloader."
             )
         with seeded(draw.seed):
             return self.dataset[draw.index]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from mmssl_dynamic.clustering.clusters import Clusters
-from mmssl_dynamic.datasets.batches import build_dataset
-from mmssl_dynamic.datasets.draws import Draw, seeded
+from mmssl_dynamic.datasets.draws import Draw
 from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.seeded_dataset import SeededDataset
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.registry import DATASETS
 from mmssl_dynamic.subnets import FULL, PathSpace
 
 
 @DATASETS.register_module()
-class SubnetDataset(Dataset):
+class SubnetDataset(SeededDataset):
     """Any mmpretrain data set, split among the sub-networks: D_0 for W_0, cluster D_i for W_i.
 
     Args:
@@ -29,6 +28,8 @@ class SubnetDataset(Dataset):
         ConfigError: there is no clusters file where one is needed.
     """
 
+    sampler_type = "SubnetBatchSampler"
+
     def __init__(
         self,
         dataset: dict,
@@ -39,7 +40,7 @@ class SubnetDataset(Dataset):
         if subnet_data not in ("cluster", "full"):
             raise ConfigError(f"subnet_data='{subnet_data}' must be 'cluster' or 'full'.")
         self.space = PathSpace(tuple(stage_groups))
-        self.dataset = build_dataset(dataset) if isinstance(dataset, dict) else dataset
+        super().__init__(dataset)
         self.subnet_data = subnet_data
         self.clusters: Clusters | None = None
         self._everything = np.arange(len(self.dataset), dtype=np.int64)
@@ -63,28 +64,7 @@ class SubnetDataset(Dataset):
             return self._everything
         return self._members[self.space.paths.index(self.space.check(name))]
 
-    @property
-    def metainfo(self) -> dict:
-        """Meta information of the underlying data set."""
-        return getattr(self.dataset, "metainfo", {})
-
-    def full_init(self) -> None:
-        """Nothing left to do: the data set is read when it is built."""
-
-    def get_data_info(self, index: int) -> dict:
-        """What the underlying data set knows of an image."""
-        return self.dataset.get_data_info(index)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
     def __getitem__(self, draw: Draw) -> dict:
-        if not isinstance(draw, Draw):
-            raise ConfigError(
-                "SubnetDataset is read through its batch sampler; set batch_sampler=dict(type='mmssl_dynamic."
-                "SubnetBatchSampler') in train_dataloader."
-            )
-        with seeded(draw.seed):
-            sample = self.dataset[draw.index]
+        sample = super().__getitem__(draw)
         sample["data_samples"].set_field(draw.subnet, "subnet", field_type="metainfo")
         return sample

@@ -6,6 +6,7 @@ from mmssl_dynamic.engine.hooks import (
     CollapseMonitorHook,
     FixedPredictorLrHook,
     ProgressivePhaseHook,
+    ResumeSamplerHook,
     SandwichHook,
     TargetEMAHook,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "CollapseMonitorHook",
     "FixedPredictorLrHook",
     "ProgressivePhaseHook",
+    "ResumeSamplerHook",
     "Runner",
     "SandwichDataParallel",
     "SandwichHook",

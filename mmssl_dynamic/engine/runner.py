@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
+from mmssl_dynamic.datasets.resumable_batch_sampler import ResumableBatchSampler
+from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
+from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError, first_line
 from mmssl_dynamic.fileio import load_run_checkpoint, local_file
 from mmssl_dynamic.registry import RUNNERS
@@ -97,6 +99,8 @@ class Runner(MMEngineRunner):
                 f"the training set has {len(built.dataloader.dataset)} images, fewer than a batch; use a smaller "
                 "train_dataloader.batch_size or more images."
             )
+        if isinstance(built.dataloader.batch_sampler, ResumableBatchSampler):
+            self.register_hook(ResumeSamplerHook())
         return built
 
     def load_checkpoint(
@@ -120,7 +124,7 @@ class Runner(MMEngineRunner):
                 "written by this training."
             ) from error
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = bare_model(self.model)
         state = {"state_dict": checkpoint.get("state_dict", checkpoint)}
         _load_checkpoint_to_model(model, state, strict, revise_keys=revise_keys or [(r"^module\.", "")])
         self._has_loaded = True

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 
+from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.elastic import inactive_blocks
 from mmssl_dynamic.models.elastic.channels import Region
@@ -71,7 +71,7 @@ class SubnetStep:
         """Ask the model, once its loss is computed, which parts it trained."""
         with super().optim_context(model):  # type: ignore[misc]
             yield
-        network: Any = model.module if is_model_wrapper(model) else model
+        network = bare_model(model)
         if not hasattr(network, "trained_regions"):
             return
         if self._trained not in (None, network.trained_subnet):

@@ -80,15 +80,6 @@ def test_check_paths_tells_both_ways_out():
         make().check_paths(16)
 
 
-def test_check_batch_names_the_smallest_cluster():
-    clusters = make(assignment=np.array([0, 1, 2, 2]))
-    clusters.check_batch(1)
-    with pytest.raises(ArtifactError, match=r"cluster 0 has 1 images, fewer than a batch of 2 \(as have 1 others\)"):
-        clusters.check_batch(2)
-    with pytest.raises(ArtifactError, match="--min-size 1"):
-        make().check_batch(1)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -76,7 +76,7 @@ def test_from_a_checkpoint_to_clusters_with_report_and_pictures(run, image_folde
     assert "NMI to the 3 classes" in done.stdout
     assert "loss=" in done.stderr
     clusters = Clusters.load(tmp_path / "out" / "clusters.npz")
-    clusters.check_batch(5)
+    assert clusters.sizes.min() >= 5
     assert clusters.align(features.names).tolist() == clusters.assignment.tolist()
     figures = json.loads((tmp_path / "out" / "clusters.json").read_text())
     assert figures["report"]["sizes"] == clusters.sizes.tolist()

@@ -6,7 +6,7 @@ from mmpretrain.registry import MODELS
 
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.evaluation.networks import image_channels, network_names, single_network
-from mmssl_dynamic.models.backbones.resnet_trunk import load_backbone_weights
+from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 from tests.helpers import randomise
 
 SUPER = {

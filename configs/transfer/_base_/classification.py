@@ -67,4 +67,3 @@ test_cfg = dict(type="TestLoop")
 
 # Two checkpoints, so that one is whole at any moment.
 default_hooks = dict(checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2))
-custom_hooks = [dict(type="mmssl_dynamic.ResumeSamplerHook")]

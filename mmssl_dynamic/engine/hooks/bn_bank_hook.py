@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.calibration import calibrate_bank
 from mmssl_dynamic.registry import HOOKS
@@ -49,7 +49,7 @@ class BNBankHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Calibrate and write, on the main process."""
         if is_main_process():
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = bare_model(runner.model)
             loader = runner.cfg.extract_dataloader
             runner.logger.info(f"Calibrating BatchNorm statistics of {len(model.backbone.subnets)} sub-networks.")
             bank = calibrate_bank(

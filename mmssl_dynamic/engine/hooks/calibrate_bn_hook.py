@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
+from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.calibration import calibrate_path, even_batch_size
 from mmssl_dynamic.models.backbones import BNStatistics, is_super_network
@@ -46,7 +46,7 @@ class CalibrateBNHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Find out now, and not after the first epoch, whether the config names the images to calibrate on."""
-        backbone = getattr(_model(runner), "backbone", None)
+        backbone = getattr(bare_model(runner.model), "backbone", None)
         if backbone is None or not is_super_network(backbone):
             raise ConfigError("CalibrateBNHook needs a model with a super-network as its backbone; leave the hook out.")
         if runner.cfg.get("extract_dataloader") is None and not getattr(backbone, "switchable_bn", None):
@@ -65,7 +65,7 @@ class CalibrateBNHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Give the full network its running statistics back."""
         if self._running is not None:
-            _model(runner).backbone.set_bn_statistics(FULL, self._running)
+            bare_model(runner.model).backbone.set_bn_statistics(FULL, self._running)
             self._running = None
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -78,7 +78,7 @@ class CalibrateBNHook(Hook):
         Raises:
             DataError: there are fewer than two images.
         """
-        net = _model(runner).backbone
+        net = bare_model(runner.model).backbone
         if getattr(net, "switchable_bn", None) or len(net.subnets) == 1:
             return
         loader = runner.cfg.extract_dataloader
@@ -102,7 +102,3 @@ class CalibrateBNHook(Hook):
         self._running = net.bn_statistics(FULL)
         for name in net.subnets:
             net.set_bn_statistics(name, calibrate_path(net, name, (batch.images for batch in batches)))
-
-
-def _model(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -8,9 +8,9 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fileio import write_json
 from mmssl_dynamic.models.selfsup import batch_subnet
@@ -49,7 +49,7 @@ class CollapseMonitorHook(Hook):
         """Fold the step's value into the running mean of its network."""
         if data_batch is None or outputs is None:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         scale = math.sqrt(_projection_dim(model))
         for name, value in _stds(data_batch, outputs).items():
             self._follow(runner, name, value * scale)

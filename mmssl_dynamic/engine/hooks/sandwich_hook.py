@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmssl_dynamic.datasets.resumable_batch_sampler import ResumableBatchSampler
+from mmssl_dynamic.engine.unwrap import bare_model, passes_per_update
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.selfsup.sandwich import SandwichTraining, draw_networks
 from mmssl_dynamic.registry import HOOKS
@@ -37,7 +36,7 @@ class SandwichHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Refuse a run in which the sandwich could never start."""
-        model = _model(runner)
+        model = bare_model(runner.model)
         if not isinstance(model, SandwichTraining):
             raise ConfigError(
                 f"SandwichHook needs a model with sandwich training, such as mmssl_dynamic.DSPNet, not "
@@ -49,15 +48,9 @@ class SandwichHook(Hook):
                 "the smaller networks; lower it."
             )
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        """Point the batch sampler at the next step, which after a resume may lie inside an epoch."""
-        batch_sampler = getattr(runner.train_dataloader, "batch_sampler", None)
-        if isinstance(batch_sampler, ResumableBatchSampler):
-            batch_sampler.start_at(runner.iter, runner.epoch)
-
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Set the networks of this step."""
-        model = _model(runner)
+        model = bare_model(runner.model)
         names = model.backbone.subnets
         if runner.epoch < self.warmup_epochs:
             model.networks = names[-1:]
@@ -66,14 +59,9 @@ class SandwichHook(Hook):
             self._announced = True
             runner.logger.info(f"Sandwich of {self.count(names)} out of {len(names)} networks from here on.")
         # The networks of a large batch: all passes that are accumulated into one update train the same ones.
-        step = runner.iter // runner.optim_wrapper._accumulative_counts
+        step = runner.iter // passes_per_update(runner)
         model.networks = draw_networks(names, self.count(names), runner.seed or 0, step)
 
     def count(self, names: tuple[str, ...]) -> int:
         """Networks per step."""
         return min(self.num_networks, len(names))
-
-
-def _model(runner: Runner) -> SandwichTraining:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    return model

@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import cos, pi
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmssl_dynamic.engine.unwrap import bare_model, passes_per_update
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.registry import HOOKS
 
@@ -39,12 +39,12 @@ class TargetEMAHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Refuse a model without a target."""
-        if not hasattr(_model(runner), "update_target"):
+        if not hasattr(bare_model(runner.model), "update_target"):
             raise ConfigError("TargetEMAHook needs a model with a moving-average target, such as mmssl_dynamic.DSPNet.")
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Advance momentum BN."""
-        model = _model(runner)
+        model = bare_model(runner.model)
         if hasattr(model, "set_momentum_bn"):
             model.set_momentum_bn(half_cosine(runner.iter, runner.max_iters))
 
@@ -53,17 +53,13 @@ class TargetEMAHook(Hook):
     ) -> None:
         """Move the target if the optimiser has moved."""
         done = runner.iter + 1
-        if done % runner.optim_wrapper._accumulative_counts and done != runner.max_iters:
+        if done % passes_per_update(runner) and done != runner.max_iters:
             return
         momentum = self.end_momentum + (self.base_momentum - self.end_momentum) * half_cosine(done, runner.max_iters)
-        _model(runner).update_target(momentum)
+        bare_model(runner.model).update_target(momentum)
         runner.message_hub.update_scalar("train/target_momentum", momentum)
 
 
 def half_cosine(step: int, steps: int) -> float:
     """From 1 at the start to 0 after the last step."""
     return (cos(pi * step / steps) + 1) / 2
-
-
-def _model(runner: Runner):  # type: ignore[no-untyped-def]  # any model with a target
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

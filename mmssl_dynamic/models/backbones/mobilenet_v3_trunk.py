@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple
 
-from mmengine.model import BaseModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import Layers, Width, active, total
-from mmssl_dynamic.models.backbones.resnet_trunk import load_pretrained
 from mmssl_dynamic.models.backbones.slimmable import make_divisible
+from mmssl_dynamic.models.backbones.trunk import Trunk
 
 BN_EPS = 1e-3
 STEM = 16  # channels at width 1.0
@@ -179,7 +177,7 @@ class InvertedResidual(nn.Module):
         return x + out if self.stride == 1 and active(self.inputs) == active(self.outputs) else out
 
 
-class MobileNetV3Trunk(BaseModule, Generic[Width]):
+class MobileNetV3Trunk(Trunk, Generic[Width]):
     """Stem, inverted residual blocks and the last 1 x 1 convolution; what OpenMMLab expects of a backbone.
 
     Args:
@@ -212,12 +210,8 @@ class MobileNetV3Trunk(BaseModule, Generic[Width]):
         norm_eval: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        default_init = [
-            dict(type="Kaiming", layer=["Conv2d"]),
-            dict(type="Constant", val=1, layer=["_BatchNorm", "GroupNorm"]),
-        ]
-        super().__init__(init_cfg if init_cfg is not None else default_init)
-        self.arch, self.norm_eval, self.frozen_stages = arch, norm_eval, frozen_stages
+        super().__init__(frozen_stages, norm_eval, init_cfg)
+        self.arch = arch
         last = len(blocks) + 1
         self.out_indices = (last,) if out_indices is None else tuple(out_indices)
         if not self.out_indices or list(self.out_indices) != sorted(set(self.out_indices) & set(range(last + 1))):
@@ -241,8 +235,7 @@ class MobileNetV3Trunk(BaseModule, Generic[Width]):
                 nn.Hardswish(inplace=True),
             ),
         )
-        self.num_layers = last + 1
-        self._freeze()
+        self.freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (N, 3, H, W) -> one (N, C, H / stride, W / stride) for each of ``out_indices``."""
@@ -253,24 +246,6 @@ class MobileNetV3Trunk(BaseModule, Generic[Width]):
                 outputs.append(x)
         return tuple(outputs)
 
-    def init_weights(self) -> None:
-        """Initialise, or load ``init_cfg``'s checkpoint and refuse one that does not fit."""
-        if not load_pretrained(self):
-            super().init_weights()
-
-    def _freeze(self) -> None:
-        for index in range(self.frozen_stages + 1):
-            layer = getattr(self, f"layer{index}")
-            layer.eval()
-            for parameter in layer.parameters():
-                parameter.requires_grad = False
-
-    def train(self, mode: bool = True) -> MobileNetV3Trunk:
-        """Training mode, but for frozen layers and, with ``norm_eval``, norm layers."""
-        super().train(mode)
-        self._freeze()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+    def frozen_layers(self) -> list[nn.Module]:
+        """The first layers."""
+        return [getattr(self, f"layer{index}") for index in range(self.frozen_stages + 1)]

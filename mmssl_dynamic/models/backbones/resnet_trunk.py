@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Generic
 
-from mmengine.model import BaseModule, constant_init
+from mmengine.model import constant_init
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import Layers, Width, total
-from mmssl_dynamic.models.backbones.slimmable import check_networks, with_switches
+from mmssl_dynamic.models.backbones.trunk import Trunk
 from mmssl_dynamic.models.elastic import Channels, ElasticBatchNorm
 
 
@@ -106,7 +104,7 @@ def architecture(depth: int) -> tuple[Block, tuple[int, int, int, int]]:
     return ARCHITECTURES[depth]
 
 
-class ResNetTrunk(BaseModule, Generic[Width]):
+class ResNetTrunk(Trunk, Generic[Width]):
     """Stem, four stages, and what OpenMMLab expects of a backbone.
 
     Args:
@@ -144,16 +142,12 @@ class ResNetTrunk(BaseModule, Generic[Width]):
         depths: Sequence[Channels] | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        default_init = [
-            dict(type="Kaiming", layer=["Conv2d"]),
-            dict(type="Constant", val=1, layer=["_BatchNorm", "GroupNorm"]),
-        ]
-        super().__init__(init_cfg if init_cfg is not None else default_init)
+        super().__init__(frozen_stages, norm_eval, init_cfg)
         self.block, self.blocks = block, tuple(blocks)
         self.out_indices = _checked_indices(out_indices)
         if frozen_stages not in range(-1, 5):
             raise ConfigError(f"frozen_stages={frozen_stages} must be -1 (nothing), 0 (the stem) or 1 to 4.")
-        self.frozen_stages, self.norm_eval, self.zero_init_residual = frozen_stages, norm_eval, zero_init_residual
+        self.zero_init_residual = zero_init_residual
         self.conv1 = layers.conv(image_channels, stem, 7, 2)  # type: ignore[arg-type]
         self.bn1 = layers.norm(stem)  # type: ignore[arg-type]
         self.relu = nn.ReLU(inplace=True)
@@ -168,7 +162,7 @@ class ResNetTrunk(BaseModule, Generic[Width]):
                 made.append(block(layers, inputs, mid, outputs, stride if first else 1, project))
                 inputs = outputs
             self.add_module(f"layer{i + 1}", layers.stage(made, None if depths is None else depths[i]))
-        self._freeze()
+        self.freeze()
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -193,33 +187,16 @@ class ResNetTrunk(BaseModule, Generic[Width]):
                 outputs.append(x)
         return tuple(outputs)
 
-    def init_weights(self) -> None:
-        """Initialise, or load ``init_cfg``'s checkpoint and refuse one that does not fit."""
-        if load_pretrained(self):
-            return
-        super().init_weights()
-        if self.zero_init_residual:
-            for module in self.modules():
-                if isinstance(module, BasicBlock | Bottleneck):
-                    _zero_scale(module.last_norm)
+    def init_residuals(self) -> None:
+        """Start every block as the identity, if asked to."""
+        for module in self.modules() if self.zero_init_residual else ():
+            if isinstance(module, BasicBlock | Bottleneck):
+                _zero_scale(module.last_norm)
 
-    def _freeze(self) -> None:
-        frozen = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []
-        frozen += [getattr(self, f"layer{i}") for i in range(1, self.frozen_stages + 1)]
-        for module in frozen:
-            module.eval()
-            for parameter in module.parameters():
-                parameter.requires_grad = False
-
-    def train(self, mode: bool = True) -> ResNetTrunk:
-        """Training mode, but for frozen stages and, with ``norm_eval``, norm layers."""
-        super().train(mode)
-        self._freeze()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+    def frozen_layers(self) -> list[nn.Module]:
+        """The stem, then the stages."""
+        stem = [self.conv1, self.bn1] if self.frozen_stages >= 0 else []
+        return stem + [getattr(self, f"layer{i}") for i in range(1, self.frozen_stages + 1)]
 
 
 def _zero_scale(norm: nn.Module) -> None:
@@ -234,63 +211,3 @@ def _checked_indices(out_indices: Sequence[int]) -> tuple[int, ...]:
     if not indices or list(indices) != sorted(set(indices)) or not set(indices) <= set(range(4)):
         raise ConfigError(f"out_indices={tuple(out_indices)} must be ascending stages out of 0, 1, 2, 3.")
     return indices
-
-
-def load_pretrained(module: BaseModule) -> bool:
-    """Load the checkpoint that ``init_cfg`` names, by :func:`load_backbone_weights`; whether it names one.
-
-    Raises:
-        ArtifactError: as there.
-    """
-    configs = module.init_cfg if isinstance(module.init_cfg, list) else [module.init_cfg or {}]
-    pretrained = next((config for config in configs if config.get("type") == "Pretrained"), None)
-    if pretrained is None:
-        return False
-    load_backbone_weights(module, pretrained["checkpoint"], pretrained.get("prefix"))
-    module._is_init = True
-    return True
-
-
-def load_backbone_weights(module: nn.Module, checkpoint: str, prefix: str | None = None) -> None:
-    """Load a file's weights into a backbone, strictly.
-
-    Args:
-        module: The backbone.
-        checkpoint: A file of :func:`mmssl_dynamic.fileio.load_state_dict`'s kinds.
-        prefix: Part of the keys to strip, such as ``'backbone.'``; found by itself when left out.
-
-    Raises:
-        ArtifactError: weights are missing or have other shapes; the message names the first.
-    """
-    state = load_state_dict(checkpoint)
-    stem = prefix.rstrip(".") + "." if prefix else ""
-    if prefix is None and not any(name in state for name in module.state_dict()):
-        stem = "backbone."
-    state = {name.removeprefix(stem): tensor for name, tensor in state.items() if name.startswith(stem)}
-    _load_strictly(module, state, checkpoint)
-
-
-def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    own = module.state_dict()
-    plain = "switches" in own and len(state.get("switches", ())) < 2
-    if "switches" in own:
-        check_networks(own["switches"], state.get("switches"), f"checkpoint {source}")
-        state = with_switches(state, own, source)
-    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
-    if missing:
-        raise ArtifactError(
-            f"checkpoint {source} lacks {len(missing)} of the backbone's {len(own)} tensors, first '{missing[0]}'; "
-            "give a checkpoint of this architecture."
-        )
-    wrong = next((name for name in own if name in state and state[name].shape != own[name].shape), None)
-    if wrong is not None:
-        holder, remedy = "backbone", "correct the backbone's options"
-        if plain:
-            holder, remedy = "backbone's largest network", f"give weights of a network of that width or {remedy}"
-        elif "switches" not in own:
-            remedy = f"export the sub-network first (tools/export.py) or {remedy}"
-        raise ArtifactError(
-            f"checkpoint {source} has '{wrong}' of shape {tuple(state[wrong].shape)} where the {holder} has "
-            f"{tuple(own[wrong].shape)}; {remedy}."
-        )
-    module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)

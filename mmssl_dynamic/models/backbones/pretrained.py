@@ -1,0 +1,70 @@
+"""Weights for a backbone out of a file: strictly, and without executing what the file holds."""
+
+from __future__ import annotations
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.models.backbones.slimmable import check_networks, with_switches
+
+
+def load_pretrained(module: BaseModule) -> bool:
+    """Load the checkpoint that ``init_cfg`` names, by :func:`load_backbone_weights`; whether it names one.
+
+    Raises:
+        ArtifactError: as there.
+    """
+    configs = module.init_cfg if isinstance(module.init_cfg, list) else [module.init_cfg or {}]
+    pretrained = next((config for config in configs if config.get("type") == "Pretrained"), None)
+    if pretrained is None:
+        return False
+    load_backbone_weights(module, pretrained["checkpoint"], pretrained.get("prefix"))
+    module._is_init = True
+    return True
+
+
+def load_backbone_weights(module: nn.Module, checkpoint: str, prefix: str | None = None) -> None:
+    """Load a file's weights into a backbone, strictly.
+
+    Args:
+        module: The backbone.
+        checkpoint: A file of :func:`mmssl_dynamic.fileio.load_state_dict`'s kinds.
+        prefix: Part of the keys to strip, such as ``'backbone.'``; found by itself when left out.
+
+    Raises:
+        ArtifactError: weights are missing or have other shapes; the message names the first.
+    """
+    state = load_state_dict(checkpoint)
+    stem = prefix.rstrip(".") + "." if prefix else ""
+    if prefix is None and not any(name in state for name in module.state_dict()):
+        stem = "backbone."
+    state = {name.removeprefix(stem): tensor for name, tensor in state.items() if name.startswith(stem)}
+    _load_strictly(module, state, checkpoint)
+
+
+def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    own = module.state_dict()
+    plain = "switches" in own and len(state.get("switches", ())) < 2
+    if "switches" in own:
+        check_networks(own["switches"], state.get("switches"), f"checkpoint {source}")
+        state = with_switches(state, own, source)
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise ArtifactError(
+            f"checkpoint {source} lacks {len(missing)} of the backbone's {len(own)} tensors, first '{missing[0]}'; "
+            "give a checkpoint of this architecture."
+        )
+    wrong = next((name for name in own if name in state and state[name].shape != own[name].shape), None)
+    if wrong is not None:
+        holder, remedy = "backbone", "correct the backbone's options"
+        if plain:
+            holder, remedy = "backbone's largest network", f"give weights of a network of that width or {remedy}"
+        elif "switches" not in own:
+            remedy = f"export the sub-network first (tools/export.py) or {remedy}"
+        raise ArtifactError(
+            f"checkpoint {source} has '{wrong}' of shape {tuple(state[wrong].shape)} where the {holder} has "
+            f"{tuple(own[wrong].shape)}; {remedy}."
+        )
+    module.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
