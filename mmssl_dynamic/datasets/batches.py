@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
@@ -142,6 +143,7 @@ class ImageBatches:
             raise ConfigError(f"batch size {batch_size} must be at least 1.")
         self.device = torch.device(device)
         self.normalizer = Normalizer(preprocessor).to(self.device)
+        self._dataset, self._preprocessor = dataset, preprocessor
         self._positions = list(indices) if indices is not None else None
         samples: Dataset = _Indexed(dataset)
         if self._positions is not None:
@@ -154,6 +156,24 @@ class ImageBatches:
             collate_fn=_collate,
             pin_memory=self.device.type == "cuda",
         )
+
+    def take(self, positions: Sequence[int]) -> ImageBatches:
+        """Batches of the images at some positions of these, read alone."""
+        held = self._positions
+        chosen = list(positions) if held is None else [held[position] for position in positions]
+        loader = self._loader
+        size = loader.batch_size
+        assert size is not None
+        return ImageBatches(self._dataset, self._preprocessor, size, loader.num_workers, self.device, chosen)
+
+    def labels(self) -> np.ndarray | None:
+        """(N,) classes as the data set lists them, without reading an image; ``None`` if it does not, or several."""
+        if not hasattr(self._dataset, "get_data_info"):
+            return None
+        positions = range(len(self._dataset)) if self._positions is None else self._positions
+        labels = [self._dataset.get_data_info(position).get("gt_label") for position in positions]
+        known = [int(label) for label in labels if label is not None and np.ndim(label) == 0]
+        return np.array(known) if len(known) == len(labels) else None
 
     def __len__(self) -> int:
         return len(self._loader)

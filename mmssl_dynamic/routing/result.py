@@ -10,7 +10,7 @@ from typing import Any
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.fileio import read_json, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _REMEDY = "write it with tools/route.py"
 
 
@@ -36,6 +36,23 @@ class SubnetScore:
     flops: int
 
 
+@dataclass(frozen=True)
+class DroppedSubnet:
+    """A candidate that was not evaluated on all images.
+
+    Attributes:
+        name: Name of the sub-network.
+        select_accuracy: kNN accuracy in percent on the images it was judged with; ``None`` if it was on none.
+        images: How many training images that were.
+        reason: Why it went no further.
+    """
+
+    name: str
+    select_accuracy: float | None
+    images: int
+    reason: str
+
+
 def rank(scores: Iterable[SubnetScore]) -> list[SubnetScore]:
     """Best first, by selection accuracy alone; equal ones keep the order they came in."""
     return sorted(scores, key=lambda score: -score.select_accuracy)
@@ -52,6 +69,7 @@ class RoutingResult:
         subnets: Ranked scores.
         full: Score of the full network, the baseline of the gains.
         cost: Images, stage runs and seconds.
+        dropped: Candidates that a faster method left out, the later ones first.
         config, checkpoint, bank: The files the result was computed from, where known.
     """
 
@@ -61,6 +79,7 @@ class RoutingResult:
     subnets: list[SubnetScore]
     full: SubnetScore
     cost: dict[str, float]
+    dropped: list[DroppedSubnet] = field(default_factory=list)
     config: str | None = None
     checkpoint: str | None = None
     bank: str | None = None
@@ -70,6 +89,26 @@ class RoutingResult:
     def best(self) -> SubnetScore:
         """The sub-network to use."""
         return self.subnets[0]
+
+    @property
+    def best_in_hindsight(self) -> SubnetScore:
+        """The sub-network that turned out best on the test images (without them, the best one)."""
+        return max(self.subnets, key=_reported)  # the first of equally good ones
+
+    def regret(self, reference: RoutingResult | None = None) -> float:
+        """Percentage points of test accuracy that the choice lies below the best one there was.
+
+        Args:
+            reference: A ranking of all sub-networks on the same task, whose figures are used; this one by default.
+
+        Raises:
+            ArtifactError: the reference is of other weights or another task, or does not cover the choice.
+        """
+        reference = reference or self
+        reference.check(self.weights_fingerprint)
+        if reference.task != self.task:
+            raise ArtifactError(f"{reference.source} is of task '{reference.task}', not '{self.task}'.")
+        return _reported(reference.best_in_hindsight) - _reported(reference.score(self.best.name))
 
     def score(self, name: str) -> SubnetScore:
         """Score of one sub-network.
@@ -119,6 +158,7 @@ class RoutingResult:
             values = {f.name: data[f.name] for f in fields(cls) if f.name != "source"}
             values["subnets"] = [SubnetScore(**score) for score in data["subnets"]]
             values["full"] = SubnetScore(**data["full"])
+            values["dropped"] = [DroppedSubnet(**entry) for entry in data["dropped"]]
             result = cls(**values, source=source)
             intact = result.best.name == data["best"]
         except (KeyError, TypeError, IndexError) as error:
@@ -140,4 +180,10 @@ class RoutingResult:
             lines.append(f"{position}  {score.name:<{width}}  {accuracies}  {cost}")
         if len(shown) < len(self.subnets):
             lines.insert(-1, f"      ... {len(self.subnets) - len(shown)} more")
+        if self.dropped:
+            lines.insert(-1, f"      ({len(self.dropped)} more were not evaluated on all images)")
         return "\n".join(lines)
+
+
+def _reported(score: SubnetScore) -> float:
+    return score.select_accuracy if score.test_accuracy is None else score.test_accuracy

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
 from mmssl_dynamic.datasets.image_folder import downstream_folders
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.routing.knn_router import Splits
+from mmssl_dynamic.routing.splits import Splits
 
 _PARTS = ("train", "val", "test")
 

@@ -1,29 +1,40 @@
-"""Cost of a DSPNet step against BYOL steps of the same networks one by one: time, and peak memory.
+"""Cost of a DSPNet step against BYOL steps of the same networks one by one: time, loading included, and peak memory.
 
-Time: one step of all five widths (n networks at a time, averaged over draws) over the sum of five individual BYOL
-steps; below 1.0 means that DSPNet is cheaper. Images are made once, so this is compute alone.
+Compute: one step of all widths (n networks at a time, averaged over draws) over the sum of the individual BYOL steps;
+below 1.0 means that DSPNet is cheaper. Loading: decoding and augmenting a batch of photographs with the config's own
+pipeline, which DSPNet needs once and the individual trainings once each; it is timed alone, in one process, and added,
+so the ratio is of the work to be done, however many processes share it. Memory: weights, optimiser state and the most
+that a step has alive, over that of BYOL with the largest network alone.
 """
 
 import argparse
+import tempfile
+from pathlib import Path
 
 import torch
+from memory import resident_bytes, step_bytes
 from mmengine.optim import OptimWrapper
+from PIL import Image
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.apis import load_config, select_device
 from mmssl_dynamic.apis.loading import find_config
+from mmssl_dynamic.datasets.demo_photos import load_photos
+from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.engine.allocator import keep_freed_memory
 from mmssl_dynamic.models.selfsup.sandwich import draw_networks
 
+CONFIG = "dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"
+
 
 def stepper(widths, args, device):
-    """A function that does one training step, of networks drawn anew each time."""
+    """A function that does one training step, of networks drawn anew each time; the model and its optimiser."""
     from mmpretrain.registry import MODELS
     from mmpretrain.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
-    config = load_config(find_config("dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py")).model
+    config = load_config(find_config(CONFIG)).model
     config.backbone.update(arch=args.arch, widths=widths, norm_cfg=dict(type="BN"))
     config.target_bn = "batch"
     config.neck.norm_cfg = config.head.predictor.norm_cfg = dict(type="BN1d")
@@ -40,7 +51,41 @@ def stepper(widths, args, device):
         model.train_step(data, wrapper)
         model.update_target(0.004)
 
-    return step
+    return step, model, wrapper.optimizer
+
+
+def loader(args, folder):
+    """A function that decodes and augments one batch, two views an image, as the config does."""
+    from mmpretrain.registry import TRANSFORMS
+    from mmpretrain.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    config = load_config(find_config(CONFIG))
+    pipeline = config.train_dataloader.dataset.dataset.pipeline
+    for view in (view for step in pipeline if step.type == "MultiView" for view in step.transforms):
+        for transform in view:
+            if "RandomResizedCrop" in transform.type:
+                transform.size = args.image_size
+    with TRANSFORMS.switch_scope_and_registry("mmpretrain") as registry:
+        transforms = [registry.build(step) for step in pipeline]
+    files = list_images(folder)
+    count = iter(range(10**9))
+
+    def load():
+        for _ in range(args.batch_size):
+            sample = dict(img_path=str(Path(folder) / files[next(count) % len(files)]), gt_label=0)
+            for transform in transforms:
+                sample = transform(sample)
+
+    return load
+
+
+def write_photos(folder):
+    """Scikit-image's photographs as JPEG files with a short side of 400 pixels, about the size of ImageNet's."""
+    for name, pixels in load_photos().items():
+        photo = Image.fromarray(pixels).convert("RGB")
+        scale = 400 / min(photo.size)
+        photo.resize((round(photo.width * scale), round(photo.height * scale))).save(f"{folder}/{name}.jpg", quality=90)
 
 
 def main() -> None:
@@ -51,30 +96,40 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", metavar="DIR", help="images to load (default: scikit-image's)")
     cli.add_device_argument(parser)
     args = parser.parse_args()
     device = select_device(args.device)
     if device.type == "cpu":
         keep_freed_memory()  # as tools/train.py does
     torch.manual_seed(0)
-    together = stepper(args.widths, args, device)
+    together, model, optimizer = stepper(args.widths, args, device)
     alone = [stepper([width], args, device) for width in args.widths]
-    seconds = alternate({"dspnet": together, "byol": lambda: [step() for step in alone]}, args.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.images is None:
+            write_photos(folder)
+        load = loader(args, args.images or folder)
+        candidates = {"dspnet": together, "byol": lambda: [step() for step, _, _ in alone], "load": load}
+        seconds = alternate(candidates, args.rounds)
+    trainings = len(alone)
+    loaded = [a + b for a, b in zip(seconds["dspnet"], seconds["load"])]
+    loaded_alone = [a + trainings * b for a, b in zip(seconds["byol"], seconds["load"])]
     print(
         f"MobileNetV3-{args.arch}, widths {args.widths}, n = {args.num_networks}, {args.batch_size} images of "
         f"{args.image_size} px, {device}"
     )
-    print(f"DSPNet step            {summary(seconds['dspnet'])} s")
-    print(f"{len(alone)} BYOL steps           {summary(seconds['byol'])} s")
-    print(f"DSPNet over BYOL steps {summary(ratios(seconds['dspnet'], seconds['byol']))}")
-    if device.type == "cuda":
-        peaks = []
-        for step in (together, alone[-1]):
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
-            step()
-            peaks.append(torch.cuda.max_memory_allocated() - before)
-        print(f"peak memory of activations and gradients, DSPNet over the largest BYOL: {peaks[0] / peaks[1]:.3f}")
+    print(f"DSPNet step                     {summary(seconds['dspnet'])} s")
+    print(f"{trainings} BYOL steps                    {summary(seconds['byol'])} s")
+    print(f"loading a batch, two views      {summary(seconds['load'])} s in one process")
+    print(f"DSPNet over BYOL, compute       {summary(ratios(seconds['dspnet'], seconds['byol']))}")
+    print(f"DSPNet over BYOL, with loading  {summary(ratios(loaded, loaded_alone))}")
+    step, largest, largest_optimizer = alone[-1]
+    peak = resident_bytes(model, optimizer) + step_bytes(together, device)
+    peak_alone = resident_bytes(largest, largest_optimizer) + step_bytes(step, device)
+    print(
+        f"peak memory, DSPNet over the largest BYOL: {peak / peak_alone:.3f} ({peak / 2**20:.0f} over "
+        f"{peak_alone / 2**20:.0f} MiB)"
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mmssl_dynamic.evaluation import BNBank
     from mmssl_dynamic.models import SDRResNet
     from mmssl_dynamic.routing import RoutingResult
-    from mmssl_dynamic.routing.knn_router import Splits
+    from mmssl_dynamic.routing.splits import Splits
 
 
 @dataclass
@@ -93,7 +93,7 @@ def main() -> None:
     from mmssl_dynamic.apis.loading import select_device
     from mmssl_dynamic.evaluation import complexity, pooled_features
     from mmssl_dynamic.models import SDRResNet
-    from mmssl_dynamic.routing.knn_router import Splits
+    from mmssl_dynamic.routing.splits import Splits
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -11,7 +11,17 @@ from timing import alternate, ratios, summary
 from mmssl_dynamic import cli
 from mmssl_dynamic.apis import select_device
 from mmssl_dynamic.engine.allocator import keep_freed_memory
-from mmssl_dynamic.models import SDRResNet
+from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
+
+
+def build(args):
+    """The super-network and the sub-network that is timed."""
+    if args.network == "mobilenet":
+        return SlimmableMobileNetV3(norm_cfg=dict(type="BN")), args.subnet or "w0.75"
+    if args.network == "resnet":
+        blocks = ((2, 2, 2, 2), (3, 4, 6, 3))
+        return SlimmableResNet(channels=(1.0, 1.25), blocks=blocks), args.subnet or "w1.0-d2222"
+    return SDRResNet(depth=args.depth, stage_channels=args.stage_channels), args.subnet or "0-3-1-2"
 
 
 def step(run, views, device, amp):
@@ -22,9 +32,12 @@ def step(run, views, device, amp):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--depth", type=int, default=50)
-    parser.add_argument("--stage-channels", type=int, nargs=4, help="default: the package's")
-    parser.add_argument("--subnet", default="0-3-1-2")
+    parser.add_argument(
+        "--network", choices=("sdr", "mobilenet", "resnet"), default="sdr", help="super-network (default: sdr)"
+    )
+    parser.add_argument("--depth", type=int, default=50, help="of sdr")
+    parser.add_argument("--stage-channels", type=int, nargs=4, help="of sdr (default: the package's)")
+    parser.add_argument("--subnet", help="(default: 0-3-1-2, w0.75 or w1.0-d2222)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
@@ -41,16 +54,15 @@ def main() -> None:
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
 
     torch.manual_seed(0)
-    net = (
-        SDRResNet(depth=args.depth, stage_channels=args.stage_channels).to(device, memory_format=memory_format).train()
-    )
-    twin = net.static(args.subnet).to(memory_format=memory_format).train()
+    net, subnet = build(args)
+    net = net.to(device, memory_format=memory_format).train()
+    twin = net.static(subnet).to(memory_format=memory_format).train()
     shape = (args.batch_size, 3, args.image_size, args.image_size)
     views = [torch.randn(shape, device=device).contiguous(memory_format=memory_format) for _ in range(2)]
 
     def active() -> None:
         net.zero_grad(set_to_none=True)
-        with net.subnet(args.subnet):
+        with net.subnet(subnet):
             step(net, views, device, args.amp)
 
     def static() -> None:
@@ -60,7 +72,7 @@ def main() -> None:
     seconds = alternate({"static": static, "active": active}, args.rounds)
     speed = ratios(seconds["static"], seconds["active"])
     print(
-        f"ResNet-{args.depth} {net.stage_channels}, sub-network {args.subnet}, {args.batch_size} images of "
+        f"{type(net).__name__}, sub-network {subnet}, {args.batch_size} images of "
         f"{args.image_size} px, {device}{', bfloat16' if args.amp else ''}"
     )
     print(f"static twin  {summary(seconds['static'])} s")

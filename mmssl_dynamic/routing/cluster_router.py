@@ -1,0 +1,86 @@
+"""Only the sub-networks whose clusters look like the task are evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from mmssl_dynamic.clustering.clusters import Clusters
+from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.evaluation.pooling import pooled_features
+from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult
+from mmssl_dynamic.routing.router import Effort, Router
+from mmssl_dynamic.routing.splits import Splits, count_images
+from mmssl_dynamic.subnets import FULL
+
+_STAGES = 4  # of a ResNet, the base of SDR
+
+
+class ClusterGuidedRouter(Router):
+    """Assigns the training images to the clusters, and ranks the M sub-networks whose clusters were hit most.
+
+    One pass through the base network replaces the evaluation of most sub-networks. What it may miss is stated as the
+    regret against the full ranking: :meth:`~mmssl_dynamic.routing.RoutingResult.regret`.
+
+    Args:
+        clusters: The clusters that the sub-networks trained on, with centroids.
+        base: The network whose features were clustered (SimSiam's backbone), on the device of ``net``.
+        candidates: M.
+        options: As of :class:`Router`.
+
+    Raises:
+        ConfigError: fewer than one candidate, or another option that is impossible.
+        ArtifactError: the clusters have no centroids, another number of paths, or were made with another network.
+    """
+
+    method = "cluster"
+
+    def __init__(self, *args: Any, clusters: Clusters, base: nn.Module, candidates: int = 16, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if candidates < 1:
+            raise ConfigError(f"candidates={candidates} must be at least 1.")
+        clusters.check_paths(self.net.space.num_paths)
+        if clusters.centroids is None:
+            raise ArtifactError(
+                f"{clusters.source} is a {clusters.method} split without centroids, so images cannot be assigned to "
+                "its clusters; route with another --method."
+            )
+        expected = clusters.meta.get("weights_fingerprint")
+        if expected is not None and expected != weights_fingerprint(base.state_dict()):
+            raise ArtifactError(
+                f"{clusters.source} was made with another network than the base checkpoint; give the checkpoint that "
+                "tools/extract_features.py was given."
+            )
+        self.clusters, self.base, self.candidates = clusters, base, candidates
+
+    def route(self, splits: Splits, names: Sequence[str] | None = None, task: str = "task") -> RoutingResult:
+        """Assign, choose candidates, evaluate and rank them, as :meth:`Router.route` says."""
+        effort = Effort()
+        names = self.ordered(names)
+        hits = self._hits(splits, effort)
+        order = sorted((name for name in names if hits.get(name, 0)), key=lambda name: -hits[name])
+        chosen = self.ordered(order[: self.candidates] or names[: self.candidates])
+        wanted = list(dict.fromkeys((FULL, *chosen)))
+        accuracies = self.measure(splits, wanted, f"routing {task}", effort)
+        total = sum(hits.values())
+        dropped = [
+            DroppedSubnet(name, None, 0, f"{hits.get(name, 0)} of {total} training images in its cluster")
+            for name in names
+            if name not in chosen
+        ]
+        counted = {name: hits.get(name, 0) for name in chosen}
+        return self.result(
+            task, splits, accuracies, names, effort, dropped, most_hit=self.candidates, cluster_hits=counted
+        )
+
+    def _hits(self, splits: Splits, effort: Effort) -> dict[str, int]:
+        """Training images in the cluster of every path."""
+        features, _ = pooled_features(self.base, splits.train)
+        assignment = self.clusters.scores(features.cpu().numpy()).argmax(axis=1)
+        counts = np.bincount(assignment, minlength=self.clusters.num_clusters)
+        effort.image_stages += _STAGES * count_images(splits.train)
+        return dict(zip(self.net.space.paths, counts.tolist()))

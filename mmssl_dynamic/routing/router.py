@@ -1,0 +1,323 @@
+"""What all routers share: sub-networks evaluated by kNN on frozen features, and the result made of it (SDR Sec. 4.3).
+
+The choice is made on the training images alone: every one is classified by its nearest neighbours among the others.
+(With a validation split, that is classified instead.) The test images are classified with the training images as bank,
+reported in a column of their own, and never take part in the choice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.evaluation.bn_bank import KINDS, BNBank
+from mmssl_dynamic.evaluation.complexity import complexity
+from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.routing.prefix_tree import PathFeatures, stage_runs
+from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
+from mmssl_dynamic.routing.splits import Splits, count_images
+from mmssl_dynamic.subnets import FULL
+
+SELECT_ON_TRAIN = "leave-one-out on train"
+SELECT_ON_VAL = "val, with train as bank"
+
+Accuracies = dict[str, tuple[float, float | None]]
+"""(selection, test) accuracy in percent by sub-network."""
+
+
+def default_memory_gib() -> float:
+    """A quarter of the memory that is free now, at least 1 GiB."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not on every system
+        return 1.0
+    return max(1.0, free / 4 / 2**30)
+
+
+@dataclass
+class Effort:
+    """What a routing has cost so far.
+
+    Attributes:
+        image_stages: Images times the stages that each ran through.
+        start: When it began.
+    """
+
+    image_stages: int = 0
+    start: float = field(default_factory=time.monotonic)
+
+    def record(self, images: int, one_by_one: int) -> dict[str, float]:
+        """For the result: ``stage_runs`` per image of the task, beside those of evaluating everything one by one."""
+        per_image = self.image_stages / images
+        return {
+            "images": images,
+            "image_stages": self.image_stages,
+            "stage_runs": int(per_image) if per_image == int(per_image) else round(per_image, 2),
+            "stage_runs_one_by_one": one_by_one,
+            "seconds": round(time.monotonic() - self.start, 2),
+        }
+
+
+class Router:
+    """Base of the routers.
+
+    Args:
+        net: The super-network. The statistics of the bank are set in it, and stay.
+        bank: BatchNorm statistics of its sub-networks.
+        bn: ``'path'`` evaluates every sub-network with the statistics of its own D_i (the paper), one by one;
+            ``'prefix'`` with those of its prefixes, computing common stages once.
+        protocol: How to classify. ``k`` is cut, with a warning, to the number of possible neighbours; the memory is
+            governed by ``memory_gib`` below.
+        memory_gib: Bound on what is held at a time: half of it for stage outputs (on the device of ``net``), half for
+            features (in main memory). The less there is, the more often images are read. Defaults to a quarter of the
+            free main memory; stage outputs also take at most half of a GPU's free memory.
+        share: Whether to compute common stages once; by default whenever it is exact, with ``bn='prefix'``.
+        progress: Show a bar with the time left.
+
+    Raises:
+        ConfigError: an impossible option.
+        ArtifactError: the bank belongs to another checkpoint.
+    """
+
+    method: str
+    """How sub-networks are found, for the result."""
+
+    def __init__(
+        self,
+        net: SDRResNet,
+        bank: BNBank,
+        bn: str = "path",
+        protocol: KNNProtocol | None = None,
+        memory_gib: float | None = None,
+        share: bool | None = None,
+        progress: bool = True,
+    ) -> None:
+        if bn not in KINDS:
+            raise ConfigError(f"unknown kind of BatchNorm statistics '{bn}'; choose one of {', '.join(KINDS)}.")
+        if share and bn != "prefix":
+            raise ConfigError("stages can only be shared with bn='prefix': with bn='path' their statistics differ.")
+        if memory_gib is not None and not memory_gib > 0:
+            raise ConfigError(f"memory_gib={memory_gib} must be positive.")
+        bank.check(net)
+        self.net, self.bank, self.bn = net, bank, bn
+        self.protocol = protocol or KNNProtocol()
+        self.memory_gib = default_memory_gib() if memory_gib is None else memory_gib
+        self.share = bn == "prefix" if share is None else share
+        self.progress = progress
+        self.device = next(net.parameters()).device
+        self._image_size: tuple[int, ...] = (0, 0)
+
+    def route(self, splits: Splits, names: Sequence[str] | None = None, task: str = "task") -> RoutingResult:
+        """Evaluate and rank sub-networks.
+
+        Args:
+            splits: The task's images with labels.
+            names: Sub-networks to choose from; all paths by default. The full network is always evaluated beside them.
+            task: Name of the task, for the result.
+
+        Returns:
+            The ranking; equally good sub-networks keep the order of their clusters.
+
+        Raises:
+            SubnetError: unknown names.
+            MissingStatisticsError: the bank lacks statistics.
+            DataError: an empty split, images without labels, fewer than two classes.
+        """
+        raise NotImplementedError
+
+    def ordered(self, names: Sequence[str] | None) -> list[str]:
+        """The names to choose from in the order of their clusters.
+
+        Raises:
+            ConfigError: there is none.
+            SubnetError: unknown names.
+        """
+        if names is None:
+            return list(self.net.space.paths or (FULL,))
+        if not names:
+            raise ConfigError("there is no sub-network to route among; name at least one.")
+        for name in names:
+            self.net.space.check(name)
+        return [name for name in self.net.subnets if name in set(names)]
+
+    def measure(self, splits: Splits, names: Sequence[str], what: str, effort: Effort) -> Accuracies:
+        """KNN accuracies of sub-networks.
+
+        Args:
+            splits: The images.
+            names: Sub-networks.
+            what: For the progress bar.
+            effort: Is added to.
+
+        Raises:
+            MissingStatisticsError: the bank lacks statistics.
+            DataError: an empty split, images without labels, fewer than two classes.
+        """
+        self.bank.apply(self.net, names, self.bn)
+        parts = splits.parts()
+        counts = _counts(splits)
+        groups = self._groups(names, sum(counts.values()))
+        accuracies: Accuracies = {}
+        total = sum(stage_runs(self.net, group, self.share) for group in groups) * sum(counts.values())
+        with tqdm(
+            total=total,
+            desc=what,
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed} < {remaining}{postfix}",
+            disable=not self.progress,
+            smoothing=0.05,
+        ) as bar:
+            for group in groups:
+                bar.set_postfix_str(f"{group[0]} to {group[-1]}", refresh=False)
+                accuracies.update(self._evaluate(group, parts, list(counts.values()), bar.update))
+        effort.image_stages += total
+        return accuracies
+
+    def check_k(self, splits: Splits) -> int:
+        """The k that can be used, with a warning where it is less than the protocol's."""
+        num_train = _counts(splits)["train"]
+        possible = num_train - (splits.val is None)  # neighbours of an image of the selection
+        if self.protocol.k > possible >= 1:
+            warnings.warn(
+                f"k={self.protocol.k} is cut to the number of possible neighbours, {possible} of {num_train} training "
+                "images.",
+                stacklevel=3,
+            )
+        return min(self.protocol.k, possible)
+
+    def result(
+        self,
+        task: str,
+        splits: Splits,
+        accuracies: Accuracies,
+        candidates: Sequence[str],
+        effort: Effort,
+        dropped: Sequence[DroppedSubnet] = (),
+        **details: Any,
+    ) -> RoutingResult:
+        """The ranking out of accuracies on all images.
+
+        Args:
+            task: Its name.
+            splits: All images.
+            accuracies: Of the full network and the sub-networks to rank.
+            candidates: All sub-networks to choose from.
+            effort: Of everything.
+            dropped: Candidates that were not evaluated on all images.
+            details: What a repetition needs to know of the method.
+        """
+        scores = self._scores(accuracies)
+        record = {
+            "method": self.method,
+            **details,
+            **self.protocol.record(),
+            "k_used": self.check_k(splits),
+            "bn": self.bn,
+            "selection": SELECT_ON_TRAIN if splits.val is None else SELECT_ON_VAL,
+            "test": "bank: train; reported only, never selected on",
+            "gain_over_full": "select accuracy" if splits.test is None else "test accuracy",
+            "image_size": list(self._image_size),
+            "flops": "multiply-accumulates",
+        }
+        everything = stage_runs(self.net, dict.fromkeys((FULL, *candidates)), share=False)
+        cost = effort.record(sum(_counts(splits).values()), everything)
+        ranked = rank(scores[name] for name in candidates if name in scores)
+        return RoutingResult(task, record, self.bank.fingerprint, ranked, scores[FULL], cost, list(dropped))
+
+    def _groups(self, names: Sequence[str], num_images: int) -> list[list[str]]:
+        """Sub-networks whose features of all images fit into memory together; whole sub-trees where possible."""
+        paths = [name for name in names if name != FULL]
+        groups = [[FULL]] if FULL in names else []
+        if not paths:
+            return groups
+        fitting = max(1, int(self.memory_gib / 2 * 2**30 / (4 * num_images * self._feature_dim(paths[0]))))
+        if fitting < len(paths):
+            below = [prod(self.net.space.stage_groups[stage:]) for stage in range(1, self.net.num_stages + 1)]
+            subtree = max(size for size in below if size <= fitting)
+            fitting -= fitting % subtree
+        cut = [paths[i : i + fitting] for i in range(0, len(paths), fitting)]
+        if len(cut) == 1 and groups:  # the usual case: one pass over the images for everything
+            return [[FULL, *paths]]
+        return groups + cut
+
+    def _feature_dim(self, name: str) -> int:
+        with self.net.subnet(name):
+            return self.net.feature_channels.size
+
+    def _evaluate(
+        self, names: Sequence[str], parts: dict[str, Iterable[Any]], counts: list[int], on_stage: Callable[[int], Any]
+    ) -> Accuracies:
+        compute = PathFeatures(self.net, names, self.share, self._stage_memory(), on_stage)
+        # All parts in one pass: the weights of a sub-network are gathered once for all of them.
+        joined, known = compute(chain.from_iterable(parts.values()))
+        self._image_size = compute.image_size
+        if known is None:
+            raise DataError(f"routing needs labels, and some images of {' or '.join(parts)} have none.")
+        labels = dict(zip(parts, known.split(counts)))
+        return {
+            name: self._accuracies(name, dict(zip(parts, joined.pop(name).split(counts))), labels) for name in names
+        }
+
+    def _accuracies(
+        self, name: str, features: dict[str, Tensor], labels: dict[str, Tensor]
+    ) -> tuple[float, float | None]:
+        bank = features["train"], labels["train"]
+        # No stage outputs are held now: their memory is free for comparing features.
+        protocol = replace(self.protocol, memory_gib=self._stage_memory())
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # k: said once, for all sub-networks
+                if "val" in features:
+                    select = knn_accuracy(*bank, features["val"], labels["val"], protocol, self.device)
+                else:
+                    select = leave_one_out_accuracy(*bank, protocol, self.device)
+                test = None
+                if "test" in features:
+                    test = knn_accuracy(*bank, features["test"], labels["test"], protocol, self.device)
+        except DataError as error:
+            if "NaN" in str(error):
+                raise DataError(f"sub-network '{name}': {error}") from error
+            raise
+        return select, test
+
+    def _stage_memory(self) -> float:
+        half = self.memory_gib / 2
+        if self.device.type == "cuda":
+            half = min(half, torch.cuda.mem_get_info(self.device)[0] / 2 / 2**30)
+        return half
+
+    def _scores(self, accuracies: Accuracies) -> dict[str, SubnetScore]:
+        flops: dict[bool, int] = {}  # all paths have the same shapes
+        scores: dict[str, SubnetScore] = {}
+        baseline = _reported(accuracies[FULL])
+        for name, (select, test) in accuracies.items():
+            if (name == FULL) not in flops:
+                flops[name == FULL] = complexity(self.net, name, self._image_size).macs
+            gain = _reported((select, test)) - baseline
+            scores[name] = SubnetScore(name, select, test, gain, self.net.num_parameters(name), flops[name == FULL])
+        return scores
+
+
+def _reported(accuracy: tuple[float, float | None]) -> float:
+    select, test = accuracy
+    return select if test is None else test
+
+
+def _counts(splits: Splits) -> dict[str, int]:
+    """Images of every part; a part without any is refused."""
+    counts = {part: count_images(batches) for part, batches in splits.parts().items()}
+    for part, count in counts.items():
+        if count == 0:
+            raise DataError(f"routing needs {part} images, and there are none; check the {part} split.")
+    return counts
