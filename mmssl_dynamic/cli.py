@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from mmssl_dynamic.errors import UserError
 
@@ -50,3 +54,66 @@ def add_cfg_options_argument(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override config values, such as train_dataloader.batch_size=64",
     )
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--work-dir``, ``--resume``, ``--amp``, ``--auto-scale-lr``, ``--cfg-options`` and ``--launcher``."""
+    parser.add_argument("--work-dir", help="folder of logs and checkpoints (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from a checkpoint; without one, or with 'auto', from the latest in the work dir",
+    )
+    parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate to the total batch size (auto_scale_lr.base_batch_size in the config)",
+    )
+    add_cfg_options_argument(parser)
+    add_launcher_argument(parser)
+
+
+def add_launcher_argument(parser: argparse.ArgumentParser) -> None:
+    """``--launcher``, to be parsed by :func:`parse_with_rank`."""
+    parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none", help="job launcher")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def parse_with_rank(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments; the rank that older launchers pass as one goes where mmengine looks for it."""
+    args = parser.parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    del args.local_rank
+    return args
+
+
+def add_demo_arguments(parser: argparse.ArgumentParser, name: str, epochs: str) -> None:
+    """``--data``, ``--out``, ``--epochs``, ``--max-images`` and ``--seed`` of a demo.
+
+    Args:
+        parser: Gets the arguments.
+        name: Of the folder in ``work_dirs/``.
+        epochs: What the epochs are of.
+    """
+    parser.add_argument("--data", metavar="DIR", help="folder of your own images to pre-train on")
+    parser.add_argument(
+        "--out", metavar="DIR", help=f"(default: work_dirs/{name}, or work_dirs/{name}_<folder> with --data)"
+    )
+    parser.add_argument("--epochs", type=int, default=16, help=f"{epochs} (default: %(default)s)")
+    parser.add_argument("--max-images", type=int, default=2048, help="of --data (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+
+
+def demo_options(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """The arguments of :func:`add_demo_arguments`, with the folder that is the default."""
+    options = vars(args)
+    folder = name if args.data is None else f"{name}_{Path(args.data).resolve().name}"
+    return {**options, "out": args.out or Path("work_dirs") / folder}
+
+
+def command_line() -> str:
+    """The command that is running, as it can be typed again."""
+    return shlex.join(["python", *sys.argv])

@@ -2,7 +2,12 @@
 
 The choice is made on the training images alone (each one classified by the others; or on val/ where it exists). The
 test images are classified with the training images as bank, reported in a column of their own, and never take part in
-the choice. Written to --out: routing.json, gains_histogram.png and .svg, and the winner as a plain backbone.
+the choice. Written to --out: report.html with its figures, routing.json, gains_histogram.png and .svg, and the winner
+as a plain backbone; several tasks get a folder each. Run again, finished tasks are not routed again.
+
+--method knn evaluates every sub-network on all images (the paper's way). --method cluster looks first at the clusters
+that the images fall into, --method halving at few images; both leave most sub-networks out, and --reference measures
+what that costs.
 """
 
 import argparse
@@ -11,16 +16,25 @@ from mmssl_dynamic import cli
 
 
 def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="pre-training config")
     parser.add_argument("checkpoint", help="checkpoint of the run")
     parser.add_argument("--bank", required=True, metavar="FILE", help="BN bank of the checkpoint, bn_bank.safetensors")
-    data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument(
-        "--data-root", metavar="DIR", help="image folder with train/CLASS/ and test/CLASS/ (and val/CLASS/)"
+    parser.add_argument(
+        "--data-root",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="image folder with train/CLASS/ and test/CLASS/ (and val/CLASS/); once for each task",
     )
-    data.add_argument(
-        "--dataset-config", metavar="FILE", help="config that defines the data sets train and test (and val)"
+    parser.add_argument(
+        "--dataset-config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="config that defines the data sets train and test (and val); once for each further task",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
     parser.add_argument(
@@ -41,6 +55,31 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--subnets", default="all", metavar="NAMES", help="all, or names with commas between: 0-0-1-2,0-0-3-0"
+    )
+    fast = parser.add_argument_group("faster ways")
+    fast.add_argument("--method", choices=("knn", "cluster", "halving"), default="knn", help="(default: knn)")
+    fast.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="routing.json of --method knn on the same task, to measure the regret against",
+    )
+    fast.add_argument(
+        "--clusters", metavar="FILE", help="clusters.npz of the run; with any method, its images go into the report"
+    )
+    fast.add_argument("--base-config", metavar="FILE", help="cluster: config of the network that was clustered with")
+    fast.add_argument("--base-checkpoint", metavar="FILE", help="cluster: its checkpoint")
+    fast.add_argument(
+        "--base-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="cluster: override its config values"
+    )
+    fast.add_argument("--candidates", type=int, default=16, help="cluster: sub-networks to evaluate (default: 16)")
+    fast.add_argument(
+        "--factor", type=int, default=4, help="halving: each round has so many times fewer of them (default: 4)"
+    )
+    fast.add_argument("--finalists", type=int, default=4, help="halving: sub-networks in the last round (default: 4)")
+    fast.add_argument(
+        "--least-images", type=int, help="halving: images in the first round (default: 64, or 4 of each class)"
     )
     parser.add_argument("--batch-size", type=int, default=64, help="images per batch (default: 64)")
     parser.add_argument("--workers", type=int, default=2, help="processes that load images (default: 2)")
@@ -64,33 +103,58 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.apis.deployment import route
+    from mmssl_dynamic.apis.routing import RoutingMethod, route
     from mmssl_dynamic.evaluation import KNNProtocol
+    from mmssl_dynamic.routing import RoutingResult
 
-    result, report = route(
+    references = [RoutingResult.load(file) for file in args.reference]
+    found = route(
         args.config,
         args.checkpoint,
         args.bank,
         args.out,
-        data_root=args.data_root,
-        dataset_config=args.dataset_config,
-        bn=args.bn,
+        data_roots=args.data_root,
+        dataset_configs=args.dataset_config,
+        method=RoutingMethod(
+            args.method,
+            args.clusters,
+            args.base_config,
+            args.base_checkpoint,
+            args.base_options,
+            candidates=args.candidates,
+            factor=args.factor,
+            finalists=args.finalists,
+            least_images=args.least_images,
+            bn=args.bn,
+            subnets=None if args.subnets == "all" else [name.strip() for name in args.subnets.split(",")],
+        ),
         protocol=KNNProtocol(k=args.k, temperature=args.temperature, vote=args.vote),
-        subnets=None if args.subnets == "all" else [name.strip() for name in args.subnets.split(",")],
+        references=references,
         batch_size=args.batch_size,
         num_workers=args.workers,
         memory_gib=args.memory_gib,
         format=args.format,
         device=args.device,
         cfg_options=args.cfg_options,
+        command=cli.command_line(),
     )
-    print(result.table(args.rows or None))
-    print(f"\nchosen by {result.protocol['selection']}: {result.best.name} (test images were not used for the choice)")
-    cost = result.cost
-    print(
-        f"{cost['stage_runs']} stage runs per image ({cost['stage_runs_one_by_one']} one by one), {cost['seconds']} s"
-    )
-    print(report)
+    for result, report in found:
+        if len(found) > 1:
+            print(f"\n{result.task}")
+        print(result.table(args.rows or None))
+        print(
+            f"\nchosen by {result.protocol['selection']}: {result.best.name} (test images were not used for the choice)"
+        )
+        cost = result.cost
+        print(
+            f"{cost['stage_runs']} stage runs per image ({cost['stage_runs_one_by_one']} one by one), "
+            f"{cost['seconds']} s"
+        )
+        reference = next((entry for entry in references if entry.task == result.task), None)
+        if reference is not None:
+            print(f"regret {result.regret(reference):.2f} points of accuracy against {reference.source}")
+        print(report)
+    print(f"report: {args.out}/report.html")
 
 
 if __name__ == "__main__":

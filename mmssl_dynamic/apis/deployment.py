@@ -1,10 +1,9 @@
-"""From a trained super-network to a backbone for a task: calibrate, route, export."""
+"""From a trained super-network to backbones: BN statistics and export."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,13 @@ from mmssl_dynamic.apis.loading import load_backbone, load_config, need
 from mmssl_dynamic.clustering.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
-from mmssl_dynamic.evaluation import BNBank, KNNProtocol, calibrate_bank
+from mmssl_dynamic.evaluation import BNBank, calibrate_bank
 from mmssl_dynamic.export import ExportReport, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import check_subnets
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork, is_super_network
-from mmssl_dynamic.routing import KNNRouter, RoutingResult
-from mmssl_dynamic.routing.task import Task, config_task, folder_task
-from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
+from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.routing import RoutingResult
 
 PathLike = str | os.PathLike[str]
 
@@ -112,77 +109,6 @@ def calibrate(
     return bank
 
 
-def route(
-    config: PathLike,
-    checkpoint: PathLike,
-    bank: PathLike,
-    out: PathLike,
-    *,
-    data_root: PathLike | None = None,
-    dataset_config: PathLike | None = None,
-    bn: str = "path",
-    protocol: KNNProtocol | None = None,
-    subnets: Sequence[str] | None = None,
-    batch_size: int = 64,
-    num_workers: int = 0,
-    memory_gib: float | None = None,
-    format: str = "mmpretrain",
-    device: str | None = None,
-    cfg_options: dict[str, Any] | None = None,
-    progress: bool = True,
-) -> tuple[RoutingResult, ExportReport]:
-    """Find and export the best sub-network for a task: what ``tools/route.py`` does.
-
-    Args:
-        config: Pre-training config.
-        checkpoint: Of the run.
-        bank: Its BN bank.
-        out: Folder for ``routing.json``, ``gains_histogram.png`` and ``.svg``, and the exported winner.
-        data_root: Image folder with ``train/`` and ``test/``; or give ``dataset_config``.
-        dataset_config: Config with the data sets ``train`` and ``test``.
-        bn: ``'path'`` or ``'prefix'``, see :class:`~mmssl_dynamic.routing.KNNRouter`.
-        protocol: How to classify.
-        subnets: Names of the sub-networks to choose from; all paths by default.
-        batch_size: Images per batch.
-        num_workers: Loader processes.
-        memory_gib: Bound on features and stage outputs held at a time.
-        format: Of the exported winner.
-        device: Such as ``'cuda:0'``.
-        cfg_options: Overrides of the config.
-        progress: Show a bar with the time left.
-
-    Raises:
-        UserError: anything that does not fit.
-    """
-    if (data_root is None) == (dataset_config is None):
-        raise ConfigError("routing needs the images of one task: give either --data-root or --dataset-config.")
-    find_format(format)  # before hours of routing
-    protocol = protocol or KNNProtocol()
-    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
-    need(cfg, "eval_pipeline")
-    if not isinstance(net, SDRResNet):
-        raise ConfigError(
-            "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
-        )
-    router = KNNRouter(net, BNBank.load(bank), bn, protocol, memory_gib, progress=progress)
-    task = _task(data_root, dataset_config, cfg)
-    splits = task.splits(cfg.model.get("data_preprocessor"), batch_size, num_workers, router.device)
-    result = router.route(splits, subnets, task.name)
-    result = replace(result, config=str(config), checkpoint=str(checkpoint), bank=str(bank))
-    folder = Path(out)
-    result.save(folder / "routing.json")
-    save_figure(gains_histogram(result), folder / "gains_histogram")
-    report = export_subnet(
-        net,
-        result.best.name,
-        folder / default_file_name(result.best.name, format),
-        format,
-        bn=bn,
-        provenance=_provenance(result.config, result.checkpoint, result.bank, task.name),
-    )
-    return result, report
-
-
 def export(
     config: PathLike,
     checkpoint: PathLike,
@@ -225,10 +151,10 @@ def export(
     if result:
         result.check(weights_fingerprint(net.state_dict()))
     used = _set_statistics(net, [name], bank, bn)
-    provenance = _provenance(
+    origin = provenance(
         str(config), str(checkpoint), None if bank is None else str(bank), result.task if result else None
     )
-    return export_subnet(net, name, out, format, bn=used, provenance=provenance)
+    return export_subnet(net, name, out, format, bn=used, provenance=origin)
 
 
 def export_all(
@@ -265,11 +191,11 @@ def export_all(
     _, net = load_super_network(config, checkpoint, device, cfg_options)
     check_subnets(net, net.subnets, format)
     used = _set_statistics(net, net.subnets, bank, bn)
-    provenance = _provenance(str(config), str(checkpoint), None if bank is None else str(bank), None)
+    origin = provenance(str(config), str(checkpoint), None if bank is None else str(bank), None)
     reports = []
     for number, name in enumerate(net.subnets, start=1):
         file = Path(out) / default_file_name(name, format)
-        reports.append(export_subnet(net, name, file, format, bn=used, provenance=provenance))
+        reports.append(export_subnet(net, name, file, format, bn=used, provenance=origin))
         if progress:
             print(f"[{number}/{len(net.subnets)}] {reports[-1]}", flush=True)
     return reports
@@ -291,12 +217,6 @@ def _set_statistics(net: SuperNetwork, names: Sequence[str], bank: PathLike | No
     return "checkpoint"
 
 
-def _task(data_root: PathLike | None, dataset_config: PathLike | None, cfg: Config) -> Task:
-    if dataset_config is not None:
-        return config_task(load_config(dataset_config), cfg.eval_pipeline)
-    assert data_root is not None
-    return folder_task(data_root, cfg.eval_pipeline)
-
-
-def _provenance(config: str | None, checkpoint: str | None, bank: str | None, task: str | None) -> dict[str, Any]:
+def provenance(config: str | None, checkpoint: str | None, bank: str | None, task: str | None) -> dict[str, Any]:
+    """What an exported file says of where it comes from."""
     return {"source": {"config": config, "checkpoint": checkpoint, "bank": bank, "routed_for": task}}

@@ -43,6 +43,7 @@ def choose_rows(
     max_clusters: int | None = None,
     cell: int = 64,
     seed: int = 0,
+    only: Sequence[int] | None = None,
 ) -> list[MontageRow]:
     """Random images of every cluster, or of the ``max_clusters`` largest ones, in the order of cluster numbers.
 
@@ -53,13 +54,14 @@ def choose_rows(
         max_clusters: most clusters shown. Defaults to all.
         cell: side of a picture in pixels.
         seed: of the choice.
+        only: the clusters shown, in this order, instead of all.
 
     Raises:
         DataError: an image is missing or broken.
     """
     sizes = clusters.sizes
-    shown = np.arange(clusters.num_clusters)
-    if max_clusters is not None and max_clusters < len(shown):
+    shown = np.arange(clusters.num_clusters) if only is None else np.array(only, dtype=int)
+    if only is None and max_clusters is not None and max_clusters < len(shown):
         shown = np.sort(np.argsort(-sizes, kind="stable")[:max_clusters])
     rng = np.random.default_rng(seed)
     rows = []

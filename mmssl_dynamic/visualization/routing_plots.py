@@ -53,33 +53,56 @@ def gains_histogram(result: RoutingResult, bins: int | None = None) -> Figure:
 def task_heatmap(results: Sequence[RoutingResult]) -> Figure:
     """Gain over the full network of every sub-network (columns) on every task (rows); the chosen one is framed.
 
+    Sub-networks that a fast method did not evaluate on a task are grey there.
+
     Raises:
-        ConfigError: no results, or results that cover different sub-networks.
+        ConfigError: no results.
     """
     if not results:
         raise ConfigError("a heat-map needs the routing result of at least one task.")
-    names = sorted((score.name for score in results[0].subnets), key=_order)
-    for result in results:
-        if sorted((score.name for score in result.subnets), key=_order) != names:
-            raise ConfigError(
-                f"the routing results of {results[0].task} and {result.task} cover different sub-networks; route both "
-                "with the same --subnets."
-            )
-    gains = np.array([[result.score(name).gain_over_full for name in names] for result in results])  # (tasks, S)
+    known = [{score.name: score.gain_over_full for score in result.subnets} for result in results]
+    names = sorted(set().union(*known), key=_order)
+    gains = np.array([[row.get(name, np.nan) for name in names] for row in known])  # (tasks, S)
     many = len(names) > _MAX_LABELS
     width = min(16.0, 3 + 0.35 * len(names)) if not many else 16.0
     figure = Figure(figsize=(width, 1.8 + 0.4 * len(results)), layout="constrained")
     axes = figure.subplots()
-    limit = float(np.abs(gains).max()) or 1.0
-    image = axes.imshow(gains, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    limit = float(np.nanmax(np.abs(gains))) or 1.0
+    colours = matplotlib.colormaps["RdBu"].with_extremes(bad="#d0d0d0")
+    image = axes.imshow(gains, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     for row, result in enumerate(results):
         column = names.index(result.best.name)
         axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="black", linewidth=1.5))
     axes.set_yticks(range(len(results)), [result.task for result in results])
     step = -(-len(names) // _MAX_LABELS)
     axes.set_xticks(range(0, len(names), step), names[::step], rotation=90, fontsize="small", family="monospace")
-    axes.set_title("kNN accuracy of the sub-networks by task (framed: chosen)")
+    grey = "; grey: not evaluated" if np.isnan(gains).any() else ""
+    axes.set_title(f"kNN accuracy of the sub-networks by task (framed: chosen{grey})")
     figure.colorbar(image, ax=axes, label="points over the full network", pad=0.01)
+    return figure
+
+
+def task_gains(results: Sequence[RoutingResult]) -> Figure:
+    """Gain of the chosen sub-network on every task, and of the one that was best in hindsight (SDR Fig. 4a).
+
+    Raises:
+        ConfigError: no results.
+    """
+    if not results:
+        raise ConfigError("a figure of gains needs the routing result of at least one task.")
+    figure = Figure(figsize=(6.4, 1.6 + 0.45 * len(results)), layout="constrained")
+    axes = figure.subplots()
+    rows = np.arange(len(results))
+    chosen = [result.best.gain_over_full for result in results]
+    axes.barh(rows, chosen, height=0.6, color="#4878a8", label="chosen")
+    oracle = [result.best_in_hindsight.gain_over_full for result in results]
+    axes.plot(oracle, rows, "|", color="#c44e52", markersize=14, markeredgewidth=2, label="best in hindsight")
+    axes.axvline(0, color="black", linewidth=1)
+    axes.set_yticks(rows, [result.task for result in results])
+    axes.invert_yaxis()
+    axes.set_xlabel(_GAIN_LABEL)
+    axes.legend(frameon=False, fontsize="small")
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

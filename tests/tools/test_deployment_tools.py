@@ -1,116 +1,17 @@
-"""From checkpoint to routed, exported backbone by the command lines, on real files."""
+"""From checkpoint to exported backbone by the command lines, on real files."""
 
-import importlib.util
 import json
-import sys
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from mmssl_dynamic import cli
 from mmssl_dynamic.apis import load_backbone, load_config
-from mmssl_dynamic.clustering import Clusters
 from mmssl_dynamic.evaluation import BNBank
 from mmssl_dynamic.export import FORMATS
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models import SlimmableMobileNetV3, StaticResNet
-from mmssl_dynamic.routing import RoutingResult
 from tests.helpers import randomise
-
-CONFIG = """
-default_scope = 'mmpretrain'
-eval_pipeline = [
-    dict(type='mmssl_dynamic.LoadImage'),
-    dict(type='CenterCrop', crop_size=32),
-    dict(type='PackInputs'),
-]
-model = dict(
-    backbone=dict(
-        type='mmssl_dynamic.SDRResNet', depth=18, stage_channels=(8, 8, 12, 12), stage_groups=(1, 1, 2, 2),
-        stem_channels=5, norm_cfg=dict(type='SyncBN')),
-    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.0] * 3, std=[50.0] * 3, to_rgb=True))
-extract_dataloader = dict(
-    batch_size=8, num_workers=0,
-    dataset=dict(type='mmssl_dynamic.ImageFolder', data_root='{root}/unlabelled', pipeline=eval_pipeline))
-clusters_file = '{root}/clusters.npz'
-"""
-
-
-def paint(folder, count, base, seed):
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    for i in range(count):
-        pixels = np.clip(base + rng.normal(0, 40, (32, 36, 3)), 0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory):
-    """Config, checkpoint, clusters, bank and a task with two classes."""
-    root = tmp_path_factory.mktemp("work")
-    paint(root / "unlabelled", 24, 120, 0)
-    for part, count in (("train", 10), ("test", 5)):
-        for index, label in enumerate(("cat", "dog")):
-            paint(root / "pets" / part / label, count, 110 + 25 * index, index + len(part))
-    (root / "config.py").write_text(CONFIG.replace("{root}", str(root)))
-    torch.manual_seed(0)
-    config = load_config(root / "config.py")
-    from mmssl_dynamic.apis.loading import build_backbone
-
-    net = build_backbone(config)
-    torch.save({"state_dict": {f"backbone.{k}": v for k, v in net.state_dict().items()}}, root / "epoch_1.pth")
-    names = [f"{i:02d}.png" for i in range(24)]
-    Clusters(names, np.arange(24) % 4, 4, "random").save(root / "clusters.npz")
-    return root
-
-
-@pytest.fixture(scope="module")
-def bank(work, repo_root):
-    path = work / "bn_bank.safetensors"
-    tool(
-        repo_root,
-        "calibrate_bn",
-        work / "config.py",
-        work / "epoch_1.pth",
-        "--out",
-        path,
-        "--workers",
-        0,
-        "--images",
-        6,
-    )
-    return path
-
-
-def tool(repo_root, name, *arguments):
-    """Run a tool's main() in this process, as its command line does."""
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", repo_root / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    before, sys.argv = sys.argv, [f"{name}.py", *map(str, arguments), "--device", "cpu"]
-    try:
-        cli.run(module.main)
-    finally:
-        sys.argv = before
-
-
-@pytest.fixture
-def refused(repo_root, capsys):
-    """Runs a tool that must fail with one sentence and status 2; returns the sentence."""
-
-    def run(name, *arguments):
-        with pytest.raises(SystemExit) as stop:
-            tool(repo_root, name, *arguments)
-        assert stop.value.code == 2
-        lines = capsys.readouterr().err.strip().splitlines()
-        message = [line for line in lines if line.startswith("error: ")]
-        assert len(message) == 1
-        assert lines[-1] == message[0]
-        return message[0]
-
-    return run
+from tests.tools.running import tool
 
 
 def test_calibrate_bn_writes_a_bank_for_this_checkpoint(work, bank):
@@ -120,60 +21,6 @@ def test_calibrate_bn_writes_a_bank_for_this_checkpoint(work, bank):
     found.apply(net)
     found.apply(net, bn="prefix")
     assert found.meta["images"]["path"] == {"full": 6, **dict.fromkeys(net.space.paths, 6)}
-
-
-@pytest.mark.parametrize("bn", ["path", "prefix"])
-def test_route_ranks_writes_draws_and_exports(work, bank, repo_root, tmp_path, capsys, bn):
-    common = (work / "config.py", work / "epoch_1.pth")
-    options = f"--k 5 --bn {bn} --workers 0 --batch-size 8 --format torchvision".split()
-    tool(repo_root, "route", *common, "--bank", bank, "--data-root", work / "pets", "--out", tmp_path, *options)
-    result = RoutingResult.load(tmp_path / "routing.json")
-    assert result.task == "pets"
-    assert len(result.subnets) == 4
-    assert result.cost["stage_runs"] == {"path": 20, "prefix": 4 + 1 + 1 + 2 + 4}[bn]
-    name = f"backbone_{result.best.name}_torchvision.pth"
-    files = ["gains_histogram.png", "gains_histogram.svg", "routing.json", name, f"{name}.json"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
-    sidecar = json.loads((tmp_path / f"{name}.json").read_text())
-    assert sidecar["bn"] == bn
-    assert sidecar["source"]["routed_for"] == "pets"
-    printed = capsys.readouterr().out
-    assert "test images were not used for the choice" in printed
-    assert "read it back into torchvision's ResNet" in printed
-    assert printed.count("\n   ") >= 4
-
-    # The winner again, from the result alone.
-    tool(
-        repo_root,
-        "export",
-        *common,
-        "--routing",
-        tmp_path / "routing.json",
-        "--format",
-        "mmdet",
-        "--out",
-        tmp_path / "w.pth",
-    )
-    again, before = load_state_dict(tmp_path / "w.pth"), load_state_dict(tmp_path / name)
-    assert again.keys() == before.keys()
-    assert all(torch.equal(again[key], before[key]) for key in again)
-
-
-def test_route_takes_data_sets_from_a_config_and_some_sub_networks(work, bank, repo_root, tmp_path):
-    data = [f"{p} = dict(type='CustomDataset', data_root='{work}/pets/{p}')" for p in ("train", "test")]
-    (tmp_path / "pets_config.py").write_text("\n".join(data))
-    arguments = [
-        "--dataset-config",
-        tmp_path / "pets_config.py",
-        "--out",
-        tmp_path / "out",
-        "--subnets",
-        "0-0-1-0,full",
-    ]
-    tool(repo_root, "route", work / "config.py", work / "epoch_1.pth", "--bank", bank, *arguments, "--workers", "0")
-    result = RoutingResult.load(tmp_path / "out" / "routing.json")
-    assert result.task == "pets_config"
-    assert {score.name for score in result.subnets} == {"0-0-1-0", "full"}
 
 
 def test_export_writes_a_named_sub_network(work, bank, repo_root, tmp_path, capsys):

@@ -6,7 +6,7 @@ import pytest
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.routing import RoutingResult, SubnetScore
 from mmssl_dynamic.routing.result import rank
-from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure, task_heatmap
+from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure, task_gains, task_heatmap
 
 
 def result(task, gains):
@@ -53,8 +53,24 @@ def test_figures_are_written_as_png_and_svg_and_are_reproducible(tmp_path):
     assert [a.read_bytes() == b.read_bytes() for a, b in zip(written, again)] == [True, True]
 
 
-def test_results_that_cannot_be_compared_are_refused():
-    with pytest.raises(ConfigError, match="at least one task"):
-        task_heatmap([])
-    with pytest.raises(ConfigError, match="flowers and cars cover different"):
-        task_heatmap([result("flowers", GAINS), result("cars", {"0-0": 1.0})])
+def test_sub_networks_that_a_task_did_not_evaluate_stay_empty():
+    figure = task_heatmap([result("flowers", GAINS), result("cars", {"0-0": 1.0})])
+    axes = figure.axes[0]
+    shown = axes.images[0].get_array()
+    assert np.isnan(np.asarray(shown, dtype=float)[1]).tolist() == [False, True, True, True]
+    assert "grey" in axes.get_title()
+
+
+def test_gains_of_the_choice_stand_beside_those_in_hindsight():
+    scores = [SubnetScore("0-0", 60, 45, 5.0, 1, 1), SubnetScore("0-1", 50, 47, 7.0, 1, 1)]
+    late = RoutingResult("late", {}, "abc", scores, SubnetScore("full", 50, 40, 0.0, 2, 2), {})
+    (axes,) = task_gains([result("flowers", GAINS), late]).axes
+    assert [bar.get_width() for bar in axes.patches] == [3.0, 5.0]
+    assert list(axes.lines[0].get_xdata()) == [3.0, 7.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["flowers", "late"]
+
+
+def test_figures_of_no_task_are_refused():
+    for draw in (task_heatmap, task_gains):
+        with pytest.raises(ConfigError, match="at least one task"):
+            draw([])

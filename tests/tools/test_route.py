@@ -1,0 +1,155 @@
+"""tools/route.py: one task or many, the fast ways, the report, and going on where it stopped."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mmssl_dynamic.clustering import Clusters
+from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
+from mmssl_dynamic.models import StaticResNet
+from mmssl_dynamic.routing import KNNRouter, RoutingResult
+from tests.tools.running import CONFIG, paint, tool
+
+K = ("--k", 5, "--workers", 0, "--batch-size", 8)
+
+
+@pytest.mark.parametrize("bn", ["path", "prefix"])
+def test_route_ranks_writes_draws_and_exports(work, bank, repo_root, tmp_path, capsys, bn):
+    common = (work / "config.py", work / "epoch_1.pth")
+    options = f"--k 5 --bn {bn} --workers 0 --batch-size 8 --format torchvision".split()
+    tool(repo_root, "route", *common, "--bank", bank, "--data-root", work / "pets", "--out", tmp_path, *options)
+    result = RoutingResult.load(tmp_path / "routing.json")
+    assert result.task == "pets"
+    assert len(result.subnets) == 4
+    assert result.cost["stage_runs"] == {"path": 20, "prefix": 4 + 1 + 1 + 2 + 4}[bn]
+    name = f"backbone_{result.best.name}_torchvision.pth"
+    figures = [
+        f"{figure}.{kind}" for figure in ("gains_histogram", "gains_by_task", "heatmap") for kind in ("png", "svg")
+    ]
+    files = [*figures, "report.html", "routing.json", "settings.json", name, f"{name}.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
+    sidecar = json.loads((tmp_path / f"{name}.json").read_text())
+    assert sidecar["bn"] == bn
+    assert sidecar["source"]["routed_for"] == "pets"
+    printed = capsys.readouterr().out
+    assert "test images were not used for the choice" in printed
+    assert "read it back into torchvision's ResNet" in printed
+    assert printed.count("\n   ") >= 4
+
+    # The winner again, from the result alone.
+    tool(
+        repo_root,
+        "export",
+        *common,
+        "--routing",
+        tmp_path / "routing.json",
+        "--format",
+        "mmdet",
+        "--out",
+        tmp_path / "w.pth",
+    )
+    again, before = load_state_dict(tmp_path / "w.pth"), load_state_dict(tmp_path / name)
+    assert again.keys() == before.keys()
+    assert all(torch.equal(again[key], before[key]) for key in again)
+
+
+def test_route_takes_data_sets_from_a_config_and_some_sub_networks(work, bank, repo_root, tmp_path):
+    data = [f"{p} = dict(type='CustomDataset', data_root='{work}/pets/{p}')" for p in ("train", "test")]
+    (tmp_path / "pets_config.py").write_text("\n".join(data))
+    arguments = [
+        "--dataset-config",
+        tmp_path / "pets_config.py",
+        "--out",
+        tmp_path / "out",
+        "--subnets",
+        "0-0-1-0,full",
+    ]
+    tool(repo_root, "route", work / "config.py", work / "epoch_1.pth", "--bank", bank, *arguments, "--workers", "0")
+    result = RoutingResult.load(tmp_path / "out" / "routing.json")
+    assert result.task == "pets_config"
+    assert {score.name for score in result.subnets} == {"0-0-1-0", "full"}
+
+
+@pytest.fixture(scope="module")
+def birds(work):
+    """A second task."""
+    for part in ("train", "test"):
+        for index, label in enumerate(("crow", "wren")):
+            paint(work / "birds" / part / label, 8, 90 + 40 * index, 7 + index + len(part))
+    return work / "birds"
+
+
+def test_several_tasks_share_a_report_and_finished_ones_are_kept(
+    work, bank, birds, repo_root, tmp_path, capsys, monkeypatch
+):
+    roots = ("--data-root", work / "pets", "--data-root", birds)
+    command = ("route", work / "config.py", work / "epoch_1.pth", "--bank", bank, *roots, "--out", tmp_path, *K)
+    calls = []
+    original = KNNRouter.route
+    monkeypatch.setattr(KNNRouter, "route", lambda *args: calls.append(args[-1]) or original(*args))
+    tool(repo_root, *command, "--clusters", work / "clusters.npz")
+    assert calls == ["pets", "birds"]
+    first = [RoutingResult.load(tmp_path / task / "routing.json") for task in calls]
+    page = (tmp_path / "report.html").read_text()
+    for result in first:
+        assert f"Task: {result.task}" in page
+        assert (tmp_path / result.task / f"backbone_{result.best.name}_mmpretrain.pth").is_file()
+    assert "What the chosen sub-networks were trained on" in page
+    assert "route.py" in page
+    assert (tmp_path / "chosen_clusters.png").is_file()
+    assert "birds\n" in capsys.readouterr().out
+
+    (tmp_path / "birds" / "routing.json").unlink()  # as if it had been stopped there
+    tool(repo_root, *command, "--clusters", work / "clusters.npz")
+    assert calls == ["pets", "birds", "birds"]
+    tool(repo_root, *command, "--clusters", work / "clusters.npz", "--vote", "majority")
+    assert calls[3:] == ["pets", "birds"]
+
+
+def test_fast_ways_name_their_regret(work, bank, repo_root, tmp_path, capsys):
+    common = ("route", work / "config.py", work / "epoch_1.pth", "--bank", bank, "--data-root", work / "pets", *K)
+    tool(repo_root, *common, "--out", tmp_path / "all")
+    reference = RoutingResult.load(tmp_path / "all" / "routing.json")
+    fast = (*common, "--reference", tmp_path / "all" / "routing.json")
+    tool(
+        repo_root, *fast, "--method", "halving", "--finalists", 2, "--factor", 2, "--least-images", 8,
+        "--out", tmp_path / "halving",
+    )  # fmt: skip
+    result = RoutingResult.load(tmp_path / "halving" / "routing.json")
+    assert (len(result.subnets), len(result.dropped)) == (2, 2)
+    assert f"regret {result.regret(reference):.2f}" in capsys.readouterr().out
+
+    base = StaticResNet(18, (8, 8, 8, 8), 5)
+    torch.save({f"backbone.{key}": value for key, value in base.state_dict().items()}, tmp_path / "base.pth")
+    plain = CONFIG.replace("{root}", str(work)).replace("SDRResNet", "StaticResNet")
+    plain = plain.replace("stage_channels=(8, 8, 12, 12), stage_groups=(1, 1, 2, 2),", "stage_channels=(8, 8, 8, 8),")
+    (tmp_path / "base.py").write_text(plain)
+    meta = {"weights_fingerprint": weights_fingerprint(base.state_dict())}
+    centroids = np.eye(4, 8, dtype=np.float32)
+    names = [f"{i:02d}.png" for i in range(24)]
+    Clusters(names, np.arange(24) % 4, 4, "sinkhorn", centroids, meta=meta).save(tmp_path / "clusters.npz")
+    tool(
+        repo_root, *fast, "--method", "cluster", "--candidates", 1, "--clusters", tmp_path / "clusters.npz",
+        "--base-config", tmp_path / "base.py", "--base-checkpoint", tmp_path / "base.pth",
+        "--out", tmp_path / "cluster",
+    )  # fmt: skip
+    result = RoutingResult.load(tmp_path / "cluster" / "routing.json")
+    assert (len(result.subnets), len(result.dropped)) == (1, 3)
+    assert result.subnets == [score for score in reference.subnets if score.name == result.best.name]
+    assert f"regret {result.regret(reference):.2f}" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_written(work, bank, birds, refused, tmp_path):
+    common = (work / "config.py", work / "epoch_1.pth", "--bank", bank, "--out", tmp_path / "out", *K)
+    assert "give --data-root or --dataset-config" in refused("route", *common)
+    twice = ("--data-root", work / "pets", "--data-root", work / "pets")
+    assert "two tasks are called 'pets'" in refused("route", *common, *twice)
+    pets = (*common, "--data-root", work / "pets")
+    assert "--method cluster needs --clusters" in refused("route", *pets, "--method", "cluster")
+    missing = ("--method", "cluster", "--clusters", work / "clusters.npz")
+    assert "needs --base-config" in refused("route", *pets, *missing)
+    assert "factor=1" in refused("route", *pets, "--method", "halving", "--factor", 1)
+    assert "does not exist" in refused("route", *pets, "--reference", tmp_path / "none.json")
+    assert not list(tmp_path.iterdir())
