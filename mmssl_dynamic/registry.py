@@ -32,6 +32,7 @@ OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")
 MODEL_WRAPPERS = _child("model wrapper", root.MODEL_WRAPPERS, "engine")
 METRICS = _child("metric", root.METRICS, "evaluation")
 TASK_UTILS = _child("task util", root.TASK_UTILS, "routing")
+WEIGHT_INITIALIZERS = _child("weight initializer", root.WEIGHT_INITIALIZERS, "export")
 
 __all__ = [
     "DATASETS",
@@ -45,4 +46,5 @@ __all__ = [
     "RUNNERS",
     "TASK_UTILS",
     "TRANSFORMS",
+    "WEIGHT_INITIALIZERS",
 ]

@@ -2,6 +2,7 @@
 
 from mmssl_dynamic.export.architecture import Architecture, MobileNetV3Architecture, ResNetArchitecture
 from mmssl_dynamic.export.formats import FORMATS
+from mmssl_dynamic.export.pretrained_subnet import PretrainedSubnet
 from mmssl_dynamic.export.static_export import ExportReport, export_subnet
 from mmssl_dynamic.export.torchvision_format import torchvision_mobilenet_v3, torchvision_resnet
 
@@ -10,6 +11,7 @@ __all__ = [
     "Architecture",
     "ExportReport",
     "MobileNetV3Architecture",
+    "PretrainedSubnet",
     "ResNetArchitecture",
     "export_subnet",
     "torchvision_mobilenet_v3",

@@ -28,6 +28,8 @@ from mmssl_dynamic.export.base import (
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, SuperNetwork
 from mmssl_dynamic.registry import MODELS
 
+SUBNET_OPTIONS = ("path", "subnet", "width")  # with which a backbone is built as one sub-network alone
+
 
 class OpenMMLabFormat(Format):
     """A file for the ``Pretrained`` initialisation of a backbone.
@@ -116,7 +118,7 @@ def _(net: SlimmableMobileNetV3, name: str) -> dict[str, Any]:
 
 def _label(source: Source) -> str:
     config = backbone_config(source.net, source.name)
-    option = next(key for key in ("path", "subnet", "width") if key in config)
+    option = next(key for key in SUBNET_OPTIONS if key in config)
     return f"{type(source.net).__name__}({option}={config[option]!r})"
 
 

@@ -82,18 +82,18 @@ class HtmlReport:
         self._parts.append(table)
 
     def figure(self, picture: Figure | str | os.PathLike[str], caption: str) -> None:
-        """A matplotlib figure, or a PNG file."""
+        """A matplotlib figure, or a PNG or JPEG file."""
+        kind = "png"
         if isinstance(picture, Figure):
             buffer = io.BytesIO()
             picture.savefig(buffer, format="png", dpi=150)
             data = buffer.getvalue()
         else:
             data = Path(picture).read_bytes()
+            kind = "jpeg" if Path(picture).suffix.lower() in (".jpg", ".jpeg") else "png"
         encoded = base64.b64encode(data).decode("ascii")
-        text = html.escape(caption)
-        self._parts.append(
-            f'<figure><img alt="{text}" src="data:image/png;base64,{encoded}"><figcaption>{text}</figcaption></figure>'
-        )
+        text, source = html.escape(caption), f"data:image/{kind};base64,{encoded}"
+        self._parts.append(f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>')
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the page, atomically."""

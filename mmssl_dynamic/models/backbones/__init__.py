@@ -1,5 +1,6 @@
 """Backbones: super-networks and the plain networks they turn into."""
 
+from mmssl_dynamic.models.backbones.neck_check import watch_necks
 from mmssl_dynamic.models.backbones.sdr_resnet import SDRResNet
 from mmssl_dynamic.models.backbones.slimmable_mobilenet_v3 import SlimmableMobileNetV3
 from mmssl_dynamic.models.backbones.slimmable_resnet import SlimmableResNet
@@ -15,3 +16,5 @@ __all__ = [
     "SuperNetwork",
     "is_super_network",
 ]
+
+watch_necks()

@@ -8,19 +8,28 @@ from torch import Tensor, nn
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models.backbones.slimmable import check_networks, with_switches
+from mmssl_dynamic.registry import WEIGHT_INITIALIZERS
+
+# Of mmssl_dynamic.export, which this package must not import: the registry finds it.
+_SUBNET = "mmssl_dynamic.PretrainedSubnet"
 
 
 def load_pretrained(module: BaseModule) -> bool:
-    """Load the checkpoint that ``init_cfg`` names, by :func:`load_backbone_weights`; whether it names one.
+    """Load the checkpoint that ``init_cfg`` names; whether it names one.
+
+    ``Pretrained`` loads by :func:`load_backbone_weights`, ``mmssl_dynamic.PretrainedSubnet`` out of a super-network.
 
     Raises:
         ArtifactError: as there.
     """
     configs = module.init_cfg if isinstance(module.init_cfg, list) else [module.init_cfg or {}]
-    pretrained = next((config for config in configs if config.get("type") == "Pretrained"), None)
+    pretrained = next((config for config in configs if config.get("type") in ("Pretrained", _SUBNET)), None)
     if pretrained is None:
         return False
-    load_backbone_weights(module, pretrained["checkpoint"], pretrained.get("prefix"))
+    if pretrained["type"] == _SUBNET:
+        WEIGHT_INITIALIZERS.build(pretrained)(module)
+    else:
+        load_backbone_weights(module, pretrained["checkpoint"], pretrained.get("prefix"))
     module._is_init = True
     return True
 
@@ -62,7 +71,10 @@ def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> 
         if plain:
             holder, remedy = "backbone's largest network", f"give weights of a network of that width or {remedy}"
         elif "switches" not in own:
-            remedy = f"export the sub-network first (tools/export.py) or {remedy}"
+            remedy = (
+                f"export the sub-network first (tools/export.py), take it out of the super-network by init_cfg=dict("
+                f"type='{_SUBNET}', checkpoint=..., bank=...), or {remedy}"
+            )
         raise ArtifactError(
             f"checkpoint {source} has '{wrong}' of shape {tuple(state[wrong].shape)} where the {holder} has "
             f"{tuple(own[wrong].shape)}; {remedy}."

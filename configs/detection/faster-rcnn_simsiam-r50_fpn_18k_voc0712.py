@@ -1,0 +1,13 @@
+# Baseline: SimSiam with a stock ResNet-50, weights as its training wrote them.
+_base_ = ["./_base_/faster-rcnn_r50_fpn_18k_voc0712.py"]
+
+model = dict(
+    backbone=dict(
+        type="mmssl_dynamic.StaticResNet",
+        init_cfg=dict(
+            type="Pretrained",
+            checkpoint="work_dirs/simsiam_r50_8xb64-coslr-200e_in1k/epoch_200.pth",
+            prefix="backbone.",
+        ),
+    ),
+)

@@ -1,0 +1,10 @@
+# A stock ResNet-18 out of the six.
+_base_ = ["./_base_/mask-rcnn_dspnet-resnet_fpn_180k_coco.py"]
+
+model = dict(
+    backbone=dict(
+        subnet="w1.0-d2222",
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/networks/backbone_w1.0-d2222_mmdet.pth"),
+    ),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+)

@@ -1,0 +1,28 @@
+"""Train a detector on a pre-trained backbone from an mmdet config, such as those in configs/detection.
+
+mmdet's own tools/train.py runs the same configs. This one says in a sentence which file is missing, and passes
+data_root=... on to the evaluators. Several GPUs: torchrun --nproc_per_node=8 tools/train_det.py ... --launcher pytorch
+"""
+
+import argparse
+
+from mmssl_dynamic import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file, such as configs/detection/mask-rcnn_dspnet-r18_fpn_180k_coco.py")
+    cli.add_training_arguments(parser)
+    return cli.parse_with_rank(parser)
+
+
+def main() -> None:
+    options = vars(parse_args())
+    from mmssl_dynamic.apis import train
+    from mmssl_dynamic.apis.detection import prepare_detection
+
+    train(prepare_detection(options.pop("config"), **options))
+
+
+if __name__ == "__main__":
+    cli.run(main)
