@@ -5,33 +5,24 @@ Every step is the one that the command lines in ``tools/`` run, at a size that t
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from mmssl_dynamic.apis.demo_images import shrink_images
 from mmssl_dynamic.apis.demo_report import DemoResults, TaskFigures, write_report
-from mmssl_dynamic.apis.deployment import route
-from mmssl_dynamic.apis.loading import build_backbone, find_config, load_backbone, load_config, select_device
-from mmssl_dynamic.apis.training import prepare_config, train
+from mmssl_dynamic.apis.demo_steps import Clock, claim, demo_images, demo_settings, random_backbone, train_to_end
+from mmssl_dynamic.apis.loading import find_config, load_backbone, load_config, select_device
+from mmssl_dynamic.apis.routing import route
 from mmssl_dynamic.clustering import ClusterReport, Clusters, cluster_features
 from mmssl_dynamic.clustering.extraction import extract_features
 from mmssl_dynamic.datasets.batches import build_dataset
-from mmssl_dynamic.datasets.demo_photos import write_demo_data
-from mmssl_dynamic.datasets.image_folder import downstream_folders
-from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
 from mmssl_dynamic.evaluation.calibration import load_statistics, pooled_statistics
 from mmssl_dynamic.evaluation.pooling import pooled_features
-from mmssl_dynamic.fileio import read_json, write_json
-from mmssl_dynamic.routing.knn_router import Splits
+from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.routing import Splits
 from mmssl_dynamic.routing.task import folder_task
 from mmssl_dynamic.visualization.montage import cluster_montage
 
@@ -39,21 +30,6 @@ _PATHS = 16
 _BATCH = 64
 _CALIBRATION = 512
 _PROTOCOL = KNNProtocol(k=20)
-
-
-@dataclass
-class _Clock:
-    """Announces the steps and keeps how long each took."""
-
-    total: int
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        print(f"\n[{len(self.seconds) + 1}/{self.total}] {name}", flush=True)
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
 
 
 def run_demo(
@@ -83,25 +59,17 @@ def run_demo(
     """
     folder = Path(out)
     target = select_device()
-    settings = {"data": None if data is None else str(Path(data).resolve()), "epochs": epochs, "seed": seed}
-    settings["max_images"] = max_images
-    _claim(folder, settings)
-    clock = _Clock(7)
+    settings = demo_settings(data, epochs, seed, max_images)
+    claim(folder, settings)
+    clock = Clock(7)
 
     with clock.step("images"):
-        photos = write_demo_data(folder / "data", seed=seed)
-        tasks = dict(photos.tasks)
-        images = photos.pretrain
-        if data is not None:
-            if (Path(data) / "train").is_dir() and (Path(data) / "test").is_dir():
-                downstream_folders(data)  # better refused now than after the training
-                tasks[f"your {Path(data).resolve().name}"] = Path(data)
-            images = shrink_images(data, folder / "images", max_images, minimum=_PATHS * _BATCH)
+        images, tasks = demo_images(folder, data, seed, max_images, minimum=_PATHS * _BATCH)
     options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
 
     with clock.step("SimSiam on all images"):
         simsiam_config = find_config("demo/simsiam_demo.py")
-        checkpoint = _train(simsiam_config, folder / "simsiam", seed, options)
+        checkpoint = train_to_end(simsiam_config, folder / "simsiam", seed, options)
 
     with clock.step("features and clusters"):
         config = load_config(simsiam_config, options)
@@ -124,7 +92,7 @@ def run_demo(
         sdr_config = find_config("demo/sdr_demo.py")
         options["clusters_file"] = str(clusters_file)
         options["max_epochs"] = epochs * 3 // 2  # W_0 has only a part of the steps
-        sdr_checkpoint = _train(sdr_config, folder / "sdr", seed, options)
+        sdr_checkpoint = train_to_end(sdr_config, folder / "sdr", seed, options)
 
     results = DemoResults(
         clusters=clusters, montage=montage, settings=settings, health=read_json(folder / "sdr/collapse.json", "report")
@@ -137,19 +105,16 @@ def run_demo(
                     sdr_checkpoint,
                     folder / "sdr/bn_bank.safetensors",
                     folder / "routing" / name,
-                    data_root=root,
+                    data_roots=[root],
                     protocol=_PROTOCOL,
                     batch_size=128,
                     cfg_options=options,
-                )
+                )[0]
             )
 
     with clock.step("baselines: random weights and SimSiam"):
         sdr = load_config(sdr_config, options)
-        torch.manual_seed(seed)
-        random_weights = build_backbone(config)
-        random_weights.init_weights()  # type: ignore[operator]
-        networks = {"random weights": random_weights.to(target), "SimSiam": simsiam}
+        networks = {"random weights": random_backbone(config, seed).to(target), "SimSiam": simsiam}
         calibration = _batches(dataset, preprocessor, target)
         for label, network in networks.items():
             load_statistics(network, pooled_statistics(network, calibration))  # as the sub-networks get them
@@ -159,37 +124,9 @@ def run_demo(
 
     with clock.step("report"):
         results.seconds = clock.seconds
-        results.versions = {"python": platform.python_version(), "torch": torch.__version__}
         report = write_report(results, folder / "report.html")
-    minutes = sum(clock.seconds.values()) / 60
-    print(f"\nDone in {minutes:.1f} minutes. Open {report} in a browser.")
+    clock.announce_end(report)
     return report
-
-
-def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Note the settings in the folder, or refuse a folder with others."""
-    note = folder / "demo.json"
-    if note.is_file():
-        found = read_json(note, "demo settings")
-        if found != settings:
-            raise ConfigError(
-                f"{folder} holds a demo with other settings ({found}); choose another --out or delete the folder."
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} holds other files; choose an empty or new folder with --out.")
-    else:
-        write_json(note, settings)
-
-
-def _train(config: Path, work_dir: Path, seed: int, options: dict[str, Any]) -> Path:
-    """Train to the end, going on from what is there; returns the last checkpoint."""
-    final = work_dir / f"epoch_{options['max_epochs']}.pth"
-    finished = work_dir / "finished"
-    if not finished.is_file():
-        overrides = {**options, "randomness.seed": seed, "log_level": "WARNING"}
-        train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
-        finished.write_text("")
-    return final
 
 
 def _batches(dataset: Any, preprocessor: dict, device: torch.device) -> Any:

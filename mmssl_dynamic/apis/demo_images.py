@@ -29,8 +29,8 @@ def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, si
     names = list_images(source)
     if len(names) < minimum:
         raise DataError(
-            f"{source} holds {len(names)} images; the demo needs at least {minimum}, so that each of its clusters "
-            "fills a batch. Give a larger folder."
+            f"{source} holds {len(names)} images; the demo needs at least {minimum}, so that every "
+            "network fills its batches. Give a larger folder."
         )
     chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(limit, len(names)), dtype=int)]
     for name in tqdm(chosen, desc="shrinking images", unit="img"):

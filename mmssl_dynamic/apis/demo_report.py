@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmssl_dynamic.apis.demo_steps import how_it_was_made
 from mmssl_dynamic.clustering import ClusterReport, Clusters
 from mmssl_dynamic.export import ExportReport
 from mmssl_dynamic.routing import RoutingResult
-from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure, task_heatmap
 
@@ -33,7 +33,6 @@ class DemoResults:
     health: dict[str, Any]
     tasks: dict[str, TaskFigures] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
 
 
 def write_report(results: DemoResults, path: Path) -> Path:
@@ -54,7 +53,9 @@ def write_report(results: DemoResults, path: Path) -> Path:
     page.figure(heatmap, "Gain over the full network, in percentage points of kNN accuracy on the test images")
     for name, task in results.tasks.items():
         _task(page, name, task)
-    _how(page, results)
+    routing = next(iter(results.tasks.values())).routing
+    more = f"kNN protocol: {routing.protocol}. Weights: {routing.weights_fingerprint[:16]}."
+    how_it_was_made(page, results.health["health"], results.seconds, results.settings, more)
     return page.save(path)
 
 
@@ -94,21 +95,3 @@ def _task(page: HtmlReport, name: str, task: TaskFigures) -> None:
     marked = [i for i, row in enumerate(rows) if row[0] == routing.best.name]
     header = ["network", "train (left out), %", "test, %", "parameters", "multiply-adds"]
     page.table(header, rows, marked, summary=f"All {len(rows)} networks on {name}")
-
-
-def _how(page: HtmlReport, results: DemoResults) -> None:
-    page.section("How it was made")
-    health = results.health["health"]
-    worst = min(health, key=lambda name: health[name])
-    page.text(
-        f"Collapse check: the std of the normalised projections is 1 when healthy and 0 when collapsed; the lowest of "
-        f"{len(health)} networks is {health[worst]:.2f} ({worst})."
-    )
-    page.table(["step", "seconds"], [[name, value] for name, value in results.seconds.items()])
-    routing = next(iter(results.tasks.values())).routing
-    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
-    page.text(
-        f"mmssl_dynamic {__version__}, {versions}. Settings: {results.settings}. kNN protocol: "
-        f"{routing.protocol}. Weights: {routing.weights_fingerprint[:16]}.",
-        note=True,
-    )
