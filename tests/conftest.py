@@ -30,3 +30,36 @@ def shared_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder shared/ beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory) -> Path:
+    """A folder with ``VOCdevkit/`` and ``coco/`` of drawn shapes."""
+    from tests.detection_data import write_coco, write_voc
+
+    folder = tmp_path_factory.mktemp("shapes")
+    write_voc(folder)
+    write_coco(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def networks(tmp_path_factory):
+    """Small sub-networks of every kind, exported for mmdet, by ``sdr``, ``mobilenet`` and ``resnet``."""
+    from tests.detection_data import small_networks
+
+    return small_networks(tmp_path_factory.mktemp("networks"))
+
+
+@pytest.fixture
+def mmdet_scope():
+    """The default scope of detection configs, for one test; what the test's runners set is taken back as well."""
+    from mmdet.utils import register_all_modules
+    from mmengine.registry import DefaultScope
+
+    register_all_modules(init_default_scope=False)
+    before = dict(DefaultScope._instance_dict)
+    with DefaultScope.overwrite_default_scope("mmdet"):
+        yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
