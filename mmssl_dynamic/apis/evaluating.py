@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import time
@@ -19,18 +17,19 @@ import torch
 from mmengine.dist import is_main_process
 from torch import nn
 
+from mmssl_dynamic.apis.kept_results import KeptResults
 from mmssl_dynamic.apis.labelled_data import LabelledData, data_record
 from mmssl_dynamic.apis.loading import load_backbone, load_config, select_device
 from mmssl_dynamic.apis.nearest_neighbours import KNN, NearestNeighbours, evaluation_pipeline
 from mmssl_dynamic.apis.probing import Probe, TrainedProtocol, start_processes, stop_processes
-from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.bn_bank import BNBank
 from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
 from mmssl_dynamic.evaluation.knn import KNNProtocol
 from mmssl_dynamic.evaluation.latency import Latency, latency
 from mmssl_dynamic.evaluation.networks import Network, network_names, single_network
-from mmssl_dynamic.fileio import read_json, weights_fingerprint, write_json
+from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
@@ -122,7 +121,7 @@ def evaluate(
         shown = progress and is_main_process()
         net = load_backbone(cfg, checkpoint, target)
         names = network_names(net, subnets, Path(config).stem)
-        statistics = _apply_bank(net, bank, names, bn)
+        statistics = apply_bank(net, bank, names, bn)
         method: _Method
         preprocessor = cfg.model.get("data_preprocessor")
         if isinstance(protocol, TrainedProtocol):
@@ -142,7 +141,7 @@ def evaluate(
     finally:
         stop_processes()
     files = str(config), str(checkpoint), None if bank is None else str(bank)
-    result = EvaluationResult(record, evaluation.data, evaluation.fingerprint, by_cost(networks), _versions(), *files)
+    result = EvaluationResult(record, evaluation.data, evaluation.fingerprint, by_cost(networks), versions(), *files)
     if main:
         result.save(Path(out) / "results.json")
         own = Curve(Path(config).stem, result.networks)
@@ -176,15 +175,16 @@ class _Evaluation:
         data: dict[str, Any],
         progress: bool,
     ) -> None:
-        self.method, self.net, self.options, self.out = method, net, options, out
+        self.method, self.net, self.options = method, net, options
+        self.kept = KeptResults(out / "networks", NetworkResult.from_record)
         self.protocol, self.data, self.progress = protocol, data, progress
         self.fingerprint = weights_fingerprint(net.state_dict())
         self.main = is_main_process()
 
     def __call__(self, names: Sequence[str], latency_batch: int, latency_repeats: int) -> list[NetworkResult]:
         """Results in the order of ``names``."""
-        files = {name: self._file(self._network(name)) for name in names}  # refuses what lacks statistics, before all
-        done = {name: found for name, file in files.items() if (found := self._kept(file)) is not None}
+        keys = {name: self._key(self._network(name)) for name in names}  # refuses what lacks statistics, before all
+        done = {name: found for name, key in keys.items() if (found := self.kept.load(key)) is not None}
         pending = [name for name in names if name not in done]
         if done:
             self._say(f"{len(done)} of {len(names)} networks are finished from before.")
@@ -192,18 +192,18 @@ class _Evaluation:
         timed = self._latencies(untimed, latency_batch, latency_repeats)
         for name in [name for name in done if timed.get(name) is not None]:
             done[name] = replace(done[name], latency=timed[name])
-            self._keep(files[name], self._network(name), done[name])
+            self._keep(keys[name], done[name])
         start = time.monotonic()
         for index, name in enumerate(pending):
             began = time.monotonic()
-            network, file = self._network(name), files[name]
-            top1, top5 = self.method(network, file.with_suffix(""), f"{name} ({index + 1} of {len(pending)})")
+            network, folder = self._network(name), self.kept.file(keys[name]).with_suffix("")
+            top1, top5 = self.method(network, folder, f"{name} ({index + 1} of {len(pending)})")
             cost = complexity(network.backbone, None, self.method.size)
             seconds = round(time.monotonic() - began, 2)
             done[name] = NetworkResult(name, top1, top5, cost.params, cost.macs, timed[name], seconds)
-            self._keep(file, network, done[name])
+            self._keep(keys[name], done[name])
             left = (time.monotonic() - start) / (index + 1) * (len(pending) - index - 1)
-            self._say(f"{name}: top-1 {top1:.2f} %" + (f", about {_duration(left)} left" if left else ""))
+            self._say(f"{name}: top-1 {top1:.2f} %" + (f", about {duration(left)} left" if left else ""))
         return [done[name] for name in names]
 
     def _network(self, name: str) -> Network:
@@ -219,21 +219,9 @@ class _Evaluation:
             "data": self.data,
         }
 
-    def _file(self, network: Network) -> Path:
-        digest = hashlib.sha256(json.dumps(self._key(network), sort_keys=True).encode()).hexdigest()[:12]
-        return self.out / "networks" / f"{network.name}-{digest}.json"
-
-    def _keep(self, file: Path, network: Network, result: NetworkResult) -> None:
+    def _keep(self, key: dict[str, Any], result: NetworkResult) -> None:
         if self.main:
-            write_json(file, {**self._key(network), "result": result.record()})
-
-    def _kept(self, file: Path) -> NetworkResult | None:
-        if not file.is_file():
-            return None
-        try:
-            return NetworkResult.from_record(read_json(file, "result of a network")["result"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{file} is broken ({error}); delete it.") from error
+            self.kept.save(key, result.record())
 
     def _latencies(self, names: Sequence[str], batch: int, repeats: int) -> dict[str, Latency | None]:
         """All of them now, under the same conditions; networks of one shape, such as SDR's paths, once."""
@@ -255,8 +243,14 @@ def _timed_with(result: NetworkResult, batch_size: int) -> bool:
     return result.latency is not None and result.latency.batch_size == batch_size
 
 
-def _apply_bank(net: nn.Module, bank: PathLike | None, names: Sequence[str], bn: str) -> str:
-    """Give sub-networks the statistics of a bank; says what they have then."""
+def apply_bank(net: nn.Module, bank: PathLike | None, names: Sequence[str], bn: str) -> str:
+    """Give sub-networks the statistics of a bank; says what they have then.
+
+    Raises:
+        ConfigError: the backbone has no sub-networks.
+        ArtifactError: the bank belongs to another checkpoint.
+        MissingStatisticsError: it lacks the statistics of a sub-network.
+    """
     if bank is None:
         return "the checkpoint's"
     if not is_super_network(net):
@@ -288,11 +282,13 @@ def _axis(result: EvaluationResult) -> str:
     return f"top-1 on {data} with {result.protocol['labels']['images']:,} labels (%)"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the software that a result depends on."""
     modules: Mapping[str, Any] = {"torch": torch, "mmengine": mmengine, "mmcv": mmcv, "mmpretrain": mmpretrain}
     found = {name: str(module.__version__) for name, module in modules.items()}
     return {"mmssl_dynamic": __version__, "python": platform.python_version(), **found}
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Such as ``'40 s'`` or ``'3 min'``."""
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -82,7 +82,7 @@ def extract_features(
         "BN statistics": _statistics_fingerprint(backbone, state, subnet),
         "subnet": subnet,
         "list of images": _sha256("\n".join(chosen)),
-        "pipeline": _sha256(_pipeline_text(dataset) + repr(dict(preprocessor or {}))),
+        "pipeline": _sha256(pipeline_text(dataset) + repr(dict(preprocessor or {}))),
     }
     store = FeatureStore(out, len(indices), identity, restart, flush_seconds)
     left = indices[store.done :]
@@ -154,7 +154,8 @@ def _statistics_fingerprint(backbone: nn.Module, state: Mapping[str, Tensor], su
     return weights_fingerprint(running)
 
 
-def _pipeline_text(dataset: Any) -> str:
+def pipeline_text(dataset: Any) -> str:
+    """What a data set does to an image, to tell features of different pipelines apart."""
     parts = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None) or dataset]
     text = " ".join(repr(getattr(part, "pipeline", "")) for part in parts)
     return re.sub(r" at 0x[0-9a-f]+", "", text)  # transforms without a repr of their own

@@ -114,6 +114,30 @@ def split_indices(count: int, fraction: float = 0.2, seed: int = 0) -> NDArray[n
     return np.random.RandomState(seed).permutation(count)[:held]
 
 
+def check_labels(train: NDArray, val: NDArray[np.int64], test: NDArray) -> None:
+    """Refuse labels that cannot be learned, or whose metric is not defined, before features are computed.
+
+    Args:
+        train: Of training and validation images, (N,) or (N, K).
+        val: Positions in ``train`` that validate.
+        test: Of the test images.
+
+    Raises:
+        DataError: there are fewer than two classes; or a class that no image of a part shows, or all training images.
+    """
+    fitting = np.delete(train, val, axis=0)
+    if train.ndim == 1:
+        if len(np.unique(fitting)) < 2:
+            raise DataError("logistic regression needs at least two classes among the training images.")
+        return
+    for part, labels in (("training", fitting), ("validation", train[val]), ("test", test)):
+        absent = np.flatnonzero(~labels.any(axis=0))
+        if len(absent):
+            raise DataError(f"no {part} image shows class {absent[0]}; mAP needs some of every class.")
+    if fitting.all(axis=0).any():
+        raise DataError(f"all training images show class {np.flatnonzero(fitting.all(axis=0))[0]}.")
+
+
 def many_shot(
     train: NDArray,
     train_labels: NDArray,
@@ -139,11 +163,13 @@ def many_shot(
         on_fit: Called after each of at most ``wd_count + 1`` fits.
 
     Raises:
-        DataError: features with NaN, fewer than two classes, or (mAP) a class without images in a part.
+        ConfigError: the metric is not known, or not one for these labels.
+        DataError: features with NaN, or labels as in :func:`check_labels`.
     """
     protocol = protocol or ManyShotProtocol()
     if metric not in METRICS or (metric == "map") != (train_labels.ndim == 2):
         raise ConfigError(f"metric '{metric}' does not fit labels of shape {train_labels.shape}.")
+    check_labels(train_labels, val, test_labels)
     held_out = np.zeros(len(train), dtype=bool)
     held_out[val] = True
     everything = _doubles(train)
@@ -223,10 +249,7 @@ class _MultiLabel:
 
     def fit(self, features: Rows, labels: NDArray, c: float) -> None:
         for k, solver in enumerate(self._solvers):
-            try:
-                solver.fit(features, labels[:, k], c)
-            except DataError as error:
-                raise DataError(f"class {k} is shown by all or none of the training images.") from error
+            solver.fit(features, labels[:, k], c)
 
     def metrics(self, features: Rows, labels: NDArray) -> dict[str, float]:
         scores = np.stack([solver.decision(features) for solver in self._solvers], axis=1)

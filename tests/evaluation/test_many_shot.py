@@ -132,8 +132,10 @@ def test_what_cannot_be_fitted_is_refused():
         search((features, np.zeros(60, int)))
     with pytest.raises(DataError, match="NaN"):
         search((np.where(np.arange(10) == 3, np.nan, features), labels))
-    with pytest.raises(DataError, match="class 1 is shown by all or none"):
+    with pytest.raises(DataError, match="no training image shows class 1"):
         search((features, np.stack([labels == 0, labels > 7], 1)), metric="map")
+    with pytest.raises(DataError, match="all training images show class 1"):
+        search((features, np.stack([labels == 0, labels < 7], 1)), metric="map")
     with pytest.raises(ConfigError, match="does not fit labels"):
         search((features, labels), metric="map")
     with pytest.raises(DataError, match="cannot be split"):

@@ -1,0 +1,111 @@
+"""Many-shot transfer to classification data sets by logistic regression on frozen features (SDR Table 1).
+
+The protocol of Ericsson et al. (CVPR 2021): images of 224 pixels, pooled features, 45 strengths of regularisation, the
+best one on the validation images, a fit to training and validation images, one test. CONFIG is the pre-training config
+of a super-network, or of any other backbone. --list shows which files each of the eleven data sets needs below
+--data-root; a folder with train/CLASS and test/CLASS of your own is a data set too, by its name.
+
+Written to --out: results.json with the whole protocol, scores and gains (.png, .svg), and what is needed to go on: run
+again, nothing that is finished is computed again.
+"""
+
+import argparse
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.errors import ConfigError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", nargs="?", help="pre-training config")
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint of the run")
+    parser.add_argument("--list", action="store_true", help="show the data sets and the files they need, and stop")
+    parser.add_argument("--data-root", metavar="DIR", help="folder of the data sets")
+    parser.add_argument(
+        "--datasets",
+        default="all",
+        metavar="NAMES",
+        help="all (the eleven), found (all that lie in --data-root), or names with commas between (default: all)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder of the results")
+    parser.add_argument("--subnets", default="all", metavar="NAMES", help="all, or names with commas between")
+    parser.add_argument("--bank", metavar="FILE", help="BN bank of the checkpoint, bn_bank.safetensors")
+    parser.add_argument(
+        "--bn", choices=("path", "prefix"), default="path", help="which statistics of the bank (default: path)"
+    )
+    search = parser.add_argument_group("search")
+    search.add_argument(
+        "--solver",
+        choices=("sklearn", "torch"),
+        default="sklearn",
+        help="scikit-learn, or the same steps on --device, much faster on a GPU with many classes (default: sklearn)",
+    )
+    search.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="stop after N strengths in a row that are no better (default: try all, as the protocol has it)",
+    )
+    images = parser.add_argument_group("images and features")
+    images.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="(default: 224)")
+    images.add_argument("--batch-size", type=int, default=64, help="images per batch (default: 64)")
+    images.add_argument("--workers", type=int, default=2, help="processes that load images (default: 2)")
+    images.add_argument(
+        "--memory-gib",
+        type=float,
+        default=4.0,
+        help="for the weights of networks that share one pass over the images (default: 4)",
+    )
+    images.add_argument("--features", metavar="DIR", help="folder that keeps features (default: features in --out)")
+    images.add_argument(
+        "--discard-features", action="store_true", help="delete a network's features once its score is there"
+    )
+    cli.add_device_argument(parser)
+    cli.add_cfg_options_argument(parser)
+    return parser.parse_args()
+
+
+def names(text: str) -> list[str] | None:
+    """``NAME,NAME,...``; ``None`` for all."""
+    return None if text == "all" else [name.strip() for name in text.split(",")]
+
+
+def main() -> None:
+    args = parse_args()
+    if args.list:
+        from mmssl_dynamic.datasets.transfer_sets import overview
+
+        print(overview(args.data_root))
+        return
+    for name in ("config", "checkpoint", "data_root", "out"):
+        if getattr(args, name) is None:
+            shown = name.upper() if name in ("config", "checkpoint") else f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{shown} is missing; a transfer needs CONFIG CHECKPOINT --data-root DIR --out DIR.")
+    from mmssl_dynamic.apis.transferring import transfer
+    from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol
+
+    result = transfer(
+        args.config,
+        args.checkpoint,
+        args.out,
+        data_root=args.data_root,
+        datasets=names(args.datasets),
+        subnets=names(args.subnets),
+        bank=args.bank,
+        bn=args.bn,
+        protocol=ManyShotProtocol(solver=args.solver, patience=args.patience),
+        image_size=args.image_size,
+        batch_size=args.batch_size,
+        num_workers=args.workers,
+        memory_gib=args.memory_gib,
+        features=args.features,
+        keep_features=not args.discard_features,
+        device=args.device,
+        cfg_options=args.cfg_options,
+    )
+    pictures = "scores" if result.full is None or len(result.networks) < 2 else "scores and gains"
+    print(f"\n{result.table()}\nwritten to {args.out}: results.json, {pictures} (.png, .svg)")
+
+
+if __name__ == "__main__":
+    cli.run(main)
