@@ -64,17 +64,28 @@ def _spread(config: Config, options: dict[str, Any]) -> None:
         replace(config._cfg_dict)
 
 
+def shipped_file(name: str) -> Path:
+    """A file that ships with the package, in the checkout or installed, by its path in the checkout.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    package = Path(__file__).resolve().parents[1]
+    # Beside an installed package lie other projects, whose files may have the same name: only a checkout has setup.py.
+    checkout = [package.parent] if (package.parent / "setup.py").is_file() else []
+    for root in (*checkout, package / ".mim"):
+        if (root / name).is_file():
+            return root / name
+    raise ConfigError(f"{name} does not ship with this installation; install the package anew.")
+
+
 def find_config(name: str) -> Path:
-    """A config that ships with the package, in the checkout or installed, by its path below ``configs/``.
+    """A config that ships with the package, by its path below ``configs/``.
 
     Raises:
         ConfigError: there is no such config.
     """
-    package = Path(__file__).resolve().parents[1]
-    for root in (package.parent / "configs", package / ".mim" / "configs"):
-        if (root / name).is_file():
-            return root / name
-    raise ConfigError(f"config {name} does not ship with this installation; install the package anew.")
+    return shipped_file(f"configs/{name}")
 
 
 def need(config: Config, *keys: str) -> None:

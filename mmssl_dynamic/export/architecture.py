@@ -153,17 +153,54 @@ class MobileNetV3Architecture:
 Architecture = ResNetArchitecture | MobileNetV3Architecture
 
 
+def architecture_from_sidecar(sidecar: Mapping[str, Any]) -> Architecture:
+    """The architecture that the sidecar of an export describes, of either family.
+
+    Raises:
+        ArtifactError: it describes none.
+    """
+    family = _value(sidecar, "family")
+    kinds: dict[str, type[ResNetArchitecture] | type[MobileNetV3Architecture]]
+    kinds = {kind.family: kind for kind in (ResNetArchitecture, MobileNetV3Architecture)}
+    if family not in kinds:
+        raise ArtifactError(f"this sidecar describes a {family}, which this version does not know; update the package.")
+    return kinds[family].from_sidecar(sidecar)
+
+
+def build_backbone(architecture: Architecture, **options: Any) -> nn.Module:
+    """The backbone of an architecture out of plain modules, with random weights.
+
+    Args:
+        architecture: Its shape.
+        options: ``out_indices``, ``frozen_stages``, ``norm_eval`` and ``norm_cfg``.
+    """
+    if isinstance(architecture, MobileNetV3Architecture):
+        width, images = architecture.width, architecture.in_channels
+        return SlimmableMobileNetV3(architecture.arch, (width,), width, in_channels=images, **options)
+    return StaticResNet(
+        None,
+        architecture.stage_channels,
+        architecture.stem_channels,
+        architecture.in_channels,
+        block=architecture.block,
+        blocks=architecture.blocks,
+        **options,
+    )
+
+
 def _entry(sidecar: Mapping[str, Any], family: str, fields: tuple[str, ...]) -> dict[str, Any]:
     """The fields of an architecture in a sidecar."""
+    actual = _value(sidecar, "family")
+    if actual != family:
+        raise ArtifactError(f"this sidecar describes a {actual}, not a {family}; give that of another export.")
+    return {field: _value(sidecar, field) for field in fields}
+
+
+def _value(sidecar: Mapping[str, Any], field: str) -> Any:
     try:
-        entry = sidecar["architecture"]
-        actual = entry["family"]
-        found = {field: entry[field] for field in fields} if actual == family else {}
+        return sidecar["architecture"][field]
     except (KeyError, TypeError) as error:
         raise ArtifactError("this is not the sidecar of an export; give the .json beside the weights.") from error
-    if not found:
-        raise ArtifactError(f"this sidecar describes a {actual}, not a {family}; give that of another export.")
-    return found
 
 
 def architecture_of(twin: nn.Module) -> Architecture:

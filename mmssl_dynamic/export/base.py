@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,10 @@ class Format:
     def tensors(self, source: Source) -> dict[str, Tensor]:
         """The weights under the keys of the format, without prefix."""
         return source.state
+
+    def restored(self, tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+        """The backbone's own weights out of :meth:`tensors`; of a format that is loaded into PyTorch."""
+        return dict(tensors)
 
     def write(self, source: Source, path: Path) -> None:
         """Write the file."""

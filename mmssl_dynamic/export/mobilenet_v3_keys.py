@@ -11,12 +11,17 @@ from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES, STE
 
 
 def rename(state: Mapping[str, Tensor], layers: Mapping[str, str]) -> dict[str, Tensor]:
-    """A state dict with other names of layers; parameters and buffers keep theirs."""
+    """A state dict with other names of layers; their parameters and buffers, and other layers, keep theirs."""
     renamed = {}
     for key, tensor in state.items():
-        layer, parameter = key.rsplit(".", 1)
-        renamed[f"{layers[layer]}.{parameter}"] = tensor
+        layer, dot, parameter = key.rpartition(".")
+        renamed[f"{layers.get(layer, layer)}{dot}{parameter}"] = tensor
     return renamed
+
+
+def restore(state: Mapping[str, Tensor], layers: Mapping[str, str]) -> dict[str, Tensor]:
+    """What :func:`rename` was given, out of what it gave."""
+    return rename(state, {stock: own for own, stock in layers.items()})
 
 
 def torchvision_layers(arch: str) -> dict[str, str]:

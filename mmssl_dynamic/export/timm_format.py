@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mmssl_dynamic.export.base import (
     reading,
     resnet_outputs,
 )
-from mmssl_dynamic.export.mobilenet_v3_keys import rename, stages, timm_layers
+from mmssl_dynamic.export.mobilenet_v3_keys import rename, restore, stages, timm_layers
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES, BN_EPS
 
@@ -61,10 +61,13 @@ class TimmFormat(Format):
         """ResNets have timm's keys from the start."""
         if isinstance(source.architecture, ResNetArchitecture):
             return source.state
-        renamed = rename(source.state, timm_layers(source.architecture.arch))
-        return {
-            key: tensor + (BN_EPS - _EPS) if key.endswith("running_var") else tensor for key, tensor in renamed.items()
-        }
+        return shifted(rename(source.state, timm_layers(source.architecture.arch)), BN_EPS - _EPS)
+
+    def restored(self, tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+        """Own names and variances of a MobileNetV3."""
+        if isinstance(architecture, ResNetArchitecture):
+            return dict(tensors)
+        return restore(shifted(tensors, _EPS - BN_EPS), timm_layers(architecture.arch))
 
     def read(self, source: Source, path: Path) -> Iterable[Reading]:
         """Into timm's class, strictly."""
@@ -108,6 +111,11 @@ class TimmFormat(Format):
         }
 
 
+def shifted(state: Mapping[str, Tensor], shift: float) -> dict[str, Tensor]:
+    """A state dict whose running variances are larger by ``shift``."""
+    return {key: tensor + shift if key.endswith("running_var") else tensor for key, tensor in state.items()}
+
+
 def _arguments(options: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in options.items())
 
@@ -131,18 +139,27 @@ def _stock_mobilenet(architecture: MobileNetV3Architecture) -> str | None:
 
 def _mobilenet(architecture: MobileNetV3Architecture) -> tuple[str, nn.Module]:
     import timm
-    from timm.models.mobilenetv3 import MobileNetV3, SqueezeExcite, decode_arch_def
+    from timm.models.mobilenetv3 import MobileNetV3
 
     name, images = _stock_mobilenet(architecture), architecture.in_channels
     if name is not None:
         model: Any = timm.create_model(name, num_classes=0, in_chans=images)
     else:
-        squeeze = partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU)
-        blocks = decode_arch_def(_blocks(architecture))
-        options: dict[str, Any] = {"stem_size": architecture.shape.stem, "act_layer": nn.Hardswish, "se_layer": squeeze}
-        model = MobileNetV3(blocks, num_classes=0, in_chans=images, **options)
+        model = MobileNetV3(**mobilenet_options(architecture), num_classes=0, in_chans=images)
     model.conv_head = model.act2 = nn.Identity()
     return f"timm's {name or 'MobileNetV3 of these widths'}", model
+
+
+def mobilenet_options(architecture: MobileNetV3Architecture) -> dict[str, Any]:
+    """Options of timm's class MobileNetV3 that make the network of this width, without its classifier."""
+    from timm.models.mobilenetv3 import SqueezeExcite, decode_arch_def
+
+    return {
+        "block_args": decode_arch_def(_blocks(architecture)),
+        "stem_size": architecture.shape.stem,
+        "act_layer": nn.Hardswish,
+        "se_layer": partial(SqueezeExcite, gate_layer="hard_sigmoid", force_act_layer=nn.ReLU),
+    }
 
 
 def _mobilenet_lines(architecture: MobileNetV3Architecture) -> list[str]:

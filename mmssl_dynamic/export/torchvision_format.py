@@ -16,7 +16,7 @@ from mmssl_dynamic.export.architecture import (
     ResNetArchitecture,
 )
 from mmssl_dynamic.export.base import Format, Outputs, Reading, Source, chained, load_line, reading, resnet_outputs
-from mmssl_dynamic.export.mobilenet_v3_keys import rename, torchvision_layers
+from mmssl_dynamic.export.mobilenet_v3_keys import rename, restore, torchvision_layers
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models.backbones.resnet_trunk import STRIDES
 
@@ -107,6 +107,12 @@ class TorchvisionFormat(Format):
         if isinstance(source.architecture, ResNetArchitecture):
             return source.state
         return rename(source.state, torchvision_layers(source.architecture.arch))
+
+    def restored(self, tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
+        """The same the other way round."""
+        if isinstance(architecture, ResNetArchitecture):
+            return dict(tensors)
+        return restore(tensors, torchvision_layers(architecture.arch))
 
     def read(self, source: Source, path: Path) -> Iterable[Reading]:
         """Into torchvision's class, strictly."""
