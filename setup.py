@@ -42,7 +42,10 @@ INSTALL_REQUIRES = [
 OPENMMLAB = ["mmengine>=0.10.4,<1", "mmpretrain>=1.2,<2", "setuptools<81"]
 ONEDL = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3", "onedl-mmpretrain>=1.3"]
 DEMO = ["scikit-image>=0.22"]
-TESTS = [*DEMO, "onnx>=1.16", "onnxruntime>=1.17", "pytest>=8", "tensorboard>=2.15", "timm>=1.0"]
+TENSORBOARD = ["tensorboard>=2.15"]
+# 1.0.26: the first release that executes nothing from a checkpoint by default.
+TIMM = ["timm>=1.0.26"]
+TESTS = [*DEMO, "onnx>=1.16", "onnxruntime>=1.17", "pytest>=8", *TENSORBOARD, *TIMM]
 
 EXTRAS_REQUIRE = {
     "openmmlab": [*OPENMMLAB, "mmcv-lite>=2.0.1,<2.3"],
@@ -57,7 +60,8 @@ EXTRAS_REQUIRE = {
     "demo": DEMO,
     # What two of the export formats are checked with.
     "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
-    "timm": ["timm>=1.0"],
+    "timm": TIMM,
+    "tensorboard": TENSORBOARD,
     "tests": TESTS,
     "dev": [*TESTS, "mypy>=1.10", "ruff>=0.6"],
 }
