@@ -41,6 +41,18 @@ def parse_args() -> argparse.Namespace:
     knn.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
     knn.add_argument("--vote", choices=("majority", "weighted"), default="majority", help="(default: majority)")
     knn.add_argument("--temperature", type=float, default=0.07, help="of the weighted vote (default: 0.07)")
+    knn.add_argument(
+        "--knn-backend",
+        choices=("torch", "faiss"),
+        default="torch",
+        help="what finds the neighbours; both are exact (default: torch)",
+    )
+    knn.add_argument(
+        "--memory-gib",
+        type=float,
+        default=1.0,
+        help="memory for features and their comparison; more features than fit wait on disk in --out (default: 1)",
+    )
     train = parser.add_argument_group("linear and semisup")
     train.add_argument(
         "--protocol-config", metavar="FILE", help="config of the training (default: DSPNet's in configs/transfer)"
@@ -101,7 +113,7 @@ def protocol(args: argparse.Namespace) -> Any:
                 f"kNN trains nothing, so --{given.replace('_', '-')} has no effect; leave it out or choose another "
                 "--protocol (--model-options overrides values of CONFIG)."
             )
-        return KNNProtocol(k=args.k, temperature=args.temperature, vote=args.vote)
+        return KNNProtocol(args.k, args.temperature, args.vote, args.knn_backend, args.memory_gib)
     labels = None
     if args.protocol == "semisup" or args.label_fraction is not None or args.label_list is not None:
         labels = LabelSubset(args.label_fraction, args.label_list, args.seed)

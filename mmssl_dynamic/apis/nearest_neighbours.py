@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,10 +13,12 @@ import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
+from mmssl_dynamic.apis.labelled_data import truth
 from mmssl_dynamic.apis.loading import find_config, load_config
 from mmssl_dynamic.apis.probing import LINEAR
+from mmssl_dynamic.clustering.extraction import extract_features
 from mmssl_dynamic.errors import DataError
-from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy
+from mmssl_dynamic.evaluation.knn import Features, KNNProtocol, knn_accuracy
 from mmssl_dynamic.evaluation.linear_probe import set_image_size
 from mmssl_dynamic.evaluation.networks import Network
 from mmssl_dynamic.evaluation.pooling import pooled_features
@@ -59,10 +62,11 @@ class NearestNeighbours:
         device: torch.device,
         progress: bool,
     ) -> None:
-        self.protocol, self.device, self.progress = protocol, device, progress
+        self.protocol, self.task, self.preprocessor = protocol, task, preprocessor
+        self.device, self.progress = device, progress
         self.pipelines = pipelines
-        workers = 2 if num_workers is None else num_workers
-        self.splits = task.splits(preprocessor, batch_size or 64, workers, device)
+        self.batch_size, self.num_workers = batch_size or 64, 2 if num_workers is None else num_workers
+        self.splits = task.splits(preprocessor, self.batch_size, self.num_workers, device)
         height, width = task.datasets["test"][0]["inputs"].shape[-2:]
         self.size = (int(height), int(width))
         self._cut = min(protocol.k, len(task.datasets["train"]))
@@ -75,16 +79,42 @@ class NearestNeighbours:
         return {"kind": "knn", **self.protocol.record(), **sizes, "pipelines": self.pipelines}
 
     def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, None]:
-        """Accuracy of one network."""
-        bank, bank_labels = pooled_features(network.backbone, self._bar(self.splits.train, f"{label} train"))
-        queries, labels = pooled_features(network.backbone, self._bar(self.splits.test, f"{label} test"))
-        assert bank_labels is not None
-        assert labels is not None
-        protocol = replace(self.protocol, k=self._cut)
+        """Accuracy of one network; ``folder`` holds features that do not fit into memory, and is gone afterwards."""
+        images = sum(len(self.task.datasets[part]) for part in ("train", "test"))
+        memory = self.protocol.memory_gib
+        # A quarter holds the features, a second one their concatenation, and then half of it their comparison.
+        fits = 4 * images * network.feature_dim <= memory / 4 * 2**30
+        protocol = replace(self.protocol, k=self._cut, memory_gib=memory / 2 if fits else memory)
+        features = self._in_memory if fits else self._on_disk
         try:
-            return knn_accuracy(bank, bank_labels, queries, labels, protocol, self.device), None
+            bank, queries = (features(network, part, folder, label) for part in ("train", "test"))
+            accuracy = knn_accuracy(*bank, *queries, protocol, self.device)
         except DataError as error:
             raise DataError(f"network '{network.name}': {error}") from error
+        if not fits:
+            shutil.rmtree(folder)
+        return accuracy, None
+
+    def _in_memory(self, network: Network, part: str, folder: Path, label: str) -> tuple[Features, Features]:
+        """Features and labels of the images of a part."""
+        found, labels = pooled_features(network.backbone, self._bar(getattr(self.splits, part), f"{label} {part}"))
+        assert labels is not None
+        return found, labels
+
+    def _on_disk(self, network: Network, part: str, folder: Path, label: str) -> tuple[Features, Features]:
+        """Memory-mapped features and labels of the images of a part."""
+        dataset = self.task.datasets[part]
+        found = extract_features(
+            network.backbone,
+            dataset,
+            self.preprocessor,
+            folder / f"{part}.npy",
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            device=self.device,
+            progress=self.progress,
+        )
+        return found.rows, truth(dataset, part)
 
     def _bar(self, batches: Any, label: str) -> Iterable[Any]:
         return tqdm(batches, desc=label, unit="batch", disable=not self.progress, leave=False)

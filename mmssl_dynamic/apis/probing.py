@@ -228,12 +228,6 @@ def start_processes(launcher: str) -> None:
         dist.init_process_group("gloo")
 
 
-def stopget_world_size() -> None:
-    """Leave them."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def stop_processes() -> None:
     """Leave them."""
     if dist.is_initialized():

@@ -29,7 +29,9 @@ Features = Tensor | np.ndarray
 
 VOTES = ("weighted", "majority")
 BACKENDS = ("torch", "faiss")
-_MAX_QUERY_CHUNK = 1024
+_QUERY_CHUNK = 1024
+_MAX_QUERY_CHUNK = 16 * _QUERY_CHUNK
+_FAISS_GPU_K = 2048  # neighbours that faiss finds on a GPU at most
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,10 @@ class KNNProtocol:
         k: Number of neighbours. Cut, with a warning, to the size of a smaller bank.
         temperature: T of the weighted vote. Unused by the majority vote.
         vote: ``'weighted'`` or ``'majority'``. Ties go to the class of smaller index, as in scikit-learn.
-        backend: ``'torch'`` (any device) or ``'faiss'`` (``IndexFlatIP`` on the CPU). They agree but for rounding.
-        memory_gib: Bound on the memory of the chunks in work, in GiB; the features themselves are not counted.
+        backend: ``'torch'`` (any device) or ``'faiss'`` (``IndexFlatIP``, on a CUDA device where faiss is built for it,
+            else on the CPU). They agree, ties included, but for rounding.
+        memory_gib: Bound on the memory of the chunks in work, in GiB; the features themselves, which may be mapped from
+            a file of any size, are not counted.
 
     Raises:
         ConfigError: a value that cannot work.
@@ -87,7 +91,7 @@ def knn_accuracy(
         queries: Of shape (Q, D).
         query_labels: Class indices of shape (Q,).
         protocol: Defaults to the weighted vote of 200 neighbours.
-        device: Where the ``torch`` backend computes similarities.
+        device: Where similarities are computed.
 
     Raises:
         DataError: empty sets, fewer than two classes, shapes that do not fit, features with NaN.
@@ -149,10 +153,16 @@ def chunk_sizes(
     """Images per chunk of queries and of bank such that the work stays within ``memory_gib``, at least one each."""
     budget = memory_gib * 2**30
     per_query = 8 * dim + 40 * k + 16 * num_classes  # features before and after normalising; candidates; votes
-    queries = max(1, min(num_queries, _MAX_QUERY_CHUNK, int(budget / 2 / per_query)))
-    per_bank_image = 8 * dim + 6 * queries  # features before and after normalising; similarities and a mask on them
-    bank = max(1, min(num_bank, int((budget - queries * per_query) / per_bank_image)))
-    return queries, bank
+
+    def bank_chunk(queries: int) -> int:
+        # Features before and after normalising; similarities, a mask on them, and some of them sorted.
+        return max(1, int((budget - queries * per_query) / (8 * dim + 8 * queries)))
+
+    most = max(1, min(num_queries, int(budget / 2 / per_query)))
+    queries = min(most, _QUERY_CHUNK)
+    if bank_chunk(queries) < num_bank:  # every chunk of queries goes through the whole bank: few large ones
+        queries = min(most, _MAX_QUERY_CHUNK)
+    return queries, min(num_bank, bank_chunk(queries))
 
 
 def _neighbours(
@@ -169,19 +179,24 @@ def _neighbours(
     Among equally similar images the one of smaller index comes first, whatever the chunk sizes.
     """
     query_chunk, bank_chunk = sizes
-    device = torch.device("cpu" if backend == "faiss" else device)
-    top = _faiss_top if backend == "faiss" else _torch_top
+    target = torch.device(device)
+    device = torch.device("cpu") if backend == "faiss" else target
+
+    def searched(start: int) -> _TorchChunk | _FaissChunk:
+        rows = _normalised(bank, start, bank_chunk, device)  # (B, D)
+        return _FaissChunk(rows, target) if backend == "faiss" else _TorchChunk(rows)
+
     # A bank of one chunk stays on the device for all queries.
-    whole = _normalised(bank, 0, bank_chunk, device) if bank_chunk >= len(bank) else None
+    whole = searched(0) if bank_chunk >= len(bank) else None
     for q_start in range(0, len(queries), query_chunk):
         query = _normalised(queries, q_start, query_chunk, device)  # (q, D)
         best = torch.empty(len(query), 0, device=device)
         best_index = torch.empty(len(query), 0, dtype=torch.int64, device=device)
         for b_start in range(0, len(bank), bank_chunk):
-            chunk = whole if whole is not None else _normalised(bank, b_start, bank_chunk, device)  # (B, D)
+            chunk = whole if whole is not None else searched(b_start)
             # Column of each query itself in this chunk, if it is there (leave-one-out).
             own = torch.arange(q_start, q_start + len(query), device=device) - b_start if leave_one_out else None
-            similarity, index = top(query, chunk, min(k, len(chunk)), own)
+            similarity, index = chunk.top(query, min(k, len(chunk)), own)
             index, order = index.sort(dim=1)
             best = torch.cat([best, similarity.gather(1, order)], dim=1)
             best_index = torch.cat([best_index, index + b_start], dim=1)
@@ -190,36 +205,96 @@ def _neighbours(
         yield best.cpu(), best_index.cpu()
 
 
-def _torch_top(query: Tensor, chunk: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The k most similar images of a chunk: similarities and columns, (q, k) each."""
-    similarity = query @ chunk.T  # (q, B)
+class _TorchChunk:
+    """Bank images (B, D) that are searched by a matrix product."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def top(self, query: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The k images most similar to each query (q, D): similarities and columns, (q, k) each.
+
+        ``own`` (q,) is the column of each query itself, which is no neighbour.
+        """
+        similarity = _similarities(query, self.rows, own)
+        values, columns = similarity.topk(min(k + 1, len(self)), dim=1)
+        torn = _torn(values, k)
+        values, columns = values[:, :k], columns[:, :k]
+        for some in _portions(torn, len(query)):
+            values[some], columns[some] = _sorted_top(similarity[some], k)
+        return values, columns
+
+
+class _FaissChunk:
+    """Bank images (B, D) in faiss' exact inner-product index, on a GPU where faiss has one."""
+
+    def __init__(self, rows: Tensor, device: torch.device) -> None:
+        import faiss
+
+        self.rows = rows
+        self._index: Any = faiss.IndexFlatIP(rows.shape[1])
+        self._limit = len(rows)
+        if device.type == "cuda" and faiss.get_num_gpus():
+            self._resources = faiss.StandardGpuResources()
+            self._resources.setTempMemory(64 * 2**20)  # without it faiss reserves more than a GiB
+            self._index = faiss.index_cpu_to_gpu(self._resources, device.index or 0, self._index)
+            self._limit = min(self._limit, _FAISS_GPU_K)
+        self._index.add(rows.numpy())
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def top(self, query: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As :meth:`_TorchChunk.top`."""
+        wanted = min(k + 1 + (own is not None), len(self))  # the query itself may take one place
+        if wanted > self._limit:
+            return _TorchChunk(self.rows).top(query, k, own)
+        found, position = self._index.search(query.numpy(), wanted)
+        values, columns = torch.from_numpy(found), torch.from_numpy(position)
+        if own is not None:
+            values = values.masked_fill(columns == own[:, None], -torch.inf)
+            values, order = values.sort(dim=1, descending=True, stable=True)
+            columns = columns.gather(1, order)
+        torn = _torn(values, k)
+        values, columns = values[:, :k], columns[:, :k]
+        for some in _portions(torn, len(query)):
+            similarity = _similarities(query[some], self.rows, None if own is None else own[some])
+            values[some], columns[some] = _sorted_top(similarity, k)
+        return values, columns
+
+
+def _similarities(query: Tensor, rows: Tensor, own: Tensor | None) -> Tensor:
+    """(q, D), (B, D) -> (q, B); a query is infinitely unlike itself."""
+    similarity = query @ rows.T
     if own is not None:
-        inside = ((own >= 0) & (own < len(chunk))).nonzero().squeeze(1)
+        inside = ((own >= 0) & (own < len(rows))).nonzero().squeeze(1)
         similarity[inside, own[inside]] = -torch.inf
-    values, columns = similarity.topk(k, dim=1)
-    # topk chooses freely among equal similarities at rank k: where there is a choice, take the smallest columns.
-    last = values[:, -1:]
-    torn = ((similarity == last).sum(1) > (values == last).sum(1)).nonzero().squeeze(1)
-    if len(torn):
-        exact, order = similarity[torn].sort(dim=1, descending=True, stable=True)
-        values[torn], columns[torn] = exact[:, :k], order[:, :k]
-    return values, columns
+    return similarity
 
 
-def _faiss_top(query: Tensor, chunk: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
-    """As :func:`_torch_top`, by faiss' exact inner-product index."""
-    import faiss
+def _torn(values: Tensor, k: int) -> Tensor:
+    """Queries whose rank k is one of several equal similarities, among which a search has chosen freely.
 
-    index = faiss.IndexFlatIP(chunk.shape[1])
-    index.add(chunk.numpy())
-    spare = 0 if own is None else 1  # the query itself may take one place
-    found, position = index.search(query.numpy(), min(k + spare, len(chunk)))
-    values, columns = torch.from_numpy(found), torch.from_numpy(position)
-    if own is not None:
-        values = values.masked_fill(columns == own[:, None], -torch.inf)
-        values, order = values.sort(dim=1, descending=True, stable=True)
-        columns = columns.gather(1, order)
-    return values[:, :k], columns[:, :k]
+    ``values`` are the k + 1 largest of each query, (q, k + 1), or fewer where the bank has no more.
+    """
+    if values.shape[1] <= k:
+        return torch.empty(0, dtype=torch.int64)
+    return (values[:, k] == values[:, k - 1]).nonzero().squeeze(1)
+
+
+def _portions(rows: Tensor, num_queries: int) -> Iterator[Tensor]:
+    """Rows in portions of an eighth of the queries: sorting takes three times the memory of what is sorted."""
+    if len(rows):
+        yield from rows.split(max(1, num_queries // 8))
+
+
+def _sorted_top(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row, of equal ones those of the smallest columns."""
+    values, order = similarity.sort(dim=1, descending=True, stable=True)
+    return values[:, :k], order[:, :k]
 
 
 def _first_maximum(votes: Tensor) -> Tensor:

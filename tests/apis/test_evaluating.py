@@ -114,6 +114,16 @@ def test_knn_is_that_of_scikit_learn_on_normalised_features(work, tmp_path):
         assert network.top5 is None
 
 
+def test_knn_of_features_that_do_not_fit_into_memory_is_the_same(work, tmp_path):
+    expected = accuracies(run(work, tmp_path / "memory"))
+    for backend in ("torch", "faiss"):
+        protocol = KNNProtocol(3, vote="majority", backend=backend, memory_gib=1e-6)
+        result = run(work, tmp_path / backend, protocol)
+        assert accuracies(result) == expected
+        assert result.protocol["backend"] == backend
+        assert not [path for path in (tmp_path / backend / "networks").iterdir() if path.is_dir()]
+
+
 def test_files_hold_the_whole_protocol_and_show_every_network(work, tmp_path):
     result = run(work, tmp_path, KNNProtocol(k=500))
     assert sorted(p.name for p in tmp_path.iterdir()) == [

@@ -70,13 +70,52 @@ def test_result_does_not_depend_on_chunk_sizes(blobs, vote, backend):
     )
 
 
-def test_among_equally_similar_images_the_first_of_the_bank_counts_whatever_the_chunks():
-    bank = np.eye(4, dtype=np.float32)[[0, 1, 1, 1, 1, 1, 1, 1]]
-    labels = np.array([0, 3, 2, 2, 2, 2, 2, 2])
-    queries = np.eye(4, dtype=np.float32)[[1]]
-    for memory in (1.0, 1e-9):
-        protocol = KNNProtocol(k=1, vote="majority", memory_gib=memory)
-        assert knn_predict(bank, labels, queries, protocol).tolist() == [3]
+@pytest.mark.parametrize("leave_one_out", [False, True])
+@pytest.mark.parametrize("memory", [1.0, 3e-6, 1e-9])
+@pytest.mark.parametrize("backend", ["torch", "faiss"])
+def test_among_equally_similar_images_the_first_of_the_bank_count_whatever_the_chunks(backend, memory, leave_one_out):
+    rng = np.random.default_rng(0)
+    # Few directions, many copies: rank k lies among equals of different classes for every query.
+    directions = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1]])
+    bank = directions[rng.integers(0, 5, 60)].astype(np.float32)
+    labels = rng.integers(0, 4, 60)
+    queries = bank if leave_one_out else directions.astype(np.float32)
+    exact = np.round((unit(queries.astype(np.float64)) @ unit(bank.astype(np.float64)).T), 9)
+    if leave_one_out:
+        np.fill_diagonal(exact, -np.inf)
+    for k in (1, 4, 17):
+        nearest = np.argsort(-exact, axis=1, kind="stable")[:, :k]
+        expected = [np.bincount(labels[row], minlength=4).argmax() for row in nearest]
+        protocol = KNNProtocol(k=k, vote="majority", backend=backend, memory_gib=memory)
+        found = knn_predict(bank, labels, queries, protocol, leave_one_out=leave_one_out)
+        assert found.tolist() == expected
+
+
+def test_faiss_searches_on_the_gpu_it_is_given(blobs, monkeypatch):
+    faiss = pytest.importorskip("faiss")
+    bank, bank_labels, queries, _ = blobs
+    calls = []
+
+    class Resources:
+        def setTempMemory(self, size):
+            calls.append(size)
+
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "StandardGpuResources", Resources, raising=False)
+    monkeypatch.setattr(
+        faiss, "index_cpu_to_gpu", lambda resources, number, index: calls.append(number) or index, raising=False
+    )
+    protocol = KNNProtocol(k=5, backend="faiss")
+    found = knn_predict(bank, bank_labels, queries, protocol, "cuda:1")
+    assert calls == [64 * 2**20, 1]  # the bank is one chunk: its index is built once
+    assert torch.equal(found, knn_predict(bank, bank_labels, queries, KNNProtocol(k=5)))
+
+
+def test_a_bank_that_does_not_fit_is_gone_through_a_few_times(blobs):
+    q, b = chunk_sizes(50_000, 1_280_000, 2048, 200, 1000, 4.0)
+    assert b < 1_280_000
+    assert q > 8_000
+    assert chunk_sizes(50_000, 40_000, 128, 20, 10, 4.0) == (1024, 40_000)
 
 
 def test_chunks_stay_within_the_memory_given():

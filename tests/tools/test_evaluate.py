@@ -68,6 +68,13 @@ def test_prints_one_table_with_the_cheapest_network_first(work, evaluate, tmp_pa
     assert (protocol["k"], protocol["vote"]) == (3, "majority")  # majority is the default (DSPNet Table 1a)
 
 
+def test_the_knn_backend_and_its_memory_are_options(work, evaluate, tmp_path):
+    evaluate(*arguments(work, tmp_path, *QUICK, "--k", "3", "--knn-backend", "faiss", "--memory-gib", "0.00001"))
+    protocol = EvaluationResult.load(tmp_path / "results.json").protocol
+    assert (protocol["backend"], protocol["temperature"]) == ("faiss", 0.07)
+    assert "memory_gib" not in protocol  # it changes no result
+
+
 def test_trains_by_another_config_with_options(work, evaluate, tmp_path, repo_root):
     options = ["--protocol", "linear", "--protocol-config", repo_root / "configs/transfer/linear_simsiam.py"]
     options += ["--subnets", f"{LARGE}", "--batch-size", "16", "--seed", "3", "--cfg-options", "max_epochs=1"]
@@ -89,6 +96,7 @@ def test_trains_by_another_config_with_options(work, evaluate, tmp_path, repo_ro
         (["--model-options", "model.backbone.block=bottleneck"], "checkpoint"),
         (["--baseline", "results.json"], "must have the form NAME=results.json"),
         (["--k", "0"], "k=0"),
+        (["--memory-gib", "0"], "memory_gib=0"),
         (["--bank", "none.safetensors"], "BN bank none.safetensors does not exist"),
     ],
 )
