@@ -57,7 +57,7 @@ def add_cfg_options_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--work-dir``, ``--resume``, ``--amp``, ``--auto-scale-lr``, ``--cfg-options`` and ``--launcher``."""
+    """``--work-dir``, ``--resume``, ``--amp``, ``--auto-scale-lr``, ``--tensorboard`` and the general ones."""
     parser.add_argument("--work-dir", help="folder of logs and checkpoints (default: work_dirs/<config name>)")
     parser.add_argument(
         "--resume",
@@ -71,6 +71,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--auto-scale-lr",
         action="store_true",
         help="scale the learning rate to the total batch size (auto_scale_lr.base_batch_size in the config)",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write scalars for TensorBoard, too (tensorboard --logdir WORK_DIR)"
     )
     add_cfg_options_argument(parser)
     add_launcher_argument(parser)

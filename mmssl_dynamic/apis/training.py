@@ -14,6 +14,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from mmssl_dynamic.apis.loading import load_config, need
 from mmssl_dynamic.engine.allocator import keep_freed_memory
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.visualization.tensorboard import add_tensorboard
 
 # Optimiser wrappers and what they are under automatic mixed precision.
 _AMP = {
@@ -28,6 +29,7 @@ def prepare_config(
     resume: str | None = None,
     amp: bool = False,
     auto_scale_lr: bool = False,
+    tensorboard: bool = False,
     launcher: str = "none",
     cfg_options: dict[str, Any] | None = None,
 ) -> Config:
@@ -39,6 +41,7 @@ def prepare_config(
         resume: A checkpoint to go on from, or ``'auto'`` for the latest one in ``work_dir``.
         amp: Train with automatic mixed precision.
         auto_scale_lr: Scale the learning rate by the total batch size over ``auto_scale_lr.base_batch_size``.
+        tensorboard: Write scalars for TensorBoard, too.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         cfg_options: Further overrides.
 
@@ -67,6 +70,8 @@ def prepare_config(
         if config.get("auto_scale_lr", {}).get("base_batch_size") is None:
             raise ConfigError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config.")
         config.auto_scale_lr.enable = True
+    if tensorboard:
+        add_tensorboard(config)
     if resume == "auto":
         config.resume, config.load_from = True, None
     elif resume is not None:
