@@ -1,5 +1,6 @@
 # DSPNet's semi-supervised fine-tuning (Sec. 0.A.3): 1 % or 10 % of the labels, rates 0.001 (backbone) and 0.02 (head).
-# Epochs and steps are SwAV's, which the paper follows for the rates.
+# Epochs and steps are SwAV's, which the paper follows for the rates. On several GPUs the backbone's BatchNorm normalises
+# the images of each by themselves.
 _base_ = ["./_base_/classification.py"]
 
 max_epochs = 20
