@@ -63,3 +63,30 @@ def mmdet_scope():
         yield
     DefaultScope._instance_dict.clear()
     DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture(scope="session")
+def read_config():
+    """``Config.fromfile`` that reads every file once."""
+    from functools import cache
+
+    from mmengine.config import Config
+
+    return cache(Config.fromfile)
+
+
+@pytest.fixture
+def quick_mmengine(monkeypatch, read_config):
+    """Without what takes mmengine and mmdet most of the time of a run of seconds, and decides nothing.
+
+    Config files are read once; their copies in logs and work dirs are not laid out; VOCMetric, which forks four
+    processes for each of ten thresholds, uses threads.
+    """
+    from copy import deepcopy
+    from multiprocessing.pool import ThreadPool
+
+    from mmengine.config import Config
+
+    monkeypatch.setattr(Config, "fromfile", staticmethod(lambda path: deepcopy(read_config(str(path)))))
+    monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True))
+    monkeypatch.setattr("mmdet.evaluation.functional.mean_ap.Pool", ThreadPool)

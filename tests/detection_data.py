@@ -17,8 +17,8 @@ from mmssl_dynamic.export import export_subnet
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
 from tests.helpers import randomise
 
-# Names that both VOC and COCO have, with COCO's number; each is a shape of its own colour.
-CLASSES = {"car": (3, (200, 40, 40)), "dog": (18, (40, 180, 60)), "person": (1, (60, 80, 220))}
+# Names that both VOC and COCO have; each is a shape of its own colour.
+CLASSES = {"car": (200, 40, 40), "dog": (40, 180, 60), "person": (60, 80, 220)}
 SIDE = 96  # of the images, in pixels
 VOC, COCO = "VOCdevkit/", "coco/"
 
@@ -56,12 +56,12 @@ def draw(seed: int) -> tuple[Image.Image, list[Shape]]:
         size = int(rng.integers(26, 42))
         x, y = (int(v) for v in rng.integers(2, 48 - size, 2) + 48 * np.array([corner % 2, corner // 2]))
         shapes.append(Shape(name, _outline(name, x, y, size)))
-        ImageDraw.Draw(image).polygon(shapes[-1].polygon, fill=CLASSES[name][1])
+        ImageDraw.Draw(image).polygon(shapes[-1].polygon, fill=CLASSES[name])
     return image, shapes
 
 
 def write_voc(root: Path, trainval: int = 4, test: int = 4) -> None:
-    """``VOCdevkit/VOC2007`` and ``VOC2012``; the test images are those of 2007's trainval. Half of one is difficult."""
+    """``VOCdevkit/VOC2007`` and ``VOC2012``; the test images are those of 2007's trainval, and one object is difficult."""
     for year in (2007, 2012):
         folder = root / "VOCdevkit" / f"VOC{year}"
         for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
@@ -69,6 +69,7 @@ def write_voc(root: Path, trainval: int = 4, test: int = 4) -> None:
         names = [f"{year}_{i:06d}" for i in range(trainval)]
         for i, name in enumerate(names):
             image, shapes = draw(1000 * (year - 2007) + i)
+            shapes[-1].difficult = i == 0
             image.save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
             (folder / "Annotations" / f"{name}.xml").write_text(_xml(shapes))
         for split, count in (("trainval", trainval), ("test", test)):
@@ -89,7 +90,13 @@ def _xml(shapes: list[Shape]) -> str:
 
 
 def write_coco(root: Path, train: int = 4, val: int = 4) -> None:
-    """``coco/`` with polygons, and one crowd in the first image; the validation images are those of training."""
+    """``coco/`` with polygons, and one crowd in the first image; the validation images are those of training.
+
+    All 80 classes are listed, since a detector may take a shape for any of them.
+    """
+    from mmdet.datasets import CocoDataset
+
+    numbers = {name: i for i, name in enumerate(CocoDataset.METAINFO["classes"], start=1)}
     folder = root / "coco"
     (folder / "annotations").mkdir(parents=True)
     for split, count in (("train2017", train), ("val2017", val)):
@@ -100,25 +107,25 @@ def write_coco(root: Path, train: int = 4, val: int = 4) -> None:
             image.save(folder / split / f"{i:012d}.jpg", quality=95)
             images.append(dict(id=i, file_name=f"{i:012d}.jpg", width=SIDE, height=SIDE))
             for shape in shapes:
-                annotations.append(_annotation(len(annotations) + 1, i, shape))
+                annotations.append(_annotation(len(annotations) + 1, i, numbers[shape.name], shape))
         crowd = dict(annotations[0], id=len(annotations) + 1, iscrowd=1, bbox=[0, 0, 8, 8], area=64)
         crowd["segmentation"] = dict(size=[SIDE, SIDE], counts=[0, *[8, SIDE - 8] * 7, 8, SIDE * (SIDE - 8) + SIDE - 8])
         record = dict(
             images=images,
             annotations=[*annotations, crowd],
-            categories=[dict(id=number, name=name) for name, (number, _) in CLASSES.items()],
+            categories=[dict(id=number, name=name) for name, number in numbers.items()],
         )
         (folder / "annotations" / f"instances_{split}.json").write_text(json.dumps(record))
 
 
-def _annotation(number: int, image: int, shape: Shape) -> dict[str, Any]:
+def _annotation(number: int, image: int, category: int, shape: Shape) -> dict[str, Any]:
     left, top, right, bottom = shape.box
     mask = Image.new("1", (SIDE, SIDE))
     ImageDraw.Draw(mask).polygon(shape.polygon, fill=1)
     return dict(
         id=number,
         image_id=image,
-        category_id=CLASSES[shape.name][0],
+        category_id=category,
         bbox=[left, top, right - left, bottom - top],
         area=int(np.asarray(mask).sum()),
         iscrowd=0,

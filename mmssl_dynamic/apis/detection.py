@@ -98,7 +98,7 @@ def evaluate_detector(
     if pictures > 0:
         runner.register_hook(hook)
     metrics = runner.test()
-    found = average_precision(metrics)
+    found = average_precision(metrics, any("segm" in entry.get("metric", ()) for entry in _evaluators(config, "test")))
     if is_main_process():
         record = {
             "schema_version": SCHEMA_VERSION,

@@ -12,7 +12,7 @@ _COCO = {"boxes": ("bbox_mAP", "bbox_mAP_50", "bbox_mAP_75"), "masks": ("segm_mA
 _VOC = ("mAP", *(f"AP{round(100 * threshold)}" for threshold in IOU_THRESHOLDS))
 
 
-def average_precision(metrics: Mapping[str, float]) -> dict[str, dict[str, float]]:
+def average_precision(metrics: Mapping[str, float], masks: bool = False) -> dict[str, dict[str, float]]:
     """AP, AP50 and AP75 in percent of boxes and, where a detector has them, of masks.
 
     AP is the mean over the ten thresholds :data:`IOU_THRESHOLDS` of the overlap. At each of them it is COCO's measure
@@ -22,6 +22,8 @@ def average_precision(metrics: Mapping[str, float]) -> dict[str, dict[str, float
 
     Args:
         metrics: What mmengine's evaluator returned, of ``VOCMetric`` or ``CocoMetric``, with or without their prefix.
+            ``CocoMetric`` returns nothing where a detector found nothing in any image, which is an AP of 0.
+        masks: Whether the evaluator was asked for masks, which such an empty result does not tell.
 
     Returns:
         ``{'boxes': {'AP': ..., 'AP50': ..., 'AP75': ...}}``, and the same for ``'masks'``.
@@ -29,6 +31,8 @@ def average_precision(metrics: Mapping[str, float]) -> dict[str, dict[str, float
     Raises:
         ConfigError: the metrics are others, or ``VOCMetric`` was not given the ten thresholds.
     """
+    if not metrics:
+        return {what: dict.fromkeys(_NAMES, 0.0) for what in (("boxes", "masks") if masks else ("boxes",))}
     values = {name.rpartition("/")[2]: float(value) for name, value in metrics.items()}
     found = {
         what: {name: 100 * values[key] for name, key in zip(_NAMES, keys)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
@@ -48,7 +49,8 @@ class PretrainedSubnet:
                 f"without one; give it {', '.join(SUBNET_OPTIONS[:-1])} or {SUBNET_OPTIONS[-1]}."
             )
         name = module.fixed
-        net = _super_network(module)
+        with torch.random.fork_rng(devices=[]):  # other parts of a model start as they do with an export
+            net = _super_network(module)
         load_backbone_weights(net, self.checkpoint)
         if self.bank is not None:
             BNBank.load(self.bank).apply(net, [name], self.bn)

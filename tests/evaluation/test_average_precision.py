@@ -156,6 +156,11 @@ def test_cocos_names_are_read_for_boxes_and_masks():
     assert list(average_precision({k: v for k, v in metrics.items() if "bbox" in k})) == ["boxes"]
 
 
+def test_a_detector_that_finds_nothing_has_an_ap_of_0():
+    assert average_precision({}) == {"boxes": dict(AP=0, AP50=0, AP75=0)}
+    assert list(average_precision({}, masks=True)) == ["boxes", "masks"]
+
+
 def test_a_mean_over_other_thresholds_is_not_called_ap():
     with pytest.raises(ConfigError, match=r"no AP55, .* set iou_thrs=\[0.5, 0.55"):
         average_precision({"pascal_voc/mAP": 0.5, "pascal_voc/AP50": 0.5})
