@@ -12,9 +12,10 @@ import yaml
 from torch import nn
 
 from mmssl_dynamic.apis.loading import build_backbone, load_config, need, select_device, shipped_file
-from mmssl_dynamic.errors import ConfigError, first_line
+from mmssl_dynamic.errors import ArtifactError, ConfigError, first_line
 from mmssl_dynamic.evaluation.bn_bank import BNBank
 from mmssl_dynamic.export.load_export import load_export
+from mmssl_dynamic.export.static_export import sidecar_path
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 
@@ -120,7 +121,14 @@ def _from_config(
         assert isinstance(net, SuperNetwork)
         net.space.check(subnet)  # before the files are read
     if checkpoint is not None:
-        load_backbone_weights(net, str(checkpoint))
+        try:
+            load_backbone_weights(net, str(checkpoint))
+        except ArtifactError as error:
+            if not sidecar_path(checkpoint).is_file():
+                raise
+            raise ArtifactError(
+                f"{checkpoint} holds an exported network and not the whole of '{name}'; leave the name out to get it."
+            ) from error
     if not is_super_network(net):
         return net
     assert isinstance(net, SuperNetwork)

@@ -119,5 +119,7 @@ def test_an_exported_file_needs_no_name(run, tmp_path):
     twin = get_model(checkpoint=report.path, out_indices=(0, 3))
     with net.subnet(PATH):
         torch.testing.assert_close(twin(images())[-1], net(images())[-1])
+    with pytest.raises(ArtifactError, match=f"holds an exported network and not the whole of '{SDR}'"):
+        get_model(SDR, PATH, report.path, **SMALL)
     with pytest.raises(SubnetError, match=f"'{PATH}' alone, not '0-0-0-0'"):
         get_model(checkpoint=report.path, subnet="0-0-0-0")
