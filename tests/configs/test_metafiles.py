@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -25,12 +24,14 @@ def test_every_config_is_named_in_the_metafile_above_it():
     assert all(Path(entry["Config"]).is_relative_to(folder) for folder, entry in ENTRIES)
 
 
-@pytest.mark.parametrize("metafile", INDEX)
-def test_models_belong_to_collections_of_their_metafile(metafile):
-    content = yaml.safe_load((ROOT / metafile).read_text())
-    collections = {collection["Name"] for collection in content["Collections"]}
-    assert {entry["In Collection"] for entry in content["Models"]} == collections
-    assert all(collection["Paper"] for collection in content["Collections"])
+def test_models_belong_to_collections_of_the_index():
+    collections = [
+        collection for metafile in INDEX for collection in yaml.safe_load((ROOT / metafile).read_text())["Collections"]
+    ]
+    names = [collection["Name"] for collection in collections]
+    assert {entry["In Collection"] for _, entry in ENTRIES} == set(names)
+    assert len(names) == len(set(names))
+    assert all(collection["Paper"] for collection in collections)
 
 
 def test_results_stand_there_when_they_are_measured_and_epochs_are_those_of_the_name():
