@@ -91,7 +91,7 @@ def test_files_that_do_not_fit_are_refused(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (dict(name="sdr_simsiam_r18_16path"), ConfigError, f"did you mean '{SDR}'"),
+        (dict(name="sdr_simsiam_r18_16path_tiny"), ConfigError, f"did you mean '{SDR}'"),
         (dict(name="zzz"), ConfigError, r"unknown model 'zzz': list_models\(\) names all"),
         ({}, ConfigError, "which model"),
         (dict(name=SDR, pretrained=True), ConfigError, "no weights are published"),
