@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import scipy
 import sklearn
-from torch import nn
 from tqdm import tqdm
 
+from mmssl_dynamic.apis.checkpoint_networks import CheckpointNetworks
 from mmssl_dynamic.apis.evaluating import apply_bank, duration, versions
 from mmssl_dynamic.apis.feature_cache import FeatureCache
 from mmssl_dynamic.apis.kept_results import KeptResults
@@ -22,13 +22,10 @@ from mmssl_dynamic.apis.loading import load_backbone, load_config, select_device
 from mmssl_dynamic.datasets.listed_images import ListedImages
 from mmssl_dynamic.datasets.transfer_sets import TRANSFER_SETS, TransferData, found_below, read_all
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, check_labels, many_shot, split_indices
-from mmssl_dynamic.evaluation.networks import Network, network_names, single_network
+from mmssl_dynamic.evaluation.networks import network_names
 from mmssl_dynamic.evaluation.transfer_result import TransferResult, TransferScore
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.models.backbones import is_super_network
-from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.visualization.routing_plots import save_figure
 from mmssl_dynamic.visualization.transfer_plots import transfer_gains, transfer_scores
 
@@ -126,7 +123,7 @@ def transfer(
         target,
         progress,
     )
-    networks = _Networks(net, cfg.model.backbone, names, image_size)
+    networks = CheckpointNetworks(net, cfg.model.backbone, names, image_size)
     run = _Transfer(networks, cache, Path(out), protocol, record, memory_gib, keep_features, progress)
     scores = run(data, pipeline)
     result = TransferResult(
@@ -134,7 +131,7 @@ def transfer(
         {entry.data.name: entry.record for entry in data},
         fingerprint,
         networks.costs,
-        _full(net, names),
+        networks.full,
         scores,
         {**versions(), "scikit-learn": sklearn.__version__, "scipy": scipy.__version__},
         str(config),
@@ -183,50 +180,12 @@ class _Prepared:
         return cls(data, val, record)
 
 
-class _Networks:
-    """The networks to evaluate, built one by one when they are needed.
-
-    Attributes:
-        names: Of the networks.
-        statistics: Fingerprint of the BatchNorm statistics of each.
-        costs: Parameters and multiply-accumulates of each.
-
-    Raises:
-        MissingStatisticsError: a sub-network has no BatchNorm statistics.
-    """
-
-    def __init__(self, net: nn.Module, options: Any, names: Sequence[str], image_size: int) -> None:
-        self.net, self.options, self.names = net, options, names
-        self.device = next(net.parameters()).device
-        self.statistics: dict[str, str] = {}
-        self.costs: dict[str, dict[str, int]] = {}
-        known: dict[tuple, dict[str, int]] = {}  # networks of one shape, such as SDR's paths, cost the same
-        for name in names:
-            network = self(name)
-            self.statistics[name] = network.statistics_fingerprint
-            if network.shape not in known:
-                cost = complexity(network.backbone, None, image_size)
-                known[network.shape] = {"params": cost.params, "macs": cost.macs}
-            self.costs[name] = known[network.shape]
-
-    def __call__(self, name: str) -> Network:
-        return single_network(self.net, name, self.options)
-
-    def groups(self, names: Sequence[str], memory_gib: float) -> list[Sequence[str]]:
-        """Networks whose weights fit into memory together, at least one."""
-        if not names:
-            return []
-        largest = 4 * max(self.costs[name]["params"] for name in names)
-        size = max(1, int(memory_gib * 2**30 / largest))
-        return [names[i : i + size] for i in range(0, len(names), size)]
-
-
 class _Transfer:
     """Evaluates networks on data sets and keeps each result as soon as it is there."""
 
     def __init__(
         self,
-        networks: _Networks,
+        networks: CheckpointNetworks,
         cache: FeatureCache,
         out: Path,
         protocol: ManyShotProtocol,
@@ -325,10 +284,3 @@ class _Transfer:
     def _say(self, text: str) -> None:
         if self.progress:
             print(text, flush=True)
-
-
-def _full(net: nn.Module, names: Sequence[str]) -> str | None:
-    """The full network, if it is among the names."""
-    if not is_super_network(net):
-        return None
-    return next((name for name in names if net.space.check(name) == FULL), None)  # type: ignore[operator,union-attr]

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.evaluation.neighbour_search import FaissChunk, TorchChunk
 
 Features = Tensor | np.ndarray
 
@@ -31,7 +32,6 @@ VOTES = ("weighted", "majority")
 BACKENDS = ("torch", "faiss")
 _QUERY_CHUNK = 1024
 _MAX_QUERY_CHUNK = 16 * _QUERY_CHUNK
-_FAISS_GPU_K = 2048  # neighbours that faiss finds on a GPU at most
 
 
 @dataclass(frozen=True)
@@ -182,9 +182,9 @@ def _neighbours(
     target = torch.device(device)
     device = torch.device("cpu") if backend == "faiss" else target
 
-    def searched(start: int) -> _TorchChunk | _FaissChunk:
+    def searched(start: int) -> TorchChunk | FaissChunk:
         rows = _normalised(bank, start, bank_chunk, device)  # (B, D)
-        return _FaissChunk(rows, target) if backend == "faiss" else _TorchChunk(rows)
+        return FaissChunk(rows, target) if backend == "faiss" else TorchChunk(rows)
 
     # A bank of one chunk stays on the device for all queries.
     whole = searched(0) if bank_chunk >= len(bank) else None
@@ -203,98 +203,6 @@ def _neighbours(
             best, order = best.sort(dim=1, descending=True, stable=True)
             best, best_index = best[:, :k], best_index.gather(1, order)[:, :k]
         yield best.cpu(), best_index.cpu()
-
-
-class _TorchChunk:
-    """Bank images (B, D) that are searched by a matrix product."""
-
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def top(self, query: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The k images most similar to each query (q, D): similarities and columns, (q, k) each.
-
-        ``own`` (q,) is the column of each query itself, which is no neighbour.
-        """
-        similarity = _similarities(query, self.rows, own)
-        values, columns = similarity.topk(min(k + 1, len(self)), dim=1)
-        torn = _torn(values, k)
-        values, columns = values[:, :k], columns[:, :k]
-        for some in _portions(torn, len(query)):
-            values[some], columns[some] = _sorted_top(similarity[some], k)
-        return values, columns
-
-
-class _FaissChunk:
-    """Bank images (B, D) in faiss' exact inner-product index, on a GPU where faiss has one."""
-
-    def __init__(self, rows: Tensor, device: torch.device) -> None:
-        import faiss
-
-        self.rows = rows
-        self._index: Any = faiss.IndexFlatIP(rows.shape[1])
-        self._limit = len(rows)
-        if device.type == "cuda" and faiss.get_num_gpus():
-            self._resources = faiss.StandardGpuResources()
-            self._resources.setTempMemory(64 * 2**20)  # without it faiss reserves more than a GiB
-            self._index = faiss.index_cpu_to_gpu(self._resources, device.index or 0, self._index)
-            self._limit = min(self._limit, _FAISS_GPU_K)
-        self._index.add(rows.numpy())
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def top(self, query: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As :meth:`_TorchChunk.top`."""
-        wanted = min(k + 1 + (own is not None), len(self))  # the query itself may take one place
-        if wanted > self._limit:
-            return _TorchChunk(self.rows).top(query, k, own)
-        found, position = self._index.search(query.numpy(), wanted)
-        values, columns = torch.from_numpy(found), torch.from_numpy(position)
-        if own is not None:
-            values = values.masked_fill(columns == own[:, None], -torch.inf)
-            values, order = values.sort(dim=1, descending=True, stable=True)
-            columns = columns.gather(1, order)
-        torn = _torn(values, k)
-        values, columns = values[:, :k], columns[:, :k]
-        for some in _portions(torn, len(query)):
-            similarity = _similarities(query[some], self.rows, None if own is None else own[some])
-            values[some], columns[some] = _sorted_top(similarity, k)
-        return values, columns
-
-
-def _similarities(query: Tensor, rows: Tensor, own: Tensor | None) -> Tensor:
-    """(q, D), (B, D) -> (q, B); a query is infinitely unlike itself."""
-    similarity = query @ rows.T
-    if own is not None:
-        inside = ((own >= 0) & (own < len(rows))).nonzero().squeeze(1)
-        similarity[inside, own[inside]] = -torch.inf
-    return similarity
-
-
-def _torn(values: Tensor, k: int) -> Tensor:
-    """Queries whose rank k is one of several equal similarities, among which a search has chosen freely.
-
-    ``values`` are the k + 1 largest of each query, (q, k + 1), or fewer where the bank has no more.
-    """
-    if values.shape[1] <= k:
-        return torch.empty(0, dtype=torch.int64)
-    return (values[:, k] == values[:, k - 1]).nonzero().squeeze(1)
-
-
-def _portions(rows: Tensor, num_queries: int) -> Iterator[Tensor]:
-    """Rows in portions of an eighth of the queries: sorting takes three times the memory of what is sorted."""
-    if len(rows):
-        yield from rows.split(max(1, num_queries // 8))
-
-
-def _sorted_top(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of each row, of equal ones those of the smallest columns."""
-    values, order = similarity.sort(dim=1, descending=True, stable=True)
-    return values[:, :k], order[:, :k]
 
 
 def _first_maximum(votes: Tensor) -> Tensor:
