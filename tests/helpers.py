@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.logging import MessageHub
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from PIL import Image
@@ -32,12 +33,12 @@ HEAD = dict(
 )
 
 
-def build_sdr(stage_groups=(4, 4, 4, 4), **options):
+def build_sdr(stage_groups=(4, 4, 4, 4), kind="SDR", neck=NECK, head=HEAD, **options):
     """A tiny SDR model in training mode, the same one every time."""
     torch.manual_seed(0)
     model = MODELS.build(
         dict(
-            type="mmssl_dynamic.SDR",
+            type=f"mmssl_dynamic.{kind}",
             backbone=dict(
                 type="mmssl_dynamic.SDRResNet",
                 depth=18,
@@ -46,8 +47,8 @@ def build_sdr(stage_groups=(4, 4, 4, 4), **options):
                 stem_channels=8,
                 zero_init_residual=False,
             ),
-            neck=dict(type="mmssl_dynamic.ElasticProjector", **NECK),
-            head=HEAD,
+            neck=dict(type="mmssl_dynamic.ElasticProjector", **neck),
+            head=head,
             **options,
         )
     )
@@ -100,6 +101,26 @@ def byol_parts(norm_cfg=BN):
     predictor = dict(layers, type="NonLinearNeck", in_channels=16, with_avg_pool=False)
     head = dict(type="LatentPredictHead", loss=dict(type="CosineSimilarityLoss", shift_factor=1.0), predictor=predictor)
     return layers, head
+
+
+def byol_target(byol, steps):
+    """Takes the moving average out of mmpretrain's BYOL, where it moves inside of the loss; returns what moves it.
+
+    Its momentum follows the cosine over ``steps``. The target starts as the online network.
+    """
+    hub = MessageHub.get_instance("byol")
+    hub.update_info("max_iters", steps)
+    MessageHub._current = hub  # where mmpretrain's moving average looks for K
+    move, byol.target_net.update_parameters = byol.target_net.update_parameters, lambda *_: None
+    online = torch.nn.Sequential(byol.backbone, byol.neck)
+    byol.target_net.steps.zero_()
+    move(online)  # the first call copies
+    return lambda: move(online)
+
+
+def online_and_head(byol):
+    """The parameters of mmpretrain's BYOL that are trained."""
+    return [*byol.backbone.parameters(), *byol.neck.parameters(), *byol.head.parameters()]
 
 
 def build_slimmable(

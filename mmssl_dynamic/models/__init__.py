@@ -5,10 +5,11 @@ from mmssl_dynamic.models.classifiers import SlimmableImageClassifier
 from mmssl_dynamic.models.heads import ElasticLinearHead, LinearBNHead
 from mmssl_dynamic.models.losses import L2Distillation, SiamKD
 from mmssl_dynamic.models.necks import ElasticProjector
-from mmssl_dynamic.models.selfsup import SDR, DSPNet, SlimmableSimSiam
+from mmssl_dynamic.models.selfsup import SDR, SDRBYOL, DSPNet, SlimmableSimSiam
 
 __all__ = [
     "SDR",
+    "SDRBYOL",
     "DSPNet",
     "ElasticLinearHead",
     "ElasticProjector",

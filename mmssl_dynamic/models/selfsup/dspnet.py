@@ -7,21 +7,21 @@ N batch, D dimension of projections.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.selfsup.momentum_bn import MomentumBatchNorm, use_momentum_bn
+from mmssl_dynamic.models.selfsup.moving_target import MovingTarget
 from mmssl_dynamic.models.selfsup.sdr import Views
 from mmssl_dynamic.models.selfsup.slimmable import SlimmableSiamese
 from mmssl_dynamic.registry import MODELS
 
 
 @MODELS.register_module()
-class DSPNet(SlimmableSiamese):
+class DSPNet(MovingTarget, SlimmableSiamese):
     """BYOL over a slimmable super-network.
 
     The target moves in :class:`mmssl_dynamic.engine.TargetEMAHook`, once per optimiser step. With a backbone of one
@@ -44,16 +44,9 @@ class DSPNet(SlimmableSiamese):
         super().__init__(*args, **kwargs)
         if target_bn not in ("batch", "momentum"):
             raise ConfigError(f"target_bn='{target_bn}' must be 'batch' or 'momentum'.")
-        # One copy of both, so that the copied projector stays connected to the copied backbone.
-        self.target_net = deepcopy(nn.Sequential(self.backbone, self.neck))
+        self.make_target()
         if target_bn == "momentum":
             use_momentum_bn(self.target_net)
-        self.target_net.requires_grad_(False)
-
-    def init_weights(self) -> None:
-        """Initialise the online network; the target starts as its copy."""
-        super().init_weights()
-        self.update_target(1.0)
 
     def begin_step(self, inputs: Any, data_samples: Any) -> Views:
         """Z' of both views, once per step, for all networks."""
@@ -74,16 +67,6 @@ class DSPNet(SlimmableSiamese):
         first = self.head.loss(projections[0], targets[1])
         second = self.head.loss(projections[1], targets[0])
         return 2.0 * (first + second)
-
-    @torch.no_grad()
-    def update_target(self, momentum: float) -> None:
-        """Move the target towards the online network: xi <- (1 - momentum) xi + momentum theta, tau = 1 - momentum."""
-        # DSPNet Eq. 6, 7
-        online: dict[str, Tensor] = {f"0.{name}": p for name, p in self.backbone.named_parameters()}
-        online.update({f"1.{name}": p for name, p in self.neck.named_parameters()})
-        target: dict[str, Tensor] = dict(self.target_net.named_parameters())
-        torch._foreach_mul_(list(target.values()), 1 - momentum)
-        torch._foreach_add_(list(target.values()), [online[name] for name in target], alpha=momentum)
 
     def set_momentum_bn(self, momentum: float) -> None:
         """Set m of the target's momentum BN, the weight of the batch in what it normalises with."""
