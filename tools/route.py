@@ -8,11 +8,21 @@ as a plain backbone; several tasks get a folder each. Run again, finished tasks 
 --method knn evaluates every sub-network on all images (the paper's way). --method cluster looks first at the clusters
 that the images fall into, --method halving at few images; both leave most sub-networks out, and --reference measures
 what that costs.
+
+--task detection fine-tunes candidates in the detector of --det-config for --iters iterations, and ranks them by AP on
+its validation set (the paper's way for detection). Finished candidates never run twice.
 """
 
+from __future__ import annotations
+
 import argparse
+from typing import TYPE_CHECKING
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmssl_dynamic.apis.routing import RoutingMethod
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,7 +31,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="pre-training config")
     parser.add_argument("checkpoint", help="checkpoint of the run")
-    parser.add_argument("--bank", required=True, metavar="FILE", help="BN bank of the checkpoint, bn_bank.safetensors")
+    parser.add_argument(
+        "--task", choices=("classification", "detection"), default="classification", help="(default: classification)"
+    )
+    parser.add_argument("--bank", metavar="FILE", help="BN bank of the checkpoint, bn_bank.safetensors")
     parser.add_argument(
         "--data-root",
         action="append",
@@ -73,14 +86,46 @@ def parse_args() -> argparse.Namespace:
     fast.add_argument(
         "--base-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="cluster: override its config values"
     )
-    fast.add_argument("--candidates", type=int, default=16, help="cluster: sub-networks to evaluate (default: 16)")
+    fast.add_argument(
+        "--candidates",
+        metavar="N",
+        help="cluster: sub-networks to evaluate (default: 16); detection: to fine-tune, a number or all (default: all)",
+    )
     fast.add_argument(
         "--factor", type=int, default=4, help="halving: each round has so many times fewer of them (default: 4)"
     )
-    fast.add_argument("--finalists", type=int, default=4, help="halving: sub-networks in the last round (default: 4)")
+    fast.add_argument(
+        "--finalists", type=int, help="halving: sub-networks in the last round (default: 4; detection: 2)"
+    )
     fast.add_argument(
         "--least-images", type=int, help="halving: images in the first round (default: 64, or 4 of each class)"
     )
+    detection = parser.add_argument_group("detection")
+    detection.add_argument(
+        "--det-config", metavar="FILE", help="mmdet config of the detector; its backbone is replaced"
+    )
+    detection.add_argument(
+        "--det-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override its values"
+    )
+    detection.add_argument("--iters", type=int, default=1000, help="iterations of a candidate (default: 1000)")
+    detection.add_argument(
+        "--shortlist",
+        choices=("knn", "cluster", "halving", "random"),
+        default="knn",
+        help="how --candidates N are found among all: by routing on cut-out objects, or random (default: knn)",
+    )
+    detection.add_argument(
+        "--halving",
+        type=int,
+        default=1,
+        metavar="FACTOR",
+        help="drop candidates in rounds, each with so many times fewer of them and more iterations (default: 1, none)",
+    )
+    detection.add_argument("--ap", choices=("boxes", "masks"), default="boxes", help="to rank by (default: boxes)")
+    detection.add_argument(
+        "--devices", metavar="NAMES", help="such as cuda:0,cuda:1: one candidate on each at a time (default: all GPUs)"
+    )
+    detection.add_argument("--seed", type=int, default=0, help="of all candidates (default: 0)")
     parser.add_argument("--batch-size", type=int, default=64, help="images per batch (default: 64)")
     parser.add_argument("--workers", type=int, default=2, help="processes that load images (default: 2)")
     parser.add_argument(
@@ -92,8 +137,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--format",
         choices=("torchvision", "timm", "mmpretrain", "mmdet", "onnx"),
-        default="mmpretrain",
-        help="of the exported winner, see tools/export.py (default: mmpretrain)",
+        help="of the exported winner, see tools/export.py (default: mmpretrain; detection: mmdet)",
     )
     parser.add_argument("--rows", type=int, default=20, help="sub-networks to show; 0 shows all (default: 20)")
     cli.add_device_argument(parser)
@@ -101,12 +145,41 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse_args()
-    from mmssl_dynamic.apis.routing import RoutingMethod, route
+def routing_method(args: argparse.Namespace) -> RoutingMethod:
+    """What the options say of how sub-networks are found."""
+    from mmssl_dynamic.apis.routing import RoutingMethod
+
+    return RoutingMethod(
+        args.method,
+        args.clusters,
+        args.base_config,
+        args.base_checkpoint,
+        args.base_options,
+        candidates=number(args.candidates or "16"),
+        factor=args.factor,
+        finalists=4 if args.finalists is None else args.finalists,
+        least_images=args.least_images,
+        bn=args.bn,
+        subnets=None if args.subnets == "all" else [name.strip() for name in args.subnets.split(",")],
+    )
+
+
+def number(text: str) -> int:
+    """A number of candidates."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"--candidates {text} must be a whole number, or, for detection, all.") from None
+
+
+def classification(args: argparse.Namespace) -> None:
+    """Route by kNN on frozen features."""
+    from mmssl_dynamic.apis.routing import route
     from mmssl_dynamic.evaluation import KNNProtocol
     from mmssl_dynamic.routing import RoutingResult
 
+    if args.bank is None:
+        raise ConfigError("routing needs --bank, the BN bank that the training or tools/calibrate_bn.py wrote.")
     references = [RoutingResult.load(file) for file in args.reference]
     found = route(
         args.config,
@@ -115,25 +188,13 @@ def main() -> None:
         args.out,
         data_roots=args.data_root,
         dataset_configs=args.dataset_config,
-        method=RoutingMethod(
-            args.method,
-            args.clusters,
-            args.base_config,
-            args.base_checkpoint,
-            args.base_options,
-            candidates=args.candidates,
-            factor=args.factor,
-            finalists=args.finalists,
-            least_images=args.least_images,
-            bn=args.bn,
-            subnets=None if args.subnets == "all" else [name.strip() for name in args.subnets.split(",")],
-        ),
+        method=routing_method(args),
         protocol=KNNProtocol(k=args.k, temperature=args.temperature, vote=args.vote),
         references=references,
         batch_size=args.batch_size,
         num_workers=args.workers,
         memory_gib=args.memory_gib,
-        format=args.format,
+        format=args.format or "mmpretrain",
         device=args.device,
         cfg_options=args.cfg_options,
         command=cli.command_line(),
@@ -155,6 +216,56 @@ def main() -> None:
             print(f"regret {result.regret(reference):.2f} points of accuracy against {reference.source}")
         print(report)
     print(f"report: {args.out}/report.html")
+
+
+def detection(args: argparse.Namespace) -> None:
+    """Route by fine-tuning in a detector."""
+    if args.det_config is None:
+        raise ConfigError("--task detection needs --det-config, the mmdet config of the detector.")
+    if args.data_root or args.dataset_config:
+        raise ConfigError(
+            "--task detection takes its data from --det-config, so --data-root and --dataset-config have no effect; "
+            "leave them out (--det-options data_root=... moves the detector's data)."
+        )
+    from mmssl_dynamic.apis.detection_routing import DetectionPlan, route_detection
+
+    plan = DetectionPlan(
+        iterations=args.iters,
+        candidates=None if args.candidates in (None, "all") else number(args.candidates),
+        shortlist=args.shortlist,
+        halving=args.halving,
+        finalists=2 if args.finalists is None else args.finalists,
+        kind=args.ap,
+        seed=args.seed,
+    )
+    args.candidates = None
+    devices = args.devices or args.device
+    result, report = route_detection(
+        args.config,
+        args.checkpoint,
+        args.bank,
+        args.out,
+        args.det_config,
+        plan=plan,
+        method=routing_method(args),
+        det_options=args.det_options,
+        cfg_options=args.cfg_options,
+        devices=None if devices is None else [name.strip() for name in devices.split(",")],
+        batch_size=args.batch_size,
+        num_workers=args.workers,
+        format=args.format or "mmdet",
+        command=cli.command_line(),
+    )
+    print(result.table(args.rows or None))
+    cost = result.cost
+    print(f"\nchosen by {result.protocol['metric']} on {result.protocol['selection']}: {result.best.name}")
+    print(f"{cost['iterations']} iterations ({cost['iterations_of_all']} for all sub-networks), {cost['seconds']} s")
+    print(f"{report}\nreport: {args.out}/report.html")
+
+
+def main() -> None:
+    args = parse_args()
+    (detection if args.task == "detection" else classification)(args)
 
 
 if __name__ == "__main__":

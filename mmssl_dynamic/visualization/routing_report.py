@@ -179,9 +179,7 @@ def _clusters(page: HtmlReport, results: Sequence[RoutingResult], pictures: Clus
         picture = draw_montage(choose_rows(clusters, pictures.image_root, 10, only=shown), 10, columns=1)
         with atomic_path(file) as temporary:
             picture.save(temporary, format="PNG")
-        page.figure(
-            file, "Random images of the clusters of the chosen sub-networks; number and size at the left"
-        )
+        page.figure(file, "Random images of the clusters of the chosen sub-networks; number and size at the left")
     rows = []
     for task, index in chosen.items():
         members = clusters.members(index)

@@ -1,7 +1,9 @@
-"""Routing over all paths with shared prefixes against one by one: ratio of times, from one run.
+"""Routing over all paths one by one against shared prefixes, and both against the fast ways: ratios from one run.
 
-Both route with the same BatchNorm statistics (those of prefixes), on the same images, and must give the same
-accuracies to the last digit. Weights, statistics and images are random: speed does not depend on them.
+With and without shared prefixes, routing uses the same BatchNorm statistics (those of prefixes) and images, and must
+give the same accuracies to the last digit. --fast adds the cluster-guided and the halving router, which evaluate most
+sub-networks on few images or on none. Weights, statistics and images are random: speed does not depend on them, and
+the regret of the fast ways cannot be seen here; tools/route.py --reference measures it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from mmssl_dynamic.evaluation import BNBank
     from mmssl_dynamic.models import SDRResNet
-    from mmssl_dynamic.routing import RoutingResult
+    from mmssl_dynamic.routing import Router, RoutingResult
     from mmssl_dynamic.routing.splits import Splits
 
 
@@ -40,6 +42,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=16, help="images per batch (default: 16)")
     parser.add_argument("--memory-gib", type=float, default=4.0, help="bound on what routing holds (default: 4)")
     parser.add_argument("--repeat", type=int, default=1, help="times that each way is run; the fastest counts")
+    parser.add_argument("--fast", action="store_true", help="time the cluster-guided and the halving router, too")
+    parser.add_argument("--candidates", type=int, default=16, help="of the cluster-guided router (default: 16)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice; 1 on a busy machine)")
     cli.add_device_argument(parser)
     return parser.parse_args()
@@ -86,6 +90,29 @@ def timed(net: SDRResNet, bank: BNBank, splits: Splits, share: bool, memory_gib:
     return result, time.process_time() - start
 
 
+def fast_routers(net: SDRResNet, bank: BNBank, args: argparse.Namespace) -> dict[str, Router]:
+    """The cluster-guided router, with random clusters of a ResNet's features, and the halving router, by name."""
+    import numpy as np
+
+    from mmssl_dynamic.clustering import Clusters
+    from mmssl_dynamic.evaluation import KNNProtocol
+    from mmssl_dynamic.models import StaticResNet
+    from mmssl_dynamic.routing import ClusterGuidedRouter, SuccessiveHalvingRouter
+
+    base = StaticResNet(depth=args.depth).to(next(net.parameters()).device).eval()
+    number = net.space.num_paths
+    dim = 2048 if args.depth >= 50 else 512
+    centroids = np.random.default_rng(0).normal(size=(number, dim)).astype(np.float32)
+    clusters = Clusters([f"{i}" for i in range(number)], np.arange(number), number, "sinkhorn", centroids)
+    options = dict(bn="prefix", protocol=KNNProtocol(k=5), memory_gib=args.memory_gib)
+    return {
+        f"cluster-guided, {args.candidates} candidates": ClusterGuidedRouter(
+            net, bank, clusters=clusters, base=base, candidates=args.candidates, **options
+        ),
+        "halving": SuccessiveHalvingRouter(net, bank, **options),
+    }
+
+
 def main() -> None:
     args = parse_args()
     import torch
@@ -119,6 +146,14 @@ def main() -> None:
             cpu[share].append(seconds)
             results.append(result)
 
+    for name, router in fast_routers(net, bank, args).items() if args.fast else ():
+        found = [router.route(splits, task=name) for _ in range(args.repeat)]
+        seconds = min(result.cost["seconds"] for result in found)
+        runs = found[0].cost["stage_runs"]
+        print(
+            f"{name}: {runs} stage runs per image, {seconds:.1f} s, {min(wall[False]) / seconds:.1f} times as fast as "
+            f"one by one, {min(wall[True]) / seconds:.1f} times as fast as shared prefixes"
+        )
     shared, alone = results[0].cost["stage_runs"], results[0].cost["stage_runs_one_by_one"]
     equal = all((result.subnets, result.full) == (results[0].subnets, results[0].full) for result in results)
     print(f"stage runs per image, full network included: {shared} with shared prefixes, {alone} one by one")
