@@ -73,7 +73,7 @@ def test_every_config_agrees_with_itself(path):
         assert [(s.T_max, s.end) for s in config.param_scheduler] == [(epochs, epochs)]
     if slimmable:  # the full network alone while warming up
         assert first.end == config.custom_hooks[0].warmup_epochs
-    # lr 0.05 x B / 256 (SimSiam Sec. 4.1) and 0.3 x B / 256 (BYOL for 300 epochs) over 8 GPUs on ImageNet, 0.2 x B / 256
+    # lr 0.05 x B / 256 (SimSiam Sec. 4.1), 0.3 x B / 256 (BYOL for 300 epochs) over 8 GPUs on ImageNet, 0.2 x B / 256
     # (DSPNet Sec. 5.1) over 16; the demos' rates are their own, as are those on one device where SGD replaces LARS
     imagenet = config.extract_dataloader.dataset.type == "ImageNet"
     gpus = (16 if slimmable else 8) if imagenet else 1
