@@ -1,34 +1,21 @@
 # SDR on BYOL: BYOL's heads over a super-network, whose moving average is the target, plus SiamKD towards its full one.
-_base_ = ["./sdr_simsiam_r50.py"]
+_base_ = ["./byol_heads.py"]
 
+data_preprocessor = dict(
+    type="SelfSupDataPreprocessor",
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    to_rgb=True,
+)
 model = dict(
     type="mmssl_dynamic.SDRBYOL",
-    neck=dict(
-        _delete_=True,
-        type="mmssl_dynamic.ElasticProjector",  # in_channels follows from the backbone
-        hid_channels=4096,
-        out_channels=256,
-        num_layers=2,
-        with_bias=True,
-        with_last_bn=False,
-        with_avg_pool=True,
+    data_preprocessor=data_preprocessor,
+    backbone=dict(
+        type="mmssl_dynamic.SDRResNet",
+        depth=50,
+        stage_groups=(4, 4, 4, 4),
         norm_cfg=dict(type="SyncBN"),
-    ),
-    head=dict(
-        _delete_=True,
-        type="LatentPredictHead",
-        loss=dict(type="CosineSimilarityLoss", shift_factor=1.0),  # 2 - 2 cos, after the factor 2 of the algorithm
-        predictor=dict(
-            type="NonLinearNeck",
-            in_channels=256,
-            hid_channels=4096,
-            out_channels=256,
-            num_layers=2,
-            with_bias=True,
-            with_last_bn=False,
-            with_avg_pool=False,
-            norm_cfg=dict(type="SyncBN"),
-        ),
+        zero_init_residual=True,
     ),
     distillation=dict(type="mmssl_dynamic.SiamKD", weight=4.0),  # BYOL's loss is four times SimSiam's
 )
