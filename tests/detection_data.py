@@ -61,7 +61,7 @@ def draw(seed: int) -> tuple[Image.Image, list[Shape]]:
 
 
 def write_voc(root: Path, trainval: int = 4, test: int = 4) -> None:
-    """``VOCdevkit/VOC2007`` and ``VOC2012``; the test images are those of 2007's trainval, and one object is difficult."""
+    """``VOCdevkit/VOC2007`` and ``VOC2012``; test is 2007's trainval, and one object is difficult."""
     for year in (2007, 2012):
         folder = root / "VOCdevkit" / f"VOC{year}"
         for part in ("JPEGImages", "Annotations", "ImageSets/Main"):

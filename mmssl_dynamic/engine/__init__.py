@@ -5,11 +5,13 @@ from mmssl_dynamic.engine.hooks import (
     CalibrateBNHook,
     CollapseMonitorHook,
     FixedPredictorLrHook,
+    PredictionPicturesHook,
     ProgressivePhaseHook,
     ResumeSamplerHook,
     SandwichHook,
     TargetEMAHook,
 )
+from mmssl_dynamic.engine.iter_loop import IterLoop
 from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.sandwich_data_parallel import SandwichDataParallel
 from mmssl_dynamic.engine.subnet_optim_wrapper import SubnetAmpOptimWrapper, SubnetOptimWrapper
@@ -19,6 +21,8 @@ __all__ = [
     "CalibrateBNHook",
     "CollapseMonitorHook",
     "FixedPredictorLrHook",
+    "IterLoop",
+    "PredictionPicturesHook",
     "ProgressivePhaseHook",
     "ResumeSamplerHook",
     "Runner",

@@ -11,7 +11,7 @@ model = dict(
     roi_head=dict(bbox_head=dict(num_classes=20)),
 )
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=24000, val_interval=6000)
+train_cfg = dict(type="mmssl_dynamic.IterLoop", max_iters=24000, val_interval=6000)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=100),
     dict(type="MultiStepLR", by_epoch=False, begin=0, end=24000, milestones=[18000, 22000], gamma=0.1),

@@ -1,4 +1,5 @@
 # DSPNet's ResNets, one of six. What inherits from here names the network, its export and its channels.
+# The individually pre-trained ones (byol_resnet18) take its place by their checkpoint alone.
 _base_ = ["./mask-rcnn_fpn_180k_coco.py"]
 
 model = dict(

@@ -22,7 +22,7 @@ train_dataloader = dict(
     dataset=dict(pipeline=train_pipeline),
 )
 
-train_cfg = dict(type="IterBasedTrainLoop", max_iters=180000, val_interval=30000)
+train_cfg = dict(type="mmssl_dynamic.IterLoop", max_iters=180000, val_interval=30000)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.001, by_epoch=False, begin=0, end=1000),
     dict(type="MultiStepLR", by_epoch=False, begin=0, end=180000, milestones=[120000, 160000], gamma=0.1),
