@@ -16,6 +16,7 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=1e-3, by_epoch=True, begin=0, end=warmup_epochs, convert_to_iter_based=True),
     dict(type="CosineAnnealingLR", by_epoch=True, begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
 ]
+optim_wrapper = dict(optimizer=dict(lr=0.1))
 train_cfg = dict(max_epochs=max_epochs)
 custom_hooks = [
     dict(type="mmssl_dynamic.SandwichHook", num_networks=3, warmup_epochs=warmup_epochs),
