@@ -1,4 +1,5 @@
-# Two commands, each enough on a fresh machine with Python 3.10 - 3.12, make and a C++ compiler: `make demo` and `make test`.
+# Each command is enough on a fresh machine with Python 3.10 - 3.12, make and a C++ compiler: `make demo`, `make demo-dspnet`
+# and `make test`.
 # PYTHON=... chooses the interpreter, VENV=... the folder of the virtual environment.
 
 VENV ?= .venv
@@ -16,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup-demo setup-test lint typecheck unit format gpu build clean distclean check-python
+.PHONY: help demo demo-dspnet test setup-demo setup-test lint typecheck unit format gpu build clean distclean check-python
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -25,6 +26,9 @@ help: ## show this list
 
 demo: setup-demo ## set up (nothing to compile) and run the demo; DATA=/path/to/images: on a folder of your own
 	@"$(BIN)/python" tools/demo.py $(if $(DATA),--data "$(DATA)")
+
+demo-dspnet: setup-demo ## the demo of DSPNet: one training, six networks of different sizes; DATA= as above
+	@"$(BIN)/python" tools/demo_dspnet.py $(if $(DATA),--data "$(DATA)")
 
 test: setup-test lint typecheck unit ## set up everything (mmcv with operators, mmdet), lint, type check, run all tests
 

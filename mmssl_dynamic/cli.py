@@ -93,19 +93,20 @@ def parse_with_rank(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return args
 
 
-def add_demo_arguments(parser: argparse.ArgumentParser, name: str, epochs: str) -> None:
+def add_demo_arguments(parser: argparse.ArgumentParser, name: str, epochs: int, trained: str) -> None:
     """``--data``, ``--out``, ``--epochs``, ``--max-images`` and ``--seed`` of a demo.
 
     Args:
         parser: Gets the arguments.
         name: Of the folder in ``work_dirs/``.
-        epochs: What the epochs are of.
+        epochs: By default.
+        trained: What the epochs are of.
     """
     parser.add_argument("--data", metavar="DIR", help="folder of your own images to pre-train on")
     parser.add_argument(
         "--out", metavar="DIR", help=f"(default: work_dirs/{name}, or work_dirs/{name}_<folder> with --data)"
     )
-    parser.add_argument("--epochs", type=int, default=16, help=f"{epochs} (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=epochs, help=f"{trained} (default: %(default)s)")
     parser.add_argument("--max-images", type=int, default=2048, help="of --data (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
 

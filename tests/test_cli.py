@@ -36,7 +36,19 @@ def test_other_errors_keep_their_traceback():
 
 
 @pytest.mark.parametrize(
-    "tool", ["train", "extract_features", "cluster", "calibrate_bn", "route", "export", "check_images", "demo"]
+    "tool",
+    [
+        "train",
+        "extract_features",
+        "cluster",
+        "calibrate_bn",
+        "route",
+        "export",
+        "check_images",
+        "demo",
+        "demo_dspnet",
+        "log_scalars",
+    ],
 )
 def test_every_tool_explains_itself(tool, repo_root):
     result = subprocess.run(

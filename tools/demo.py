@@ -11,7 +11,7 @@ from mmssl_dynamic import cli
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_demo_arguments(parser, "demo", "of SimSiam; SDR has half as many again")
+    cli.add_demo_arguments(parser, "demo", 16, "of SimSiam; SDR has half as many again")
     args = parser.parse_args()
     from mmssl_dynamic.apis.demo import run_demo
 

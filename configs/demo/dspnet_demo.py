@@ -8,7 +8,7 @@ _base_ = [
 ]
 
 data_root = "work_dirs/demo-dspnet/data/pretrain"
-max_epochs = 16
+max_epochs = 12
 warmup_epochs = 1
 norm_cfg = dict(type="mmssl_dynamic.SyncBN")
 
