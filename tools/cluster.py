@@ -39,6 +39,14 @@ def parse_args() -> argparse.Namespace:
         help="subtract the mean feature before normalising, without which the part that all features have in common "
         "drowns the differences (default: on)",
     )
+    parser.add_argument(
+        "--hierarchy",
+        type=int,
+        nargs="+",
+        metavar="G",
+        help="the network's stage_groups, such as 4 4 4 4: similar clusters get paths with a common beginning "
+        "(default: cluster i gets path i, as in the paper)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     cli.add_device_argument(parser)
 
@@ -68,7 +76,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmssl_dynamic.apis import select_device
-    from mmssl_dynamic.clustering import ClusterReport, Features, SinkhornOptions, cluster_features
+    from mmssl_dynamic.clustering import (
+        ClusterReport,
+        Features,
+        SinkhornOptions,
+        cluster_features,
+        order_by_hierarchy,
+    )
     from mmssl_dynamic.errors import ConfigError
     from mmssl_dynamic.fileio import write_json
     from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
@@ -97,6 +111,8 @@ def main() -> None:
         seed=args.seed,
         device=select_device(args.device),
     )
+    if args.hierarchy:
+        clusters = order_by_hierarchy(clusters, args.hierarchy, args.seed)
     report = ClusterReport.of(clusters, features.labels, args.seed)
     clusters.meta["report"] = report.as_dict()
     clusters.save(out)
@@ -107,6 +123,11 @@ def main() -> None:
         shown, seed = args.montage_clusters, args.seed
         written.append(cluster_montage(clusters, image_root, picture, args.montage_samples, shown, seed=seed))
     print(report.text())
+    if args.hierarchy:
+        figures = clusters.meta["hierarchy"]
+        print("mean cosine of clusters whose paths have 0, 1, ... groups in common")
+        print("  by index     ", *(f"{cosine:.3f}" for cosine in figures["similarity_by_index"]))
+        print("  by hierarchy ", *(f"{cosine:.3f}" for cosine in figures["similarity"]))
     print("wrote", *written)
 
 

@@ -18,7 +18,7 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 from mmssl_dynamic.apis.labelled_data import LabelSubset, num_classes, write_labels
 from mmssl_dynamic.apis.loading import find_config
 from mmssl_dynamic.apis.training import build_runner, prepare_config
-from mmssl_dynamic.engine.allocator import keep_freed_memory
+from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.linear_probe import (
     is_frozen,
@@ -150,8 +150,7 @@ class Probe:
         if self.progress:
             bar = dict(type="mmssl_dynamic.ProgressBarHook", label=label)
             config.custom_hooks = [*(config.get("custom_hooks") or []), bar]
-        if not torch.cuda.is_available():
-            keep_freed_memory()
+        prepare_cpu()
         runner = build_runner(config)
         if stages >= 0:
             runner.model.train()

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
 from mmssl_dynamic.apis.loading import load_config, need
-from mmssl_dynamic.engine.allocator import keep_freed_memory
+from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.visualization.tensorboard import add_tensorboard
 
@@ -104,8 +104,7 @@ def _prepare_cpu_processes(config: Config) -> None:
 
 def train(config: Config) -> MMEngineRunner:
     """Run a prepared config to its end; returns the Runner."""
-    if not torch.cuda.is_available():
-        keep_freed_memory()
+    prepare_cpu()
     runner = build_runner(config)
     runner.train()
     if dist.is_initialized():

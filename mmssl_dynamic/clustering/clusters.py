@@ -204,16 +204,6 @@ class Clusters:
                 )
         except ArtifactError:
             raise
-        # A truncated or foreign file fails in many ways, an .npy file in np.load's place as a context manager.
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            OSError,
-            EOFError,
-            KeyError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ) as e:
+        except _UNREADABLE as e:
             raise ArtifactError(f"clusters file {file} is broken or no clusters file; {_MAKE_ANEW}.") from e
         raise ArtifactError(f"clusters file {file} has format version {version}, not {SCHEMA_VERSION}; {_MAKE_ANEW}.")

@@ -1,14 +1,15 @@
 """Cost of a DSPNet step against BYOL steps of the same networks one by one: time, loading included, and peak memory.
 
-Compute: one step of all widths (n networks at a time, averaged over draws) over the sum of the individual BYOL steps;
-below 1.0 means that DSPNet is cheaper. Loading: decoding and augmenting a batch of photographs with the config's own
-pipeline, which DSPNet needs once and the individual trainings once each; it is timed alone, in one process, and added,
-so the ratio is of the work to be done, however many processes share it. Memory: weights, optimiser state and the most
-that a step has alive, over that of BYOL with the largest network alone.
+Compute: one step of all widths (n networks at a time, every draw of them equally often) over the sum of the individual
+BYOL steps; below 1.0 means that DSPNet is cheaper. Loading: decoding, augmenting, collating and normalising a batch of
+photographs with the config's own pipeline, which DSPNet needs once and the individual trainings once each; it is timed
+alone, in one process, and added, so the ratio is of the work to be done, however many processes share it. Memory:
+weights, optimiser state and the most that a step has alive, over that of BYOL with the largest network alone.
 """
 
 import argparse
 import tempfile
+from itertools import combinations, cycle
 from pathlib import Path
 
 import torch
@@ -22,8 +23,7 @@ from mmssl_dynamic.apis import load_config, select_device
 from mmssl_dynamic.apis.loading import find_config
 from mmssl_dynamic.datasets.demo_photos import load_photos
 from mmssl_dynamic.datasets.image_folder import list_images
-from mmssl_dynamic.engine.allocator import keep_freed_memory
-from mmssl_dynamic.models.selfsup.sandwich import draw_networks
+from mmssl_dynamic.engine.cpu import prepare_cpu
 
 CONFIG = "dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"
 
@@ -44,19 +44,28 @@ def stepper(widths, args, device):
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9))
     shape = (args.batch_size, 3, args.image_size, args.image_size)
     data = dict(inputs=[torch.randn(shape, device=device) for _ in range(2)])
-    count = iter(range(10**9))
+    draws = cycle(all_draws(names, args.num_networks))
 
     def step() -> None:
-        model.networks = draw_networks(names, min(args.num_networks, len(names)), 0, next(count))
+        model.networks = next(draws)
         model.train_step(data, wrapper)
         model.update_target(0.004)
 
     return step, model, wrapper.optimizer
 
 
+def all_draws(names, num_networks):
+    """Every draw of a sandwich step: smallest, largest and all choices of others, each as often in training."""
+    if len(names) == 1:
+        return [tuple(names)]
+    between = combinations(names[1:-1], min(num_networks, len(names)) - 2)
+    return [(names[0], *others, names[-1]) for others in between]
+
+
 def loader(args, folder):
-    """A function that decodes and augments one batch, two views an image, as the config does."""
-    from mmpretrain.registry import TRANSFORMS
+    """A function that makes one batch ready for the network: decoded, augmented, collated and normalised."""
+    from mmengine.dataset import default_collate
+    from mmpretrain.registry import MODELS, TRANSFORMS
     from mmpretrain.utils import register_all_modules
 
     register_all_modules(init_default_scope=False)
@@ -68,14 +77,17 @@ def loader(args, folder):
                 transform.size = args.image_size
     with TRANSFORMS.switch_scope_and_registry("mmpretrain") as registry:
         transforms = [registry.build(step) for step in pipeline]
-    files = list_images(folder)
-    count = iter(range(10**9))
+        preprocessor = MODELS.build(config.model.data_preprocessor)
+    files = cycle(list_images(folder))
 
     def load():
+        batch = []
         for _ in range(args.batch_size):
-            sample = dict(img_path=str(Path(folder) / files[next(count) % len(files)]), gt_label=0)
+            sample = dict(img_path=str(Path(folder) / next(files)), gt_label=0)
             for transform in transforms:
                 sample = transform(sample)
+            batch.append(sample)
+        preprocessor(default_collate(batch))
 
     return load
 
@@ -95,13 +107,12 @@ def main() -> None:
     parser.add_argument("--num-networks", type=int, default=4, help="n (default: 4)")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=2, help="over all draws of networks (default: 2)")
     parser.add_argument("--images", metavar="DIR", help="images to load (default: scikit-image's)")
     cli.add_device_argument(parser)
     args = parser.parse_args()
     device = select_device(args.device)
-    if device.type == "cpu":
-        keep_freed_memory()  # as tools/train.py does
+    prepare_cpu()  # as tools/train.py does
     torch.manual_seed(0)
     together, model, optimizer = stepper(args.widths, args, device)
     alone = [stepper([width], args, device) for width in args.widths]
@@ -110,7 +121,9 @@ def main() -> None:
             write_photos(folder)
         load = loader(args, args.images or folder)
         candidates = {"dspnet": together, "byol": lambda: [step() for step, _, _ in alone], "load": load}
-        seconds = alternate(candidates, args.rounds)
+        draws = len(all_draws(model.backbone.subnets, args.num_networks))
+        # The networks of the first draws are seen for the first time there.
+        seconds = alternate(candidates, args.rounds * draws, warm_up=draws)
     trainings = len(alone)
     loaded = [a + b for a, b in zip(seconds["dspnet"], seconds["load"])]
     loaded_alone = [a + trainings * b for a, b in zip(seconds["byol"], seconds["load"])]

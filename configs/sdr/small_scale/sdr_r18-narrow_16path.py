@@ -1,0 +1,27 @@
+# The small-scale study of docs/studies: SDR with 16 paths; sub-networks about as large as simsiam_r18-narrow.py's backbone.
+_base_ = ["../sdr_simsiam_r18_16path_tinyin.py"]
+
+image_size = 48
+max_epochs = 10
+view_pipeline = _base_.view_pipeline
+view_pipeline[1]["size"] = image_size
+train_pipeline = _base_.train_pipeline
+train_pipeline[1]["transforms"] = [view_pipeline]
+
+model = dict(
+    backbone=dict(stage_channels=(24, 48, 160, 320), stem_channels=24),
+    neck=dict(hid_channels=512, out_channels=512),
+    head=dict(predictor=dict(in_channels=512, hid_channels=128, out_channels=512)),
+)
+train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(dataset=dict(pipeline=train_pipeline)))
+extract_dataloader = dict(batch_size=256, num_workers=1)
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=0.03))
+custom_hooks = [
+    dict(type="mmssl_dynamic.FixedPredictorLrHook"),
+    dict(type="mmssl_dynamic.ProgressivePhaseHook"),
+    dict(type="mmssl_dynamic.CollapseMonitorHook"),
+    dict(type="mmssl_dynamic.BNBankHook", images=500, batch_size=100, bn=("path", "prefix")),
+]
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))

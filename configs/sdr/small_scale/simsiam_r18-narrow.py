@@ -1,0 +1,23 @@
+# The small-scale study of docs/studies: SimSiam on Tiny-ImageNet at 48 px, a ResNet-18 of 3/8 of the usual width.
+_base_ = ["../simsiam_r18_tinyin.py"]
+
+image_size = 48
+max_epochs = 10
+data_root = _base_.data_root
+view_pipeline = _base_.view_pipeline
+view_pipeline[1]["size"] = image_size
+train_pipeline = _base_.train_pipeline
+train_pipeline[1]["transforms"] = [view_pipeline]
+eval_pipeline = _base_.eval_pipeline
+
+model = dict(
+    backbone=dict(base_channels=24, stem_channels=24),
+    neck=dict(in_channels=192, hid_channels=512, out_channels=512),
+    head=dict(predictor=dict(in_channels=512, hid_channels=128, out_channels=512)),
+)
+train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(pipeline=train_pipeline))
+extract_dataloader = dict(batch_size=256, num_workers=1)
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=0.03))
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))
