@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
+from mmengine.runner import find_latest_checkpoint
 
 from mmssl_dynamic.apis.loading import load_config, need
 from mmssl_dynamic.engine.cpu import prepare_cpu
@@ -73,7 +74,9 @@ def prepare_config(
     if tensorboard:
         add_tensorboard(config)
     if resume == "auto":
-        config.resume, config.load_from = True, None
+        # With nothing there to go on from, the training starts as the config says: from load_from, if it names one.
+        if find_latest_checkpoint(config.work_dir) is not None:
+            config.resume, config.load_from = True, None
     elif resume is not None:
         config.resume, config.load_from = True, resume
     return config

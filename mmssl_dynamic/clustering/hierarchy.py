@@ -54,7 +54,7 @@ def order_by_hierarchy(clusters: Clusters, stage_groups: Sequence[int], seed: in
             f"--hierarchy needs centroids, which a {clusters.method} split does not have; use --method sinkhorn."
         )
     order = _leaves(clusters.centroids, np.arange(clusters.num_clusters), groups, np.random.default_rng(seed))
-    position = np.empty_like(order)
+    position = np.empty(len(order), dtype=np.int32)
     position[order] = np.arange(len(order))
     figures = {
         "stage_groups": groups,

@@ -14,6 +14,8 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mmssl_dynamic.datasets.resumable_batch_sampler import ResumableBatchSampler
+from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
+from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError, first_line
@@ -99,8 +101,11 @@ class Runner(MMEngineRunner):
                 f"the training set has {len(built.dataloader.dataset)} images, fewer than a batch; use a smaller "
                 "train_dataloader.batch_size or more images."
             )
-        if isinstance(built.dataloader.batch_sampler, ResumableBatchSampler):
+        batch_sampler = built.dataloader.batch_sampler
+        if isinstance(batch_sampler, ResumableBatchSampler):
             self.register_hook(ResumeSamplerHook())
+        if isinstance(batch_sampler, ResumableBatchSampler | SubnetBatchSampler):
+            self.register_hook(ResumeCheckHook())
         return built
 
     def load_checkpoint(

@@ -238,27 +238,55 @@ def test_bad_input_ends_the_command_in_one_sentence_that_names_it(setup, repo_ro
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
-def test_two_processes_train_the_same_subnets_to_the_same_weights(setup, repo_root, tmp_path):
+def test_two_processes_go_on_where_one_was_stopped(setup, uninterrupted, repo_root, tmp_path):
     """The launcher of several GPUs, on the CPU: half the batch each, gradients averaged."""
     env = dict(os.environ, OMP_NUM_THREADS="1", PORT="29581", TORCHRUN=str(Path(sys.executable).parent / "torchrun"))
     env["PYTHONPATH"] = str(repo_root)
     text = (setup / "config.py").read_text() + SPY.format(folder=tmp_path)
     (tmp_path / "config.py").write_text(text)
     command = ["bash", str(repo_root / "tools/dist_train.sh"), str(tmp_path / "config.py"), "2"]
-    options = ["train_dataloader.batch_size=4", "max_epochs=2"]
-    command += ["--work-dir", str(tmp_path / "run"), "--cfg-options", *options]
+    command += ["--resume", str(Path(uninterrupted.work_dir) / "iter_8.pth")]
+    command += ["--work-dir", str(tmp_path / "run"), "--cfg-options", "train_dataloader.batch_size=4"]
     result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     one, two = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
-    assert one["subnets"] == two["subnets"]
+    sampler = uninterrupted.train_dataloader.batch_sampler
+    assert one["subnets"] == two["subnets"] == [sampler.subnet_at(step) for step in range(8, 24)]
     assert len(set(one["subnets"])) > 2
-    for first, second in zip(one["images"], two["images"]):
-        assert not set(first) & set(second)  # no image twice in a joint batch
+    # Together they train on what the one process trained on.
+    dataset = uninterrupted.train_dataloader.dataset
+    names = [dataset.get_data_info(i)["img_path"] for i in range(len(dataset))]
+    sampler.start_at(8)
+    drawn = [names[draw.index] for _ in range(3) for batch in sampler for draw in batch]
+    joint = [path for parts in zip(one["images"], two["images"]) for part in parts for path in part]
+    assert joint == drawn
     trained = [name for name, value in one["weights"].items() if value.is_floating_point() and "running" not in name]
     assert trained
     for name in trained:
         assert torch.equal(one["weights"][name], two["weights"][name]), name
     assert (tmp_path / "run/bn_bank.safetensors").is_file()
+
+
+def test_resuming_with_another_number_of_images_per_step_is_refused(setup, uninterrupted, tmp_path):
+    checkpoint = str(Path(uninterrupted.work_dir) / "iter_8.pth")
+    sentence = r"8 images per step, this run has 4 \(1 x 4\); set train_dataloader.batch_size=8."
+    with pytest.raises(ConfigError, match=sentence):
+        train(setup, tmp_path / "run", resume=checkpoint, **{"train_dataloader.batch_size": 4})
+
+
+def test_resuming_without_a_checkpoint_starts_from_the_weights_of_the_config(setup, uninterrupted, tmp_path):
+    weights = str(Path(uninterrupted.work_dir) / "iter_8.pth")
+    options = {"load_from": weights, "train_cfg.max_epochs": 1}
+    fresh = prepare_config(setup / "config.py", work_dir=str(tmp_path / "new"), resume="auto", cfg_options=options)
+    assert (fresh.get("resume", False), fresh.load_from) == (False, weights)
+    going = prepare_config(setup / "config.py", work_dir=uninterrupted.work_dir, resume="auto", cfg_options=options)
+    assert (going.resume, going.load_from) == (True, None)
+
+
+def test_weights_alone_fit_any_number_of_images_per_step(setup, uninterrupted, tmp_path):
+    options = {"train_dataloader.batch_size": 4, "train_cfg.max_epochs": 1}
+    runner = train(setup, tmp_path / "run", load_from=str(Path(uninterrupted.work_dir) / "iter_8.pth"), **options)
+    assert runner.iter == 12
 
 
 def test_fewer_images_than_a_batch_train_nothing_and_say_so(repo_root, tmp_path):
@@ -315,13 +343,10 @@ def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root, monkeypat
         repo_root / "configs/sdr/sdr_simsiam_r50_256path.py",
         amp=True,
         auto_scale_lr=True,
-        resume="auto",
         cfg_options=dict(data_root="/elsewhere", clusters_file="c.npz", max_epochs=100),
     )
     assert config.optim_wrapper.type == "mmssl_dynamic.SubnetAmpOptimWrapper"
     assert config.auto_scale_lr.enable
-    assert config.resume
-    assert config.load_from is None
     assert config.train_dataloader.dataset.dataset.data_root == "/elsewhere"
     assert config.extract_dataloader.dataset.data_root == "/elsewhere"
     assert config.train_dataloader.dataset.clusters_file == "c.npz"

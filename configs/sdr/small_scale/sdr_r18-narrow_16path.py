@@ -25,3 +25,4 @@ custom_hooks = [
     dict(type="mmssl_dynamic.BNBankHook", images=500, batch_size=100, bn=("path", "prefix")),
 ]
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))
+auto_scale_lr = dict(base_batch_size=64)

@@ -21,3 +21,4 @@ param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=Tru
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=0.03))
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))
+auto_scale_lr = dict(base_batch_size=64)

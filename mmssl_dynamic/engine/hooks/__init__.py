@@ -4,9 +4,11 @@ from mmssl_dynamic.engine.hooks.bn_bank_hook import BNBankHook
 from mmssl_dynamic.engine.hooks.calibrate_bn_hook import CalibrateBNHook
 from mmssl_dynamic.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
 from mmssl_dynamic.engine.hooks.fixed_predictor_lr_hook import FixedPredictorLrHook
+from mmssl_dynamic.engine.hooks.keep_pruned_hook import KeepPrunedHook
 from mmssl_dynamic.engine.hooks.prediction_pictures_hook import PredictionPicturesHook
 from mmssl_dynamic.engine.hooks.progress_bar_hook import ProgressBarHook
 from mmssl_dynamic.engine.hooks.progressive_phase_hook import ProgressivePhaseHook
+from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
 from mmssl_dynamic.engine.hooks.sandwich_hook import SandwichHook
 from mmssl_dynamic.engine.hooks.target_ema_hook import TargetEMAHook
@@ -16,9 +18,11 @@ __all__ = [
     "CalibrateBNHook",
     "CollapseMonitorHook",
     "FixedPredictorLrHook",
+    "KeepPrunedHook",
     "PredictionPicturesHook",
     "ProgressBarHook",
     "ProgressivePhaseHook",
+    "ResumeCheckHook",
     "ResumeSamplerHook",
     "SandwichHook",
     "TargetEMAHook",

@@ -1,0 +1,7 @@
+# SDR Table 4 at small scale: 4 paths. A stage that is not split is not widened.
+_base_ = ["./sdr_r18-narrow_16path.py"]
+
+stage_groups = (1, 1, 1, 4)
+
+model = dict(backbone=dict(stage_groups=stage_groups, stage_channels=(24, 48, 96, 320)))
+train_dataloader = dict(dataset=dict(stage_groups=stage_groups))

@@ -1,0 +1,40 @@
+"""Prune the backbone of a training by magnitude, the lottery-ticket control of SDR Table 3.
+
+The smallest weights of all convolutions together become zero until the backbone has as many parameters as a sub-network
+of SDR. Fine-tune the result with a config that has KeepPrunedHook, such as
+configs/sdr/ablations/simsiam_r50_wide_pruned.py.
+"""
+
+import argparse
+
+from mmssl_dynamic import cli
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config of the training")
+    parser.add_argument("checkpoint", help="checkpoint of the training")
+    parser.add_argument("--out", required=True, metavar="FILE", help="pruned checkpoint to write, for load_from")
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument("--num-weights", type=int, metavar="N", help="parameters of the backbone to keep")
+    size.add_argument(
+        "--like", metavar="CONFIG", help="keep as many as a sub-network of this config's super-network has"
+    )
+    cli.add_cfg_options_argument(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from mmssl_dynamic.apis.pruning import prune_checkpoint, subnet_size
+
+    count = args.num_weights if args.like is None else subnet_size(args.like)
+    figures = prune_checkpoint(args.config, args.checkpoint, args.out, count, args.cfg_options)
+    for name, share in figures["layers"].items():
+        print(f"{100 * share:5.1f} %  {name}")
+    kept = figures["after"] / figures["before"]
+    print(f"wrote {args.out}: {figures['after']:,} of {figures['before']:,} parameters are left ({100 * kept:.1f} %)")
+
+
+if __name__ == "__main__":
+    cli.run(main)
