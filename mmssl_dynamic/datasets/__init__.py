@@ -4,6 +4,7 @@ from mmssl_dynamic.datasets.batches import Batch, ImageBatches, build_dataset
 from mmssl_dynamic.datasets.demo_photos import DemoData, write_demo_data
 from mmssl_dynamic.datasets.draws import Draw
 from mmssl_dynamic.datasets.from_batch_sampler import FromBatchSampler
+from mmssl_dynamic.datasets.gaussian_blur import GaussianBlur
 from mmssl_dynamic.datasets.image_folder import DownstreamFolders, ImageFolder, downstream_folders, list_images
 from mmssl_dynamic.datasets.load_image import LoadImage, read_image
 from mmssl_dynamic.datasets.names import sample_names
@@ -19,6 +20,7 @@ __all__ = [
     "DownstreamFolders",
     "Draw",
     "FromBatchSampler",
+    "GaussianBlur",
     "ImageBatches",
     "ImageFolder",
     "ImageReport",

@@ -15,13 +15,12 @@ from pathlib import Path
 import torch
 from memory import resident_bytes, step_bytes
 from mmengine.optim import OptimWrapper
-from PIL import Image
+from photos import write_photos
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.apis import load_config, select_device
 from mmssl_dynamic.apis.loading import find_config
-from mmssl_dynamic.datasets.demo_photos import load_photos
 from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.engine.cpu import prepare_cpu
 
@@ -90,14 +89,6 @@ def loader(args, folder):
         preprocessor(default_collate(batch))
 
     return load
-
-
-def write_photos(folder):
-    """Scikit-image's photographs as JPEG files with a short side of 400 pixels, about the size of ImageNet's."""
-    for name, pixels in load_photos().items():
-        photo = Image.fromarray(pixels).convert("RGB")
-        scale = 400 / min(photo.size)
-        photo.resize((round(photo.width * scale), round(photo.height * scale))).save(f"{folder}/{name}.jpg", quality=90)
 
 
 def main() -> None:

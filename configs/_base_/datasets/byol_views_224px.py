@@ -13,7 +13,7 @@ common_pipeline = [
     dict(type="PILToNumpy", to_bgr=True),
     dict(type="RandomFlip", prob=0.5),
 ]
-blur = dict(type="GaussianBlur", magnitude_range=(0.1, 2.0), magnitude_std="inf")
+blur = dict(type="mmssl_dynamic.GaussianBlur", sigma=(0.1, 2.0))
 view_pipeline_1 = [*common_pipeline, dict(blur, prob=1.0)]
 view_pipeline_2 = [*common_pipeline, dict(blur, prob=0.1), dict(type="Solarize", thr=128, prob=0.2)]
 train_pipeline = [

@@ -11,7 +11,7 @@ view_pipeline = [
     ),
     dict(type="torchvision/RandomGrayscale", p=0.2),
     dict(type="PILToNumpy", to_bgr=True),
-    dict(type="GaussianBlur", magnitude_range=(0.1, 2.0), magnitude_std="inf", prob=0.5),
+    dict(type="mmssl_dynamic.GaussianBlur", sigma=(0.1, 2.0), prob=0.5),
     dict(type="RandomFlip", prob=0.5),
 ]
 train_pipeline = [
