@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-from pathlib import Path
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.datasets import ImageFolder, verify_images
-from mmssl_dynamic.datasets.verify_images import ImageReport
-from mmssl_dynamic.fileio import atomic_path
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,27 +22,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def print_report(report: ImageReport) -> None:
-    print(f"images      {report.num_images}")
-    print(f"unreadable  {len(report.unreadable)}")
-    for kind, count in report.kinds.most_common():
-        print(f"  {count:>9} {kind}")
-    if report.widths:
-        for name, values in (("width", report.widths), ("height", report.heights)):
-            print(f"{name:<11} {min(values)} to {max(values)}, median {statistics.median(values):g} px")
-    for _, problem in report.unreadable:
-        print(problem)
-
-
 def main() -> None:
     args = parse_args()
     dataset = ImageFolder(data_root=args.folder, with_label=False)
     report = verify_images(dataset, args.workers, progress=not args.no_progress)
-    print_report(report)
+    print("\n".join(report.lines()))
     if args.delete_list:
-        with atomic_path(args.delete_list) as temporary:
-            paths = [str(Path(path).absolute()) for path, _ in report.unreadable]
-            temporary.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
+        report.write_unreadable(args.delete_list)
         print(f"wrote the {len(report.unreadable)} unreadable paths to {args.delete_list}")
     if report.unreadable:
         sys.exit(1)

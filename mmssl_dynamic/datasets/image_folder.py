@@ -40,7 +40,7 @@ def list_images(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
     endings = tuple(ending.lower() for ending in extensions)
     images: list[str] = []
     others: Counter[str] = Counter()
-    for path in _walk(folder, "", (os.path.realpath(folder),)):
+    for path in walk_files(folder):
         if path.lower().endswith(endings):
             images.append(path)
         else:
@@ -56,6 +56,16 @@ def list_images(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
                 f"file name {ascii(path)} in {shown} cannot be stored as a line of UTF-8 text; rename the file."
             )
     return sorted(images)
+
+
+def walk_files(root: str | os.PathLike[str]) -> Iterator[str]:
+    """Relative paths of all files below ``root``, images or not, in any order; see :func:`list_images`.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    folder = os.fspath(root)
+    return _walk(folder, "", (os.path.realpath(folder),))
 
 
 def _walk(folder: str, prefix: str, chain: tuple[str, ...]) -> Iterator[str]:

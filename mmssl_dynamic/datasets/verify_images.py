@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -14,6 +16,7 @@ from tqdm import tqdm
 
 from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.fileio import atomic_path
 
 _CHUNK = 32  # images per job: few enough that the bar moves, enough that a million images are no million jobs
 
@@ -56,6 +59,21 @@ class ImageReport:
         self.kinds[facts.kind] += 1
         self.widths.append(facts.width)
         self.heights.append(facts.height)
+
+    def lines(self) -> list[str]:
+        """The findings as lines of text, one sentence for each unreadable file last."""
+        lines = [f"images      {self.num_images}", f"unreadable  {len(self.unreadable)}"]
+        lines += [f"  {count:>9} {kind}" for kind, count in self.kinds.most_common()]
+        for name, values in (("width", self.widths), ("height", self.heights)):
+            if values:
+                lines.append(f"{name:<11} {min(values)} to {max(values)}, median {statistics.median(values):g} px")
+        return lines + [problem for _, problem in self.unreadable]
+
+    def write_unreadable(self, path: str | os.PathLike[str]) -> None:
+        """Write the absolute paths of the unreadable files, one a line."""
+        with atomic_path(path) as temporary:
+            paths = [str(Path(image).absolute()) for image, _ in self.unreadable]
+            temporary.write_text("".join(f"{image}\n" for image in paths), encoding="utf-8")
 
 
 def inspect_image(path: str) -> ImageFacts:

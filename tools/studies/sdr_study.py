@@ -2,7 +2,8 @@
 
 Every command is one of tools/, is printed, and is written to OUT/commands.sh. What is finished is not done again, and a
 training that was stopped goes on from its last checkpoint, so the study can be started anew at any time. When all is
-there, tools/studies/sdr_table.py makes the table.
+there, tools/studies/sdr_table.py makes the table. The variants subset_a and subset_b need WordNet, see
+tools/data/split_imagenet.py.
 """
 
 import argparse
@@ -62,14 +63,16 @@ def main() -> None:
     runs = [(variant, seed) for variant in chosen for seed in args.seeds]
     for variant, seed in tqdm(runs, desc="runs", unit="run"):
         for step in run_steps(variant, out / f"seed{seed}", seed, args):
-            perform(step, out)
+            perform(step, out, {str(out): "$OUT", args.images: "$IMAGES", args.tasks: "$TASKS"})
 
 
-def perform(step: Step, out: Path) -> None:
-    """Run a step whose output is not there yet."""
+def perform(step: Step, out: Path, folders: dict[str, str]) -> None:
+    """Run a step whose output is not there yet; ``folders`` become variables in the list of commands."""
     if step.output.exists():
         return
     line = shlex.join(step.command)
+    for folder, variable in folders.items():
+        line = line.replace(folder, variable)
     tqdm.write(line)
     with (out / "commands.sh").open("a") as file:
         file.write(line + "\n")
@@ -86,6 +89,10 @@ def run_steps(variant: Variant, folder: Path, seed: int, args: argparse.Namespac
     epochs = args.epochs if variant.needs is None else max(1, args.epochs // 5)  # fine-tuning is shorter
     checkpoint = work / f"epoch_{epochs}.pth"
     if "train" in args.parts:
+        if variant.subset is not None:
+            lists = folder.parent / "meta"
+            arguments = ("--data-root", args.images, "--out", str(lists))
+            yield Step("data/split_imagenet.py", arguments, lists / f"subset_{variant.subset}.txt")
         if variant.needs is not None:
             yield prune(folder / variant.needs / f"epoch_{args.epochs}.pth")
         yield train(variant, folder, seed, args.images, epochs, checkpoint)
@@ -108,6 +115,8 @@ def train(variant: Variant, folder: Path, seed: int, images: str, epochs: int, c
     options = [f"data_root={images}", f"max_epochs={epochs}", f"randomness.seed={seed}"]
     if variant.clusters is not None:
         options.append(f"clusters_file={folder / (variant.clusters + '.npz')}")
+    if variant.subset is not None:
+        options.append(f"ann_file={folder.parent / 'meta' / f'subset_{variant.subset}.txt'}")
     if variant.needs is not None:
         options.append(f"load_from={folder / variant.needs / 'pruned.pth'}")
     config = str((CONFIGS / variant.config).relative_to(TOOLS.parent))

@@ -26,6 +26,7 @@ class Variant:
         config: In configs/sdr/small_scale.
         clusters: Which split its sub-networks train on; ``None`` for networks without paths.
         needs: The variant whose pruned weights it starts from.
+        subset: ``'a'`` or ``'b'``, the half of the images that it trains on (SDR Sec. 3).
     """
 
     name: str
@@ -33,6 +34,7 @@ class Variant:
     config: str
     clusters: str | None = None
     needs: str | None = None
+    subset: str | None = None
 
     @property
     def paths(self) -> bool:
@@ -65,4 +67,6 @@ VARIANTS = (
     Variant("wide", "SimSiam, as wide as the super-network", "simsiam_r18-narrow_wide.py"),
     Variant("pruned", "the same, pruned to a sub-network's size", "simsiam_r18-narrow_pruned.py", needs="wide"),
     Variant("hierarchy16", "SDR, similar clusters on similar paths", "sdr_r18-narrow_16path.py", "hierarchy16"),
+    Variant("subset_a", "SimSiam, Subset-A (things)", "simsiam_r18-narrow_subset-a.py", subset="a"),
+    Variant("subset_b", "SimSiam, Subset-B (organisms)", "simsiam_r18-narrow_subset-b.py", subset="b"),
 )

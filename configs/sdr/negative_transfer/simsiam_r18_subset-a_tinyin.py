@@ -1,0 +1,26 @@
+# SDR Sec. 3 at small scale: SimSiam on Subset-A of Tiny-ImageNet; tools/data/split_imagenet.py writes the list.
+_base_ = ["../simsiam_r18_tinyin.py"]
+
+data_root = "data/tiny-imagenet-200"
+ann_file = "meta/subset_a.txt"
+
+train_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type="CustomDataset",
+        data_root=data_root,
+        data_prefix="train",
+        ann_file=ann_file,
+        pipeline={{_base_.train_pipeline}},
+    ),
+)
+extract_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type="CustomDataset",
+        data_root=data_root,
+        data_prefix="train",
+        ann_file=ann_file,
+        pipeline={{_base_.eval_pipeline}},
+    ),
+)
