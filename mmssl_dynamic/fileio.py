@@ -162,5 +162,5 @@ def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
             continue
         tensor = state[name].detach().to("cpu").contiguous()
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.view(torch.uint8).numpy().data if tensor.ndim else tensor.reshape(1).numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

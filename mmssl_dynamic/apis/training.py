@@ -31,6 +31,7 @@ def prepare_config(
     amp: bool = False,
     auto_scale_lr: bool = False,
     tensorboard: bool = False,
+    channels_last: bool = False,
     launcher: str = "none",
     cfg_options: dict[str, Any] | None = None,
 ) -> Config:
@@ -43,6 +44,7 @@ def prepare_config(
         amp: Train with automatic mixed precision.
         auto_scale_lr: Scale the learning rate by the total batch size over ``auto_scale_lr.base_batch_size``.
         tensorboard: Write scalars for TensorBoard, too.
+        channels_last: Keep weights and activations in channels-last order.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         cfg_options: Further overrides.
 
@@ -73,6 +75,8 @@ def prepare_config(
         config.auto_scale_lr.enable = True
     if tensorboard:
         add_tensorboard(config)
+    if channels_last:
+        config.channels_last = True
     if resume == "auto":
         # With nothing there to go on from, the training starts as the config says: from load_from, if it names one.
         if find_latest_checkpoint(config.work_dir) is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.base_loop import BaseLoop
@@ -67,6 +68,13 @@ class Runner(MMEngineRunner):
         """As mmengine's, with one sentence for what cannot be built; so the next ones."""
         with building("model"):
             return super().build_model(model)
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        """As mmengine's; with ``channels_last`` in the config, weights and so activations are in that order."""
+        if self.cfg.get("channels_last", False):
+            # Before the wrapper, whose gradient buffers have the order of the weights.
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Optimiser and its wrapper, without a warning for each parameter of a moving-average target."""

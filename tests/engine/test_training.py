@@ -331,6 +331,32 @@ def test_gradients_accumulate_over_steps_of_one_subnet(setup, tmp_path):
     assert runner.iter == 12
 
 
+def test_channels_last_trains_the_same_in_another_order(setup, uninterrupted, tmp_path):
+    config = prepare_config(
+        setup / "config.py",
+        work_dir=str(tmp_path / "last"),
+        channels_last=True,
+        cfg_options={"train_cfg.max_epochs": 1, "param_scheduler.0.T_max": 4},
+    )
+    config.experiment_name = "channels_last"
+    runner = build_runner(config)
+    orders = []
+    layer = runner.model.backbone.layer4[0].conv1
+
+    def note(module, inputs, output):
+        if module.training:
+            orders.append(output.is_contiguous(memory_format=torch.channels_last))
+
+    layer.register_forward_hook(note)
+    runner.train()
+    assert layer.weight.is_contiguous(memory_format=torch.channels_last)
+    assert orders
+    assert all(orders)
+    # The first of four epochs lies in phase 0 and 1 here and there: only the first step is the same.
+    first = runner.message_hub.get_scalar("train/loss").data[0][0]
+    assert first == pytest.approx(uninterrupted.message_hub.get_scalar("train/loss").data[0][0], abs=1e-4)
+
+
 def test_amp_without_a_gpu_is_refused(setup, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="--amp needs a GPU"):

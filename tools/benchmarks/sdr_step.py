@@ -1,13 +1,16 @@
-"""Cost of an SDR step against mmpretrain's SimSiam ResNet-50 step with the same batch.
+"""Cost of an SDR step against mmpretrain's SimSiam ResNet-50 step with the same batch, and of a whole training.
 
 Times a step of W_0 and of a sub-network (with SiamKD, the optimiser step and the protection of inactive groups
 included), and averages them over the phases of Algorithm 1: in a phase with S networks, uniform sampling draws W_0 once
-in S steps.
+in S steps. From the average follow images per second and the hours that ImageNet takes. At the batch of the config:
+python tools/benchmarks/sdr_step.py --batch-size 64 --amp --channels-last --rounds 50
 """
 
 import argparse
+import statistics
 
 import torch
+from memory import resident_bytes, step_bytes
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -17,6 +20,7 @@ from timing import alternate, ratios, summary
 from mmssl_dynamic import cli
 from mmssl_dynamic.apis import load_config, select_device
 from mmssl_dynamic.engine import SubnetOptimWrapper
+from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.subnets import FULL
 
 
@@ -55,9 +59,15 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--amp", action="store_true", help="bfloat16 autocast")
+    parser.add_argument("--channels-last", action="store_true", help="weights and images in channels-last order")
+    parser.add_argument("--epochs", type=int, default=200, help="of the training whose hours are printed")
+    parser.add_argument("--gpus", type=int, default=8, help="that share it")
+    parser.add_argument("--images", type=int, default=1_281_167, help="of the data set (default: ImageNet's)")
     cli.add_device_argument(parser)
     args = parser.parse_args()
     device = select_device(args.device)
+    prepare_cpu()  # as tools/train.py does
     register_all_modules(init_default_scope=False)
 
     sdr = build(args.sdr, device, args.stage_channels)
@@ -67,10 +77,13 @@ def main() -> None:
     unprotected = OptimWrapper(torch.optim.SGD(sdr.parameters(), **options))
     simsiam_wrapper = OptimWrapper(torch.optim.SGD(simsiam.parameters(), **options))
     shape = (args.batch_size, 3, args.image_size, args.image_size)
-    views = [torch.randn(shape, device=device) for _ in range(2)]
+    memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
+    views = [torch.randn(shape, device=device).to(memory_format=memory_format) for _ in range(2)]
+    for model in (sdr, simsiam):
+        model.to(memory_format=memory_format)
 
     def step(model, wrapper, name):
-        with wrapper.optim_context(model):
+        with wrapper.optim_context(model), torch.autocast(device.type, torch.bfloat16, enabled=args.amp):
             losses = model.loss(views, samples(name, args.batch_size))
             total = sum(value for key, value in losses.items() if "loss" in key)
         wrapper.update_params(total)
@@ -98,6 +111,22 @@ def main() -> None:
     print(f"average over {len(sizes)} equal phases, spaces of {sizes}: {summary(average)}")
     protection = ratios(seconds["sub-network"], seconds["sub-network, plain optimiser"])
     print(f"protecting inactive groups, factor on a step  {summary(protection)}")
+    mean = [share * a + (1 - share) * b for a, b in zip(seconds["W_0"], seconds["sub-network"])]
+    for name, values in (("SimSiam", seconds["SimSiam"]), ("SDR", mean)):
+        rate = args.batch_size / statistics.median(values)
+        hours = args.epochs * args.images / (rate * args.gpus) / 3600
+        print(
+            f"{name}: {rate:.1f} images/s; {args.epochs} epochs of {args.images:,} images on {args.gpus} such devices "
+            f"take {hours:,.0f} hours, loading and communication not counted"
+        )
+    runs = {
+        "SimSiam": (simsiam, simsiam_wrapper, FULL),
+        "W_0": (sdr, sdr_wrapper, FULL),
+        "sub-network": (sdr, sdr_wrapper, args.subnet),
+    }
+    for name, (model, wrapper, _) in runs.items():
+        bytes_ = resident_bytes(model, wrapper.optimizer) + step_bytes(lambda r=runs[name]: step(*r), device)
+        print(f"peak memory, {name:12s} {bytes_ / 2**30:.2f} GiB")
 
 
 if __name__ == "__main__":
