@@ -5,6 +5,8 @@
 VENV ?= .venv
 DATA ?=
 PYTEST_ARGS ?=
+# Processes that share the test suite: each takes about one core and 2 GiB of memory. 0: all in one process, for debuggers.
+WORKERS ?= 2
 
 # The first interpreter in range; python3 is what most people mean by "my Python".
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
@@ -50,8 +52,8 @@ lint: ## ruff: rules and format
 typecheck: ## mypy
 	"$(BIN)/mypy"
 
-unit: ## the test suite alone; PYTEST_ARGS='-k routing' and the like
-	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+unit: ## the test suite alone; PYTEST_ARGS='-k routing' and the like, WORKERS=4 for more processes
+	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 format: ## let ruff mend what it can
 	"$(BIN)/ruff" check --fix .
