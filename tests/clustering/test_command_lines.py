@@ -118,3 +118,21 @@ def test_random_clusters_need_no_values_of_the_features(run, features, tmp_path)
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert sorted(Clusters.load(tmp_path / "clusters.npz").sizes.tolist()) == [85, 85, 86, 86, 86, 86, 86]
+
+
+def test_a_hierarchy_numbers_the_same_clusters_anew_and_says_how_similar_neighbours_are(run, features, tmp_path):
+    features.save(tmp_path / "F.npy")
+    common = ("cluster.py", tmp_path / "F.npy", "--num-clusters", 4, "--no-montage", "--device", "cpu", "--out")
+    plain = run(*common, tmp_path / "plain.npz")
+    ordered = run(*common, tmp_path / "ordered.npz", "--hierarchy", 1, 2, 2)
+    assert plain.returncode == ordered.returncode == 0, ordered.stderr
+    assert "by hierarchy" in ordered.stdout
+    assert "by hierarchy" not in plain.stdout
+    one, other = (Clusters.load(tmp_path / f"{name}.npz") for name in ("plain", "ordered"))
+    order = json.loads((tmp_path / "ordered.json").read_text())["hierarchy"]["order"]
+    assert sorted(order) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(np.asarray(order)[other.assignment], one.assignment)
+    refused = run(*common, tmp_path / "wrong.npz", "--hierarchy", 2, 4)
+    assert refused.returncode == 2
+    assert "--hierarchy 2 4 makes 8 paths but there are 4 clusters" in refused.stderr
+    assert not (tmp_path / "wrong.npz").exists()
