@@ -80,6 +80,7 @@ def main() -> None:
         ClusterReport,
         Features,
         SinkhornOptions,
+        check_hierarchy,
         cluster_features,
         order_by_hierarchy,
     )
@@ -90,6 +91,8 @@ def main() -> None:
     out = Path(args.out)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out} must end in .npz, such as clusters.npz.")
+    if args.hierarchy:
+        check_hierarchy(args.hierarchy, args.num_clusters, args.method)
     features = Features.load(args.features)
     image_root = find_image_root(features, args.image_root) if args.montage else None
     clusters = cluster_features(

@@ -3,7 +3,7 @@
 from mmssl_dynamic.clustering.cluster import cluster_features
 from mmssl_dynamic.clustering.clusters import Clusters
 from mmssl_dynamic.clustering.features import Features
-from mmssl_dynamic.clustering.hierarchy import order_by_hierarchy, prefix_similarity
+from mmssl_dynamic.clustering.hierarchy import check_hierarchy, order_by_hierarchy, prefix_similarity
 from mmssl_dynamic.clustering.report import ClusterReport
 from mmssl_dynamic.clustering.sinkhorn import SinkhornOptions, learn_prototypes, sinkhorn
 
@@ -12,6 +12,7 @@ __all__ = [
     "Clusters",
     "Features",
     "SinkhornOptions",
+    "check_hierarchy",
     "cluster_features",
     "learn_prototypes",
     "order_by_hierarchy",

@@ -44,15 +44,8 @@ def order_by_hierarchy(clusters: Clusters, stage_groups: Sequence[int], seed: in
         ConfigError: the product of ``stage_groups`` is not K, or the clusters have no centroids.
     """
     groups = [int(g) for g in stage_groups]
-    if min(groups, default=0) < 1 or prod(groups) != clusters.num_clusters:
-        raise ConfigError(
-            f"--hierarchy {' '.join(map(str, groups))} makes {prod(groups)} paths but there are "
-            f"{clusters.num_clusters} clusters; give the stage_groups of the network, whose product is --num-clusters."
-        )
-    if clusters.centroids is None:
-        raise ConfigError(
-            f"--hierarchy needs centroids, which a {clusters.method} split does not have; use --method sinkhorn."
-        )
+    check_hierarchy(groups, clusters.num_clusters, clusters.method)
+    assert clusters.centroids is not None
     order = _leaves(clusters.centroids, np.arange(clusters.num_clusters), groups, np.random.default_rng(seed))
     position = np.empty(len(order), dtype=np.int32)
     position[order] = np.arange(len(order))
@@ -72,6 +65,21 @@ def order_by_hierarchy(clusters: Clusters, stage_groups: Sequence[int], seed: in
         {**clusters.meta, "hierarchy": figures},
         clusters.source,
     )
+
+
+def check_hierarchy(stage_groups: Sequence[int], num_clusters: int, method: str) -> None:
+    """Refuse a hierarchy that :func:`order_by_hierarchy` cannot make, before the clusters are.
+
+    Raises:
+        ConfigError: the product of ``stage_groups`` is not K, or ``method`` makes no centroids.
+    """
+    if min(stage_groups, default=0) < 1 or prod(stage_groups) != num_clusters:
+        raise ConfigError(
+            f"--hierarchy {' '.join(map(str, stage_groups))} makes {prod(stage_groups)} paths but there are "
+            f"{num_clusters} clusters; give the stage_groups of the network, whose product is --num-clusters."
+        )
+    if method == "random":
+        raise ConfigError("--hierarchy needs centroids, which a random split does not have; use --method sinkhorn.")
 
 
 def prefix_similarity(centroids: FloatArray, stage_groups: Sequence[int]) -> list[float]:
