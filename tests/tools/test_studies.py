@@ -25,12 +25,15 @@ def write_run(folder, variant, tasks, offset):
         full = 10.0 * i + offset
         scores = [dict(network="full", score=full + 5)]
         if variant.paths:
-            subnets = [
-                dict(name="0-0-0-1", test_accuracy=full + 1, params=70),  # the best on the training images
-                dict(name="0-0-0-0", test_accuracy=full + 3, params=70),
-                dict(name="full", test_accuracy=full, params=100),
-            ]
-            write_json(folder / "routing" / task / "routing.json", dict(subnets=subnets))
+            record = dict(
+                subnets=[
+                    dict(name="0-0-0-1", test_accuracy=full + 1, params=70),
+                    dict(name="0-0-0-0", test_accuracy=full + 3, params=70),
+                ],
+                full=dict(name="full", test_accuracy=full, params=100),
+                best="0-0-0-1",  # on the training images
+            )
+            write_json(folder / "routing" / task / "routing.json", record)
             scores.append(dict(network="0-0-0-1", score=full + 8))
         else:
             write_json(folder / "knn" / task / "results.json", dict(networks=[dict(name="net", top1=full, params=80)]))

@@ -162,7 +162,7 @@ def evaluate(variant: Variant, work: Path, checkpoint: Path, args: argparse.Name
 
 def routed_to(folder: Path) -> str:
     """The sub-network that routing chose: the best on the training images."""
-    return str(read_json(folder / "routing.json", "routing result")["subnets"][0]["name"])
+    return str(read_json(folder / "routing.json", "routing result")["best"])
 
 
 def kept_config(checkpoint: Path) -> Path:

@@ -53,10 +53,10 @@ def read_run(variant: Variant, folder: Path, seed: int) -> Run | None:
         scores = {s["network"]: s["score"] for s in read_json(far, "transfer result")["scores"]}
         record = read_json(near, "kNN result")
         if variant.paths:
-            ranking = record["subnets"]  # in the order of the accuracy on the training images
+            ranking, chosen = record["subnets"], record["best"]
             tested = {s["name"]: s["test_accuracy"] for s in ranking}
-            chosen = ranking[0]["name"]
-            near_by = {"full": tested["full"], "routed": tested[chosen], "hindsight": max(tested.values())}
+            full = record["full"]["test_accuracy"]
+            near_by = {"full": full, "routed": tested[chosen], "hindsight": max(tested.values())}
             far_by = {"full": scores["full"], "routed": scores[chosen]}
             run.params = min(s["params"] for s in ranking)
         else:
