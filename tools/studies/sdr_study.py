@@ -138,19 +138,20 @@ def split_images(folder: Path, seed: int, checkpoint: Path) -> Iterator[Step]:
 def evaluate(variant: Variant, work: Path, checkpoint: Path, args: argparse.Namespace) -> Iterator[Step]:
     """KNN and routing on every task, then transfer of the full network and of the one that was routed to."""
     config = str(kept_config(checkpoint))
+    bank = ("--bank", str(work / "bn_bank.safetensors")) if variant.paths else ()
+    if variant.paths:
+        out = work / "routing"
+        roots = [argument for task in TASKS for argument in ("--data-root", str(Path(args.tasks) / task))]
+        settings = (*bank, *roots, "--out", str(out), "--workers", "1", *KNN)
+        yield Step("route.py", (config, str(checkpoint), *settings), out / TASKS[-1] / "routing.json")
     for task in TASKS:
-        data = str(Path(args.tasks) / task)
+        subnets: tuple[str, ...] = bank
         if variant.paths:
-            out = work / "routing" / task
-            bank = ("--bank", str(work / "bn_bank.safetensors"))
-            settings = ("--data-root", data, "--out", str(out), "--workers", "1", *KNN)
-            yield Step("route.py", (config, str(checkpoint), *bank, *settings), out / "routing.json")
-            subnets: tuple[str, ...] = (*bank, "--subnets", ",".join(("full", routed_to(out))))
+            subnets += ("--subnets", ",".join(dict.fromkeys(("full", routed_to(work / "routing" / task)))))
         else:
-            out = work / "knn" / task
+            data, out = str(Path(args.tasks) / task), work / "knn" / task
             settings = ("--data-root", data, "--out", str(out), "--workers", "1", "--latency-repeats", "0", *KNN)
             yield Step("evaluate.py", (config, str(checkpoint), *settings), out / "results.json")
-            subnets = ()
         out = work / "transfer" / task
         settings = ("--data-root", str(args.tasks), "--datasets", task, "--out", str(out), "--image-size", "64")
         yield Step(

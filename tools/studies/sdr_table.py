@@ -20,6 +20,7 @@ from mmssl_dynamic.fileio import atomic_path, read_json, write_json
 
 START, END = "<!-- results -->", "<!-- /results -->"
 COLOURS = {"full": "#5f6b73", "routed": "#c44e52", "hindsight": "#b8c0c8"}
+LABELS = {"full": "full network", "routed": "routed path", "hindsight": "best path in hindsight"}
 
 
 @dataclass
@@ -116,30 +117,28 @@ def row(cells: Sequence[str]) -> str:
 
 
 def picture(results: dict[Variant, list[Run]], attribute: str, title: str) -> Figure:
-    """Mean accuracy of every training: a bar for the mean over seeds, a dot for each seed."""
+    """Mean accuracy of every training: a dot for each seed, a line for their mean."""
     kinds = [k for k in COLOURS if any(k in getattr(run, attribute) for runs in results.values() for run in runs)]
-    figure = Figure(figsize=(7.6, 0.6 + 0.46 * len(results)), layout="constrained")
+    figure = Figure(figsize=(7.6, 1.2 + 0.46 * len(results)), layout="constrained")
     axes = figure.subplots()
-    height = 0.8 / len(kinds)
     for place, runs in enumerate(results.values()):
         for index, kind in enumerate(kinds):
             values = over_seeds(runs, lambda r, k=kind: getattr(r, attribute).get(k))
-            if not values:
-                continue
-            y = place - 0.4 + (index + 0.5) * height
-            axes.barh(y, mean(values), height, color=COLOURS[kind], alpha=0.75)
-            axes.plot(values, [y] * len(values), "o", color="black", markersize=3)
+            if values:
+                y = place + 0.22 * (index - (len(kinds) - 1) / 2)
+                axes.plot(values, [y] * len(values), "o", color=COLOURS[kind], markersize=6, alpha=0.85)
+                axes.plot([mean(values)] * 2, [y - 0.11, y + 0.11], color=COLOURS[kind], linewidth=2.5)
     for kind in kinds:
-        axes.barh(0, 0, color=COLOURS[kind], alpha=0.75, label=kind)
+        axes.plot([], [], "o", color=COLOURS[kind], label=LABELS[kind])
     axes.set_yticks(range(len(results)), [variant.label for variant in results])
     axes.invert_yaxis()
-    lowest = min(min(over_seeds(runs, lambda run: getattr(run, attribute)["full"])) for runs in results.values())
-    axes.set_xlim(left=max(0.0, 0.8 * lowest))
+    for line in range(1, len(results)):
+        axes.axhline(line - 0.5, color="#e4e8eb", linewidth=0.8)
     axes.set_xlabel("mean accuracy over six tasks (%)")
     axes.set_title(title)
-    axes.legend(loc="lower right", fontsize=8)
     axes.grid(axis="x", color="#dde2e6", linewidth=0.6)
     axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=len(kinds), fontsize=9, frameon=False)
     return figure
 
 
