@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mmssl_dynamic.fileio import read_json, write_json
 
@@ -70,6 +71,15 @@ def test_the_table_holds_means_over_tasks_and_seeds(modules, repo_root, tmp_path
     hashes = read_json(doc.with_suffix("") / "files.json", "hashes")
     assert f"seed0/{sdr.name}/epoch_5.pth" in hashes
     assert all(len(value) == 64 for value in hashes.values())
+
+
+def test_what_is_pruned_does_not_count(modules, tmp_path):
+    _, _, table = modules
+    weight = torch.ones(2, 3, 3, 3)
+    weight[0] = 0
+    state = {"backbone.conv1.weight": weight, "backbone.bn1.bias": torch.zeros(2), "neck.fc.weight": torch.zeros(2, 2)}
+    torch.save({"state_dict": state}, tmp_path / "epoch_1.pth")
+    assert table.pruned_weights(tmp_path) == 27
 
 
 def test_a_document_without_the_marks_is_refused(modules, repo_root, tmp_path):

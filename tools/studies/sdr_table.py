@@ -16,7 +16,7 @@ from sdr_variants import SPLITS, TASKS, VARIANTS, Variant
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.fileio import atomic_path, read_json, write_json
+from mmssl_dynamic.fileio import atomic_path, load_state_dict, read_json, write_json
 
 START, END = "<!-- results -->", "<!-- /results -->"
 COLOURS = {"full": "#5f6b73", "routed": "#c44e52", "hindsight": "#b8c0c8"}
@@ -65,11 +65,18 @@ def read_run(variant: Variant, folder: Path, seed: int) -> Run | None:
             near_by = {"full": network["top1"]}
             (far_by_full,) = scores.values()
             far_by = {"full": far_by_full}
-            run.params = network["params"]
+            run.params = network["params"] - (pruned_weights(folder) if variant.needs else 0)
         for table, values in ((run.knn, near_by), (run.transfer, far_by)):
             for key, value in values.items():
                 table.setdefault(key, {})[task] = value
     return run
+
+
+def pruned_weights(folder: Path) -> int:
+    """Zeros among the convolutions of the backbone."""
+    (checkpoint,) = folder.glob("*.pth")
+    state = load_state_dict(checkpoint)
+    return sum(int((v == 0).sum()) for k, v in state.items() if k.startswith("backbone.") and v.ndim == 4)
 
 
 def mean(values: Sequence[float]) -> float:
