@@ -58,8 +58,8 @@ def prune_checkpoint(
     before = sum(p.numel() for p in backbone.parameters())
     layers = prune_by_magnitude(backbone, num_weights)
     state = load_state_dict(checkpoint)
-    pruned = {f"backbone.{key}": value for key, value in backbone.state_dict().items()}
-    state = {**state, **{key: value for key, value in pruned.items() if key in state}}
+    prefix = "backbone." if any(key.startswith("backbone.") for key in state) else ""  # or a backbone's own weights
+    state.update({f"{prefix}{key}": value for key, value in backbone.state_dict().items()})
     with atomic_path(out) as temporary:
         torch.save({"state_dict": state}, temporary)
     return {"before": before, "after": num_nonzero(backbone), "layers": layers}

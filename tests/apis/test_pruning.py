@@ -84,6 +84,18 @@ def test_only_the_backbone_is_pruned(folder):
     assert all(key.startswith("backbone.") for key in changed)
 
 
+def test_a_backbones_own_weights_are_pruned_as_well(folder, tmp_path):
+    run = load_state_dict(folder / "wide/iter_4.pth")
+    bare = {key.removeprefix("backbone."): value for key, value in run.items() if key.startswith("backbone.")}
+    torch.save({"state_dict": bare}, tmp_path / "bare.pth")
+    count = subnet_size(folder / "super.py")
+    prune_checkpoint(folder / "wide.py", tmp_path / "bare.pth", tmp_path / "pruned.pth", count)
+    pruned = load_state_dict(tmp_path / "pruned.pth")
+    expected = load_state_dict(folder / "pruned.pth")
+    assert pruned.keys() == bare.keys()
+    assert all(torch.equal(value, expected[f"backbone.{key}"]) for key, value in pruned.items())
+
+
 def test_fine_tuning_moves_what_is_left_and_nothing_else_also_after_a_resume(folder):
     start = load_state_dict(folder / "pruned.pth")
     runner = fine_tune(folder, "tuned", load_from=str(folder / "pruned.pth"))
