@@ -79,6 +79,13 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     add_launcher_argument(parser)
 
 
+def add_image_check_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--workers``, ``--delete-list`` and ``--no-progress`` of tools that decode every image."""
+    parser.add_argument("--workers", type=int, default=None, help="threads (default: number of CPUs, at most 16)")
+    parser.add_argument("--delete-list", metavar="FILE", help="write the paths of unreadable files here, one a line")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+
+
 def add_launcher_argument(parser: argparse.ArgumentParser) -> None:
     """``--launcher``, to be parsed by :func:`parse_with_rank`."""
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none", help="job launcher")

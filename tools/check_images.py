@@ -16,9 +16,7 @@ def parse_args() -> argparse.Namespace:
         "deleted; to delete what --delete-list wrote: xargs -d '\\n' rm -- < FILE",
     )
     parser.add_argument("folder", help="folder of images, flat or nested")
-    parser.add_argument("--workers", type=int, default=None, help="threads (default: number of CPUs, at most 16)")
-    parser.add_argument("--delete-list", metavar="FILE", help="write the paths of unreadable files here, one a line")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    cli.add_image_check_arguments(parser)
     return parser.parse_args()
 
 

@@ -8,6 +8,7 @@ K clusters, D feature dimension, G groups of a stage.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -55,15 +56,11 @@ def order_by_hierarchy(clusters: Clusters, stage_groups: Sequence[int], seed: in
         "similarity_by_index": prefix_similarity(clusters.centroids, groups),
         "similarity": prefix_similarity(clusters.centroids[order], groups),
     }
-    return Clusters(
-        clusters.names,
-        position[clusters.assignment],
-        clusters.num_clusters,
-        clusters.method,
-        clusters.centroids[order],
-        clusters.mean,
-        {**clusters.meta, "hierarchy": figures},
-        clusters.source,
+    return replace(
+        clusters,
+        assignment=position[clusters.assignment],
+        centroids=clusters.centroids[order],
+        meta={**clusters.meta, "hierarchy": figures},
     )
 
 

@@ -30,9 +30,7 @@ def parse_args() -> argparse.Namespace:
         help="in train (default: 732 1300)",
     )
     parser.add_argument("--fast", action="store_true", help="count only; do not decode the images")
-    parser.add_argument("--workers", type=int, default=None, help="threads (default: number of CPUs, at most 16)")
-    parser.add_argument("--delete-list", metavar="FILE", help="write the paths of unreadable files here, one a line")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    cli.add_image_check_arguments(parser)
     return parser.parse_args()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sdr_variants import BASE, CONFIGS, SPLITS, TASKS, VARIANTS, Variant
+from sdr_variants import BASE, CONFIGS, SDR, SPLITS, TASKS, VARIANTS, Variant
 from tqdm import tqdm
 
 from mmssl_dynamic import cli
@@ -104,7 +104,7 @@ def run_steps(variant: Variant, folder: Path, seed: int, args: argparse.Namespac
 
 def prune(checkpoint: Path) -> Step:
     """The wide SimSiam, pruned to the size of a sub-network."""
-    like = str((CONFIGS / VARIANTS[1].config).relative_to(TOOLS.parent))
+    like = str((CONFIGS / SDR.config).relative_to(TOOLS.parent))
     out = checkpoint.with_name("pruned.pth")
     arguments = (str(kept_config(checkpoint)), str(checkpoint), "--like", like, "--out", str(out))
     return Step("prune.py", arguments, out)

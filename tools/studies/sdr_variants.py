@@ -57,9 +57,10 @@ SPLITS = (
     Split("sinkhorn4", ("--num-clusters", "4")),
 )
 BASE = Variant("simsiam", "SimSiam", "simsiam_r18-narrow.py")
+SDR = Variant("cluster16", "SDR, 16 paths, clusters, SiamKD", "sdr_r18-narrow_16path.py", "sinkhorn16")
 VARIANTS = (
     BASE,
-    Variant("cluster16", "SDR, 16 paths, clusters, SiamKD", "sdr_r18-narrow_16path.py", "sinkhorn16"),
+    SDR,
     Variant("random16", "SDR, random splits", "sdr_r18-narrow_16path.py", "random16"),
     Variant("full16", "SDR, all images for every path", "sdr_r18-narrow_16path_full-data.py", "sinkhorn16"),
     Variant("l2_16", "SDR, L2 distillation", "sdr_r18-narrow_16path_l2.py", "sinkhorn16"),
