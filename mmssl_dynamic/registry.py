@@ -17,15 +17,15 @@ except ModuleNotFoundError as error:
 _SCOPE = "mmssl_dynamic"
 
 
-def _child(name: str, parent: Registry, location: str) -> Registry:
-    return Registry(name, parent=parent, scope=_SCOPE, locations=[f"{_SCOPE}.{location}"])
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    return Registry(name, parent=parent, scope=_SCOPE, locations=[f"{_SCOPE}.{location}" for location in locations])
 
 
 MODELS = _child("model", root.MODELS, "models")
 DATASETS = _child("dataset", root.DATASETS, "datasets")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "datasets")
 TRANSFORMS = _child("transform", root.TRANSFORMS, "datasets")
-HOOKS = _child("hook", root.HOOKS, "engine")
+HOOKS = _child("hook", root.HOOKS, "engine", "detection.prediction_pictures_hook")
 LOOPS = _child("loop", root.LOOPS, "engine")
 RUNNERS = _child("runner", root.RUNNERS, "engine")
 OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")

@@ -11,8 +11,8 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from PIL import Image
 
-from mmssl_dynamic.clustering.clusters import Clusters
-from mmssl_dynamic.evaluation import calibrate_path
+from mmssl_dynamic.calibration import calibrate_path
+from mmssl_dynamic.clusters import Clusters
 
 WIDTHS = (16, 16, 32, 32)
 BN = dict(type="BN1d")

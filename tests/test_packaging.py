@@ -112,13 +112,12 @@ def test_wheel_carries_configs_tools_and_model_index_in_mim(wheel, checkout):
 
 
 def test_models_are_built_by_name_from_what_the_wheel_carries(wheel, tmp_path, monkeypatch):
-    from mmssl_dynamic import get_model, list_models
-    from mmssl_dynamic.apis import loading
+    from mmssl_dynamic import get_model, list_models, loading
 
     (tmp_path / "configs").mkdir()  # another project's, in the same site-packages
     wheel.extractall(tmp_path, [name for name in wheel.namelist() if "/.mim/" in name])
     here = list_models()
-    monkeypatch.setattr(loading, "__file__", str(tmp_path / "mmssl_dynamic" / "apis" / "loading.py"))
+    monkeypatch.setattr(loading, "__file__", str(tmp_path / "mmssl_dynamic" / "loading.py"))
     assert loading.shipped_file("model-index.yml") == tmp_path / "mmssl_dynamic" / ".mim" / "model-index.yml"
     assert list_models() == here
     twin = get_model("sdr_simsiam_r18_16path_tinyin", "0-0-1-2")

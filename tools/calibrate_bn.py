@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.apis.deployment import calibrate
+    from mmssl_dynamic.apis.calibrate import calibrate
 
     bank = calibrate(
         args.config,

@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.datasets import ImageFolder, verify_images
+from mmssl_dynamic.datasets import ImageFolder
+from mmssl_dynamic.datasets.preparation import verify_images
 
 
 def parse_args() -> argparse.Namespace:

@@ -75,17 +75,17 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.apis import select_device
     from mmssl_dynamic.clustering import (
         ClusterReport,
-        Features,
         SinkhornOptions,
         check_hierarchy,
         cluster_features,
         order_by_hierarchy,
     )
     from mmssl_dynamic.errors import ConfigError
+    from mmssl_dynamic.features import Features
     from mmssl_dynamic.fileio import write_json
+    from mmssl_dynamic.loading import select_device
     from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
 
     out = Path(args.out)

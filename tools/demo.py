@@ -13,7 +13,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_demo_arguments(parser, "demo", 16, "of SimSiam; SDR has half as many again")
     args = parser.parse_args()
-    from mmssl_dynamic.apis.demo import run_demo
+    from mmssl_dynamic.demo.sdr_demo import run_demo
 
     run_demo(**cli.demo_options(args, "demo"))
 

@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_demo_arguments(parser, "demo-dspnet", 12, "of every training")
     args = parser.parse_args()
-    from mmssl_dynamic.apis.demo_dspnet import run_dspnet_demo
+    from mmssl_dynamic.demo.dspnet_demo import run_dspnet_demo
 
     run_dspnet_demo(**cli.demo_options(args, "demo-dspnet"))
 

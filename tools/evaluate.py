@@ -101,9 +101,9 @@ def parse_args() -> argparse.Namespace:
 
 def protocol(args: argparse.Namespace) -> Any:
     """What the options ask for."""
-    from mmssl_dynamic.apis.labelled_data import LabelSubset
-    from mmssl_dynamic.apis.probing import TrainedProtocol
+    from mmssl_dynamic.downstream.labelled_data import LabelSubset
     from mmssl_dynamic.evaluation import KNNProtocol
+    from mmssl_dynamic.evaluation.probing import TrainedProtocol
 
     if args.protocol == "knn":
         unused = ("cfg_options", "protocol_config", "label_fraction", "label_list")
@@ -131,7 +131,7 @@ def pair(text: str) -> tuple[str, str]:
 def main() -> None:
     args = parse_args()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    from mmssl_dynamic.apis.evaluating import evaluate
+    from mmssl_dynamic.apis.evaluate import evaluate
 
     result = evaluate(
         args.config,

@@ -64,7 +64,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.apis.deployment import export, export_all
+    from mmssl_dynamic.apis.export import export, export_all
 
     common = {"bank": args.bank, "bn": args.bn, "format": args.format}
     common |= {"device": args.device, "cfg_options": args.cfg_options}

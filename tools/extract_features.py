@@ -31,9 +31,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.apis import load_backbone, load_config, need, select_device
-    from mmssl_dynamic.clustering.extraction import apply_bank, extract_features
     from mmssl_dynamic.datasets.batches import build_dataset
+    from mmssl_dynamic.features.extract import apply_bank, extract_features
+    from mmssl_dynamic.loading import load_backbone, load_config, need, select_device
 
     config = load_config(args.config, args.cfg_options)
     need(config, "extract_dataloader")

@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.apis.scalars import log_results
+    from mmssl_dynamic.apis.log_scalars import log_results
 
     for folder in log_results(args.paths):
         print(f"wrote {folder}")

@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.apis.pruning import prune_checkpoint, subnet_size
+    from mmssl_dynamic.apis.prune import prune_checkpoint, subnet_size
 
     count = args.num_weights if args.like is None else subnet_size(args.like)
     figures = prune_checkpoint(args.config, args.checkpoint, args.out, count, args.cfg_options)

@@ -22,7 +22,7 @@ from mmssl_dynamic import cli
 from mmssl_dynamic.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmssl_dynamic.apis.routing import RoutingMethod
+    from mmssl_dynamic.routing.method import RoutingMethod
 
 
 def parse_args() -> argparse.Namespace:
@@ -147,7 +147,7 @@ def parse_args() -> argparse.Namespace:
 
 def routing_method(args: argparse.Namespace) -> RoutingMethod:
     """What the options say of how sub-networks are found."""
-    from mmssl_dynamic.apis.routing import RoutingMethod
+    from mmssl_dynamic.routing.method import RoutingMethod
 
     return RoutingMethod(
         args.method,
@@ -174,7 +174,7 @@ def number(text: str) -> int:
 
 def classification(args: argparse.Namespace) -> None:
     """Route by kNN on frozen features."""
-    from mmssl_dynamic.apis.routing import route
+    from mmssl_dynamic.apis.route import route
     from mmssl_dynamic.evaluation import KNNProtocol
     from mmssl_dynamic.routing import RoutingResult
 
@@ -227,7 +227,7 @@ def detection(args: argparse.Namespace) -> None:
             "--task detection takes its data from --det-config, so --data-root and --dataset-config have no effect; "
             "leave them out (--det-options data_root=... moves the detector's data)."
         )
-    from mmssl_dynamic.apis.detection_routing import DetectionPlan, route_detection
+    from mmssl_dynamic.detection.routing import DetectionPlan, route_detection
 
     plan = DetectionPlan(
         iterations=args.iters,

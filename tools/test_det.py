@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     options = vars(parse_args())
-    from mmssl_dynamic.apis.detection import evaluate_detector
+    from mmssl_dynamic.detection.detector import evaluate_detector
 
     found = evaluate_detector(options.pop("config"), options.pop("checkpoint"), options.pop("out"), **options)
     if os.environ.get("RANK", "0") == "0":

@@ -19,7 +19,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     options = vars(parse_args())
-    from mmssl_dynamic.apis import prepare_config, train
+    from mmssl_dynamic.apis.train import train
+    from mmssl_dynamic.engine.launch import prepare_config
 
     train(prepare_config(options.pop("config"), **options))
 

@@ -18,8 +18,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     options = vars(parse_args())
-    from mmssl_dynamic.apis import train
-    from mmssl_dynamic.apis.detection import prepare_detection
+    from mmssl_dynamic.apis.train import train
+    from mmssl_dynamic.detection.detector import prepare_detection
 
     train(prepare_detection(options.pop("config"), **options))
 

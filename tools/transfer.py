@@ -73,7 +73,7 @@ def names(text: str) -> list[str] | None:
 def main() -> None:
     args = parse_args()
     if args.list:
-        from mmssl_dynamic.datasets.transfer_sets import overview
+        from mmssl_dynamic.downstream.transfer_sets import overview
 
         print(overview(args.data_root))
         return
@@ -81,7 +81,7 @@ def main() -> None:
         if getattr(args, name) is None:
             shown = name.upper() if name in ("config", "checkpoint") else f"--{name.replace('_', '-')}"
             raise ConfigError(f"{shown} is missing; a transfer needs CONFIG CHECKPOINT --data-root DIR --out DIR.")
-    from mmssl_dynamic.apis.transferring import transfer
+    from mmssl_dynamic.apis.transfer import transfer
     from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol
 
     result = transfer(

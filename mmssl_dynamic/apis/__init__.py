@@ -1,7 +1,8 @@
-"""The functions a notebook user calls; the command lines in ``tools/`` are thin over these."""
+"""What the command lines do, one verb a module."""
 
-from mmssl_dynamic.apis.loading import build_backbone, load_backbone, load_config, need, select_device
-from mmssl_dynamic.apis.training import build_runner, prepare_config, train
+from mmssl_dynamic.apis.train import train
+from mmssl_dynamic.engine.launch import build_runner, prepare_config
+from mmssl_dynamic.loading import build_backbone, load_backbone, load_config, need, select_device
 
 __all__ = [
     "build_backbone",

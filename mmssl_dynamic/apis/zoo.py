@@ -11,11 +11,11 @@ from typing import Any
 import yaml
 from torch import nn
 
-from mmssl_dynamic.apis.loading import build_backbone, load_config, need, select_device, shipped_file
+from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.errors import ArtifactError, ConfigError, first_line
-from mmssl_dynamic.evaluation.bn_bank import BNBank
 from mmssl_dynamic.export.load_export import load_export
 from mmssl_dynamic.export.static_export import sidecar_path
+from mmssl_dynamic.loading import build_backbone, load_config, need, select_device, shipped_file
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mmssl_dynamic.clustering.streaming import Rows, chunks, normalise
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.rows import Rows, chunks, normalise
 
 # Clusters filled up together: each takes one float per image.
 _FILL_TOGETHER = 32

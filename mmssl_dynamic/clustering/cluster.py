@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mmssl_dynamic.clustering.assignment import assign, check_min_size, enforce_min_size
-from mmssl_dynamic.clustering.clusters import Clusters
-from mmssl_dynamic.clustering.features import Features, check_values
 from mmssl_dynamic.clustering.random_split import random_assignment
 from mmssl_dynamic.clustering.sinkhorn import SinkhornOptions, learn_prototypes
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.features.feature_file import Features, check_values
 
 METHODS = ("sinkhorn", "kmeans", "random")
 

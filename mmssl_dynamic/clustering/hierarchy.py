@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from mmssl_dynamic.clustering.clusters import Clusters
 from mmssl_dynamic.clustering.seeding import initial_centroids
-from mmssl_dynamic.clustering.streaming import normalise
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.rows import normalise
 
 _RESTARTS = 10
 _ITERATIONS = 50

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmssl_dynamic.clustering.seeding import initial_centroids
-from mmssl_dynamic.clustering.streaming import Rows, normalise, sample_rows
+from mmssl_dynamic.rows import Rows, normalise, sample_rows
 
 # What faiss itself samples at most; more points hardly move the centroids.
 POINTS_PER_CENTROID = 256

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmssl_dynamic.clustering.clusters import Clusters
+from mmssl_dynamic.clusters import Clusters
 
 
 @dataclass(frozen=True)

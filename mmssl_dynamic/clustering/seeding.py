@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mmssl_dynamic.clustering.streaming import Rows
+from mmssl_dynamic.rows import Rows
 
 
 def initial_centroids(rows: Rows, num_clusters: int, seed: int) -> NDArray[np.float32]:

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from mmssl_dynamic.clustering.seeding import initial_centroids
-from mmssl_dynamic.clustering.streaming import Rows, ShuffledBatches, normalise, sample_rows
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.rows import Rows, ShuffledBatches, normalise, sample_rows
 
 
 def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:

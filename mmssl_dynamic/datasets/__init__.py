@@ -1,29 +1,25 @@
 """Data sets, transforms and samplers."""
 
 from mmssl_dynamic.datasets.batches import Batch, ImageBatches, build_dataset
-from mmssl_dynamic.datasets.demo_photos import DemoData, write_demo_data
-from mmssl_dynamic.datasets.draws import Draw
 from mmssl_dynamic.datasets.from_batch_sampler import FromBatchSampler
 from mmssl_dynamic.datasets.gaussian_blur import GaussianBlur
 from mmssl_dynamic.datasets.image_folder import DownstreamFolders, ImageFolder, downstream_folders, list_images
 from mmssl_dynamic.datasets.load_image import LoadImage, read_image
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.resumable_batch_sampler import ResumableBatchSampler
+from mmssl_dynamic.datasets.sample_request import SampleRequest
 from mmssl_dynamic.datasets.seeded_dataset import SeededDataset
 from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
 from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
-from mmssl_dynamic.datasets.verify_images import ImageReport, verify_images
 
 __all__ = [
     "Batch",
-    "DemoData",
     "DownstreamFolders",
-    "Draw",
+    "SampleRequest",
     "FromBatchSampler",
     "GaussianBlur",
     "ImageBatches",
     "ImageFolder",
-    "ImageReport",
     "LoadImage",
     "ResumableBatchSampler",
     "SeededDataset",
@@ -34,6 +30,4 @@ __all__ = [
     "list_images",
     "read_image",
     "sample_names",
-    "verify_images",
-    "write_demo_data",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmssl_dynamic.datasets.draws import Draw
+from mmssl_dynamic.datasets.sample_request import SampleRequest
 from mmssl_dynamic.datasets.seeded_dataset import SeededDataset
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.registry import DATA_SAMPLERS
@@ -61,7 +61,7 @@ class ResumableBatchSampler:
         self._epoch = step // len(self) if epoch is None else epoch
         self._start = step
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleRequest]]:
         epoch, end = self._epoch, (self._epoch + 1) * len(self)
         order = np.random.default_rng([self.seed, _IMAGES, epoch]).permutation(self.num_images)
         part = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
@@ -69,5 +69,5 @@ class ResumableBatchSampler:
             offset = (step - epoch * len(self)) * self.total_batch
             images = order[offset : offset + self.total_batch]
             seeds = np.random.default_rng([self.seed, _AUGMENTATIONS, step]).integers(2**31, size=self.total_batch)
-            yield [Draw(int(i), None, int(s)) for i, s in zip(images[part], seeds[part])]
+            yield [SampleRequest(int(i), None, int(s)) for i, s in zip(images[part], seeds[part])]
         self.start_at(end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch.utils.data import Dataset
 
 from mmssl_dynamic.datasets.batches import build_dataset
-from mmssl_dynamic.datasets.draws import Draw, seeded
+from mmssl_dynamic.datasets.sample_request import SampleRequest, seeded
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.registry import DATASETS
 
@@ -38,8 +38,8 @@ class SeededDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, draw: Draw) -> dict:
-        if not isinstance(draw, Draw):
+    def __getitem__(self, draw: SampleRequest) -> dict:
+        if not isinstance(draw, SampleRequest):
             raise ConfigError(
                 f"{type(self).__name__} is read through its batch sampler; set batch_sampler=dict(type='mmssl_dynamic."
                 f"{self.sampler_type}') in train_dataloader."

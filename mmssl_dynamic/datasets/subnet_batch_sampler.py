@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmssl_dynamic.datasets.draws import Draw
+from mmssl_dynamic.datasets.sample_request import SampleRequest
 from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.registry import DATA_SAMPLERS
@@ -106,7 +106,7 @@ class SubnetBatchSampler:
             )
         return self._schedule
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleRequest]]:
         schedule = self._planned()
         start, end = self._start, min(self._end, len(schedule))
         used = np.bincount(schedule[:start], minlength=len(self._networks))  # batches every network has had
@@ -116,13 +116,13 @@ class SubnetBatchSampler:
             used[network] += 1
         self.start_at(end)
 
-    def _batch(self, step: int, network: int, number: int) -> list[Draw]:
+    def _batch(self, step: int, network: int, number: int) -> list[SampleRequest]:
         """This rank's part of the network's ``number``-th batch."""
         images = self._images(network, number)
         seeds = np.random.default_rng([self.seed, _AUGMENTATIONS, step]).integers(2**31, size=self.total_batch)
         part = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
         name = self._networks[network]
-        return [Draw(int(i), name, int(s)) for i, s in zip(images[part], seeds[part])]
+        return [SampleRequest(int(i), name, int(s)) for i, s in zip(images[part], seeds[part])]
 
     def _images(self, network: int, number: int) -> np.ndarray:
         indices = self.dataset.indices(self._networks[network])

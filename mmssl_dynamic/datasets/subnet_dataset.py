@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmssl_dynamic.clustering.clusters import Clusters
-from mmssl_dynamic.datasets.draws import Draw
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.sample_request import SampleRequest
 from mmssl_dynamic.datasets.seeded_dataset import SeededDataset
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.registry import DATASETS
@@ -64,7 +64,7 @@ class SubnetDataset(SeededDataset):
             return self._everything
         return self._members[self.space.paths.index(self.space.check(name))]
 
-    def __getitem__(self, draw: Draw) -> dict:
+    def __getitem__(self, draw: SampleRequest) -> dict:
         sample = super().__getitem__(draw)
         sample["data_samples"].set_field(draw.subnet, "subnet", field_type="metainfo")
         return sample

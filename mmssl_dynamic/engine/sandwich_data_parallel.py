@@ -10,7 +10,7 @@ from mmengine.registry import MODEL_WRAPPERS as ROOT_WRAPPERS
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.selfsup.sandwich import SandwichTraining, own_gradients
+from mmssl_dynamic.models.sandwich import SandwichTraining, own_gradients
 from mmssl_dynamic.registry import MODEL_WRAPPERS
 
 assert MODEL_WRAPPERS.parent is ROOT_WRAPPERS  # mmengine recognises wrappers by their registry
@@ -18,7 +18,7 @@ assert MODEL_WRAPPERS.parent is ROOT_WRAPPERS  # mmengine recognises wrappers by
 
 @MODEL_WRAPPERS.register_module()
 class SandwichDataParallel(nn.Module):
-    """Wrapper for :class:`~mmssl_dynamic.models.selfsup.sandwich.SandwichTraining` on several processes.
+    """Wrapper for :class:`~mmssl_dynamic.models.sandwich.SandwichTraining` on several processes.
 
     torch's DistributedDataParallel averages in every backward pass, n times a step, and waits for parameters that a
     shallow network does not have. Here the gradients that have accumulated over all networks (and over all passes of

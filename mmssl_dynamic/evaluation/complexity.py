@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.evaluation.modes import evaluating
 from mmssl_dynamic.models.backbones import is_super_network
+from mmssl_dynamic.models.eval_mode import eval_mode
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,6 @@ def complexity(net: nn.Module, name: str | None = None, size: int | Sequence[int
         raise ConfigError(f"this network has no sub-networks, so none is named '{name}'.")
     parameters = {id(p): p for p in net.parameters()}.values()
     device = next(iter(parameters)).device
-    with evaluating(net), FlopCounterMode(display=False) as counter:
+    with eval_mode(net), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, getattr(net, "in_channels", 3), height, width, device=device))
     return Complexity(sum(p.numel() for p in parameters), counter.get_total_flops() // 2)

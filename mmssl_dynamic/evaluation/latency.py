@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.evaluation.modes import evaluating
-from mmssl_dynamic.evaluation.networks import image_channels
+from mmssl_dynamic.features.networks import image_channels
+from mmssl_dynamic.models.eval_mode import eval_mode
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def latency(
     device = next(net.parameters()).device
     images = torch.randn(batch_size, image_channels(net), height, width, device=device)
     milliseconds = []
-    with evaluating(net), torch.inference_mode():
+    with eval_mode(net), torch.inference_mode():
         for index in range(warm_up + repeats):
             _synchronise(device)
             start = time.perf_counter()

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
-from mmssl_dynamic.evaluation.bn_bank import BNBank
 from mmssl_dynamic.export.openmmlab_format import SUBNET_OPTIONS, backbone_config
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights

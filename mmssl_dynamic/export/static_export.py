@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.evaluation.modes import evaluating
 from mmssl_dynamic.export.architecture import architecture_of
 from mmssl_dynamic.export.base import Outputs, Reading, Source, openmmlab_outputs
 from mmssl_dynamic.export.formats import find_format
 from mmssl_dynamic.fileio import atomic_path, weights_fingerprint, write_json
 from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.subnets import FULL, SlimmableSpace
 from mmssl_dynamic.version import __version__
 
@@ -150,7 +150,7 @@ def _verify(
     source: Source, tensors: dict[str, Tensor], readings: Iterable[Reading], image_size: int
 ) -> tuple[tuple[str, ...], float, bool]:
     """Compare every tensor, and every feature map on two batches of other sizes, of independent models."""
-    with evaluating(source.net), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with eval_mode(source.net), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         batches = [_images(source, 2, image_size), _images(source, 1, image_size + 32)]
         with source.net.subnet(source.name):
             expected = [openmmlab_outputs(source.architecture, source.net, images) for images in batches]
@@ -195,3 +195,8 @@ def _images(source: Source, count: int, size: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(count, source.architecture.in_channels, size, size, generator=generator)
     return images.to(next(source.net.parameters()).device)
+
+
+def provenance(config: str | None, checkpoint: str | None, bank: str | None, task: str | None) -> dict[str, Any]:
+    """What an exported file says of where it comes from."""
+    return {"source": {"config": config, "checkpoint": checkpoint, "bank": bank, "routed_for": task}}

@@ -5,7 +5,6 @@ from mmssl_dynamic.routing.halving_router import SuccessiveHalvingRouter
 from mmssl_dynamic.routing.knn_router import KNNRouter
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore
 from mmssl_dynamic.routing.router import Router
-from mmssl_dynamic.routing.splits import Splits
 
 __all__ = [
     "ClusterGuidedRouter",
@@ -13,7 +12,6 @@ __all__ = [
     "KNNRouter",
     "Router",
     "RoutingResult",
-    "Splits",
     "SubnetScore",
     "SuccessiveHalvingRouter",
 ]

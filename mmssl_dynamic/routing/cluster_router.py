@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from mmssl_dynamic.clustering.clusters import Clusters
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.downstream.splits import Splits, count_images
 from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.evaluation.pooling import pooled_features
+from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult
 from mmssl_dynamic.routing.router import Effort, Router
-from mmssl_dynamic.routing.splits import Splits, count_images
 from mmssl_dynamic.subnets import FULL
 
 _STAGES = 4  # of a ResNet, the base of SDR

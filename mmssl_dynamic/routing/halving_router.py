@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mmssl_dynamic.downstream.splits import Splits, count_images, labels_of
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult
 from mmssl_dynamic.routing.router import Effort, Router
-from mmssl_dynamic.routing.splits import Splits, count_images, labels_of
 from mmssl_dynamic.subnets import FULL
 
 _PER_CLASS = 4  # images of a class in the first round, for there to be neighbours

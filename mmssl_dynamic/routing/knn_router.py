@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mmssl_dynamic.downstream.splits import Splits
 from mmssl_dynamic.routing.result import RoutingResult
 from mmssl_dynamic.routing.router import Effort, Router
-from mmssl_dynamic.routing.splits import Splits
 from mmssl_dynamic.subnets import FULL
 
 

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmssl_dynamic.calibration.bn_bank import prefix_name
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.evaluation.bn_bank import prefix_name
-from mmssl_dynamic.evaluation.modes import evaluating
-from mmssl_dynamic.evaluation.pooling import pool
+from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.subnets import FULL, parse_path
 
 
@@ -95,7 +95,7 @@ class PathFeatures:
         """
         parts: dict[str, list[Tensor]] = {name: [] for name in (*self.alone, *self.paths)}
         labels: list[Tensor | None] = []
-        with evaluating(self.net):
+        with eval_mode(self.net):
             for chunk in self._chunks(batches):
                 labels += [batch.labels for batch in chunk]
                 images = [batch.images for batch in chunk]

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mmssl_dynamic.calibration.bn_bank import KINDS, BNBank
+from mmssl_dynamic.downstream.splits import Splits, count_images
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.evaluation.bn_bank import KINDS, BNBank
 from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_out_accuracy
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.routing.prefix_tree import PathFeatures, stage_runs
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
-from mmssl_dynamic.routing.splits import Splits, count_images
 from mmssl_dynamic.subnets import FULL
 
 SELECT_ON_TRAIN = "leave-one-out on train"

@@ -16,10 +16,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from mmssl_dynamic.clustering.clusters import Clusters
-from mmssl_dynamic.clustering.features import Features
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.fileio import atomic_path
 
 BACKGROUND = (255, 255, 255)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mmssl_dynamic.clustering.clusters import Clusters
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.fileio import atomic_path
 from mmssl_dynamic.routing.result import RoutingResult, SubnetScore
 from mmssl_dynamic.version import __version__

@@ -8,49 +8,15 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.visualization import Visualizer
 
-from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.engine.tensorboard import BACKEND, need_tensorboard
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.evaluation.transfer_result import TransferResult
 from mmssl_dynamic.routing.result import RoutingResult
 
 Point = tuple[int, dict[str, float | None]]
 """Scalars by their tags at one step; ``None`` was not measured."""
-
-_BACKEND = {"type": "TensorboardVisBackend"}
-
-
-def need_tensorboard() -> None:
-    """Refuse to go on without TensorBoard.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import torch.utils.tensorboard  # noqa: F401  it checks the version, too
-    except ImportError as error:
-        raise ConfigError(
-            "scalars in TensorBoard need the package tensorboard; run `pip install 'mmssl-dynamic[tensorboard]'`."
-        ) from error
-
-
-def add_tensorboard(config: Config) -> None:
-    """Let a training write its scalars for TensorBoard, beside what it writes anyway.
-
-    Args:
-        config: Of mmengine's Runner; its visualizer gets one more backend.
-
-    Raises:
-        ConfigError: TensorBoard is not installed.
-    """
-    need_tensorboard()
-    visualizer = dict(config.get("visualizer") or {"type": "Visualizer"})
-    backends = list(visualizer.get("vis_backends") or [{"type": "LocalVisBackend"}])
-    if not any(backend["type"] == _BACKEND["type"] for backend in backends):
-        backends.append(_BACKEND)
-    config.visualizer = {**visualizer, "vis_backends": backends}
 
 
 @singledispatch
@@ -120,7 +86,7 @@ def write_scalars(result: Any, folder: str | os.PathLike[str]) -> None:
     points = list(scalars(result))
     for earlier in Path(folder).glob("vis_data/events.out.tfevents.*"):  # or both would be shown as one curve
         earlier.unlink()
-    visualizer = Visualizer(vis_backends=[dict(_BACKEND)], save_dir=str(folder))
+    visualizer = Visualizer(vis_backends=[dict(BACKEND)], save_dir=str(folder))
     for step, values in points:
         visualizer.add_scalars({tag: value for tag, value in values.items() if value is not None}, step=step)
     visualizer.close()

@@ -5,8 +5,8 @@ import torch
 
 import mmssl_dynamic
 from mmssl_dynamic import get_model, list_models
+from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.evaluation import BNBank
 from mmssl_dynamic.export import export_subnet
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticResNet
 from tests.helpers import randomise

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mmssl_dynamic.clustering.features import Features
+from mmssl_dynamic.features.feature_file import Features
 
 
 def make_planted(num_images=600, num_clusters=6, dim=16, noise=0.25, common=0.0, seed=0):

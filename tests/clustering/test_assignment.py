@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mmssl_dynamic.clustering.assignment import assign, enforce_min_size
-from mmssl_dynamic.clustering.streaming import normalise
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.rows import normalise
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from mmssl_dynamic.clustering.cluster import METHODS, cluster_features
-from mmssl_dynamic.clustering.features import Features
 from mmssl_dynamic.clustering.sinkhorn import SinkhornOptions
 from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.features.feature_file import Features
 
 
 @pytest.mark.parametrize("method", METHODS)

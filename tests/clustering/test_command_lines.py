@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_dynamic.clustering.clusters import Clusters
-from mmssl_dynamic.clustering.features import Features
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.features.feature_file import Features
 
 CONFIG = """
 default_scope = "mmpretrain"

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from mmssl_dynamic.clustering import Clusters, order_by_hierarchy, prefix_similarity
-from mmssl_dynamic.clustering.streaming import normalise
+from mmssl_dynamic.clustering import order_by_hierarchy, prefix_similarity
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.rows import normalise
 from mmssl_dynamic.subnets import PathSpace
 
 

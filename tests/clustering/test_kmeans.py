@@ -6,7 +6,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from mmssl_dynamic.clustering.assignment import assign
 from mmssl_dynamic.clustering.kmeans import kmeans_centroids
-from mmssl_dynamic.clustering.streaming import normalise
+from mmssl_dynamic.rows import normalise
 
 
 def test_clusters_are_those_of_scikit_learn_on_normalised_features(planted):

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from mmssl_dynamic.clustering.clusters import Clusters
 from mmssl_dynamic.clustering.report import ClusterReport
+from mmssl_dynamic.clusters import Clusters
 
 
 def clusters_of(assignment, num_clusters):

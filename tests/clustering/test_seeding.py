@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmssl_dynamic.clustering.seeding import initial_centroids
-from mmssl_dynamic.clustering.streaming import normalise
+from mmssl_dynamic.rows import normalise
 
 
 def test_initial_centroids_are_different_rows_even_when_most_rows_are_copies():

@@ -6,8 +6,9 @@ import torch
 from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.utils import register_all_modules
 
-from mmssl_dynamic.apis import load_config, prepare_config
 from mmssl_dynamic.engine import SubnetOptimWrapper
+from mmssl_dynamic.engine.launch import prepare_config
+from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.subnets import FULL, PathSpace
 from tests.helpers import samples, write_images
 

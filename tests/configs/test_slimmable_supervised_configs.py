@@ -8,8 +8,9 @@ from mmpretrain.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import register_all_modules
 
-from mmssl_dynamic.apis import load_config, prepare_config
+from mmssl_dynamic.engine.launch import prepare_config
 from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.loading import load_config
 from tests.helpers import write_images
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs/dspnet").glob("slimmable_supervised*.py"))

@@ -10,7 +10,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import register_all_modules
 
-from mmssl_dynamic.apis import load_config
+from mmssl_dynamic.loading import load_config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs/transfer").glob("*.py"))
 

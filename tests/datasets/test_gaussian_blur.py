@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from mmssl_dynamic.datasets.draws import seeded
 from mmssl_dynamic.datasets.gaussian_blur import GaussianBlur
+from mmssl_dynamic.datasets.sample_request import seeded
 from mmssl_dynamic.errors import ConfigError
 
 

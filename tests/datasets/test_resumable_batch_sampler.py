@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_dynamic.datasets import Draw, ResumableBatchSampler, SeededDataset
+from mmssl_dynamic.datasets import ResumableBatchSampler, SampleRequest, SeededDataset
 from mmssl_dynamic.errors import ConfigError, DataError
 
 
@@ -68,10 +68,10 @@ def test_a_sample_depends_on_its_draw_alone_and_leaves_the_generators_as_they_we
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
     expected = random.random(), np.random.rand(), torch.rand(())
     random.seed(5), np.random.seed(5), torch.manual_seed(5)
-    sample = dataset[Draw(3, None, 7)]
+    sample = dataset[SampleRequest(3, None, 7)]
     assert (random.random(), np.random.rand(), torch.rand(())) == expected
-    assert dataset[Draw(3, None, 7)] == sample
-    assert dataset[Draw(3, None, 8)] != sample
+    assert dataset[SampleRequest(3, None, 7)] == sample
+    assert dataset[SampleRequest(3, None, 8)] != sample
     assert dataset.metainfo == {"classes": ("a",)}
 
 

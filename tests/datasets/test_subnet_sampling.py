@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.dataset import DefaultSampler
 
-from mmssl_dynamic.clustering.clusters import Clusters
-from mmssl_dynamic.datasets import Draw, SubnetBatchSampler, SubnetDataset, build_dataset, sample_names
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets import SampleRequest, SubnetBatchSampler, SubnetDataset, build_dataset, sample_names
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.subnets import FULL
 from tests.helpers import write_clusters, write_images
@@ -115,7 +115,7 @@ def test_seeds_decide_everything(dataset):
 
 
 def test_a_sample_depends_on_its_draw_alone_and_carries_the_subnet(dataset):
-    draw = Draw(3, "0-0-1-0", 123)
+    draw = SampleRequest(3, "0-0-1-0", 123)
     one = dataset[draw]
     torch.rand(3), np.random.rand(5)
     state = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -124,7 +124,7 @@ def test_a_sample_depends_on_its_draw_alone_and_carries_the_subnet(dataset):
     assert one["data_samples"].subnet == "0-0-1-0"
     assert torch.equal(state[0], torch.get_rng_state())
     assert (state[1] == np.random.get_state()[1]).all()
-    crops = [dataset[Draw(3, FULL, seed)]["inputs"] for seed in range(6)]
+    crops = [dataset[SampleRequest(3, FULL, seed)]["inputs"] for seed in range(6)]
     assert any(not torch.equal(a, b) for a, b in itertools.pairwise(crops))
 
 

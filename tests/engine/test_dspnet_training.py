@@ -10,9 +10,9 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmssl_dynamic.apis import build_runner, prepare_config
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.evaluation import BNBank
 from mmssl_dynamic.fileio import read_json
 from tests.helpers import write_images
 

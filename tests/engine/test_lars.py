@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
-from mmssl_dynamic.apis import load_config
+from mmssl_dynamic.loading import load_config
 from tests.helpers import build_slimmable
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmssl_dynamic.apis import build_runner, prepare_config
+from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.datasets import build_dataset, sample_names
+from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
-from mmssl_dynamic.evaluation import BNBank
 from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, read_json
 from tests.helpers import write_clusters, write_images
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 from mmpretrain.registry import MODELS
 
-from mmssl_dynamic.apis import load_config
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.linear_probe import (
     is_frozen,
@@ -14,6 +13,7 @@ from mmssl_dynamic.evaluation.linear_probe import (
     set_network,
     training_record,
 )
+from mmssl_dynamic.loading import load_config
 
 BACKBONES = [
     dict(type="mmpretrain.ResNet", depth=18),

@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 import torch
 
+from mmssl_dynamic.calibration import calibrate_path
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.evaluation import calibrate_path
 from mmssl_dynamic.export import export_subnet
 from mmssl_dynamic.export.onnx_format import OnnxFormat
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet

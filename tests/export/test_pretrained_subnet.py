@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
-from mmssl_dynamic.evaluation import BNBank
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.registry import MODELS
 

@@ -10,12 +10,13 @@ from mmengine.runner.checkpoint import load_checkpoint
 from mmpretrain.models import ImageClassifier
 from torch import nn
 
+from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.evaluation import BNBank, calibrate_path, pooled_features
 from mmssl_dynamic.export import ResNetArchitecture, export_subnet, torchvision_resnet
 from mmssl_dynamic.export import torchvision_format as torchvision_module
 from mmssl_dynamic.export.base import resnet_outputs
 from mmssl_dynamic.export.formats import FORMATS
+from mmssl_dynamic.features import pooled_features
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.models import SDRResNet
 from mmssl_dynamic.registry import MODELS

@@ -1,6 +1,6 @@
 import pytest
 
-from mmssl_dynamic.routing import Splits
+from mmssl_dynamic.downstream import Splits
 from tests.routing.toy import calibrated, split, super_network
 
 

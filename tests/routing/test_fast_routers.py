@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_dynamic.clustering import Clusters
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.evaluation import pooled_features
+from mmssl_dynamic.features import pooled_features
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.models import StaticResNet
 from mmssl_dynamic.routing import ClusterGuidedRouter, KNNRouter, RoutingResult, SuccessiveHalvingRouter

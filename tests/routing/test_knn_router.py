@@ -6,15 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.evaluation import (
-    BNBank,
-    KNNProtocol,
-    knn_accuracy,
-    leave_one_out_accuracy,
-    pooled_features,
-)
-from mmssl_dynamic.routing import KNNRouter, Splits
+from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.features import pooled_features
+from mmssl_dynamic.routing import KNNRouter
 from tests.routing.toy import PROTOCOL, split, super_network
 
 

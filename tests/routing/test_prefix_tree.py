@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from mmssl_dynamic.calibration import BNBank, calibrate_path, calibrate_prefixes
 from mmssl_dynamic.errors import ConfigError, DataError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.evaluation import BNBank, calibrate_path, calibrate_prefixes, pooled_features
+from mmssl_dynamic.features import pooled_features
 from mmssl_dynamic.models import SDRResNet
 from mmssl_dynamic.routing.prefix_tree import PathFeatures, stage_runs
 

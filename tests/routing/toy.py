@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import torch
 
-from mmssl_dynamic.evaluation import BNBank, KNNProtocol, calibrate_path, calibrate_prefixes
+from mmssl_dynamic.calibration import BNBank, calibrate_path, calibrate_prefixes
+from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.models import SDRResNet
 
 PROTOCOL = KNNProtocol(k=5)

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_dynamic.apis import load_config
-from mmssl_dynamic.apis.loading import build_backbone
-from mmssl_dynamic.clustering import Clusters
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.loading import build_backbone, load_config
 from tests.tools.running import CONFIG, paint, tool
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.datasets.wordnet_files import wnid, write_nouns
+from tests.datasets.preparation.wordnet_files import wnid, write_nouns
 from tests.helpers import write_images
 
 

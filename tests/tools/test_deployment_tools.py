@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from mmssl_dynamic.apis import load_backbone, load_config
-from mmssl_dynamic.evaluation import BNBank
+from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.export import FORMATS
 from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.loading import load_backbone, load_config
 from mmssl_dynamic.models import SlimmableMobileNetV3, StaticResNet
 from tests.helpers import randomise
 from tests.tools.running import tool

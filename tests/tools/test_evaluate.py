@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.apis import load_config
-from mmssl_dynamic.apis.loading import build_backbone
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.loading import build_backbone, load_config
 from tests.helpers import randomise, write_images
 
 CONFIG = """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_dynamic.clustering import Clusters
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.models import StaticResNet
 from mmssl_dynamic.routing import KNNRouter, RoutingResult

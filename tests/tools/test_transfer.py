@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.apis import load_config
-from mmssl_dynamic.apis.loading import build_backbone
 from mmssl_dynamic.evaluation.transfer_result import TransferResult
+from mmssl_dynamic.loading import build_backbone, load_config
 from tests.helpers import randomise, write_images
 
 CONFIG = """

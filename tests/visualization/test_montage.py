@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmssl_dynamic.clustering.clusters import Clusters
-from mmssl_dynamic.clustering.features import Features
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.visualization.montage import (
     MontageRow,
     choose_rows,

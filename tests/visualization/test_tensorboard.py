@@ -5,13 +5,14 @@ import sys
 import pytest
 from mmengine.config import Config
 
-from mmssl_dynamic.apis import build_runner, prepare_config
+from mmssl_dynamic.engine.launch import build_runner, prepare_config
+from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult
 from mmssl_dynamic.evaluation.latency import Latency
 from mmssl_dynamic.evaluation.transfer_result import TransferResult, TransferScore
 from mmssl_dynamic.routing import RoutingResult, SubnetScore
-from mmssl_dynamic.visualization.tensorboard import add_tensorboard, write_scalars
+from mmssl_dynamic.visualization.tensorboard import write_scalars
 from tests.helpers import write_images
 
 

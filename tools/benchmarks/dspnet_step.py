@@ -19,10 +19,9 @@ from photos import write_photos
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.apis import load_config, select_device
-from mmssl_dynamic.apis.loading import find_config
 from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.engine.cpu import prepare_cpu
+from mmssl_dynamic.loading import find_config, load_config, select_device
 
 CONFIG = "dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"
 

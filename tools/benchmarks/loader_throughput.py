@@ -21,11 +21,10 @@ from PIL import Image
 from timing import summary
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.apis import load_config, select_device
-from mmssl_dynamic.apis.loading import find_config
 from mmssl_dynamic.datasets.decoding import decode_image
 from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.loading import find_config, load_config, select_device
 
 CONFIG = "sdr/sdr_simsiam_r50_256path.py"
 

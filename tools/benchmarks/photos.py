@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from mmssl_dynamic.datasets.demo_photos import load_photos
+from mmssl_dynamic.demo.photos import load_photos
 
 
 def write_photos(folder):

@@ -18,10 +18,10 @@ from mmssl_dynamic import cli
 if TYPE_CHECKING:
     import torch
 
-    from mmssl_dynamic.evaluation import BNBank
+    from mmssl_dynamic.calibration import BNBank
+    from mmssl_dynamic.downstream.splits import Splits
     from mmssl_dynamic.models import SDRResNet
     from mmssl_dynamic.routing import Router, RoutingResult
-    from mmssl_dynamic.routing.splits import Splits
 
 
 @dataclass
@@ -60,8 +60,8 @@ def random_split(count: int, args: argparse.Namespace, device: torch.device) -> 
 def random_bank(net: SDRResNet) -> BNBank:
     import torch
 
-    from mmssl_dynamic.evaluation import BNBank
-    from mmssl_dynamic.evaluation.bn_bank import prefixes, stage_of
+    from mmssl_dynamic.calibration import BNBank
+    from mmssl_dynamic.calibration.bn_bank import prefixes, stage_of
 
     def draw(size: int) -> tuple[torch.Tensor, torch.Tensor]:
         return 0.1 * torch.randn(size), 0.5 + torch.rand(size)
@@ -94,7 +94,7 @@ def fast_routers(net: SDRResNet, bank: BNBank, args: argparse.Namespace) -> dict
     """The cluster-guided router, with random clusters of a ResNet's features, and the halving router, by name."""
     import numpy as np
 
-    from mmssl_dynamic.clustering import Clusters
+    from mmssl_dynamic.clusters import Clusters
     from mmssl_dynamic.evaluation import KNNProtocol
     from mmssl_dynamic.models import StaticResNet
     from mmssl_dynamic.routing import ClusterGuidedRouter, SuccessiveHalvingRouter
@@ -117,10 +117,11 @@ def main() -> None:
     args = parse_args()
     import torch
 
-    from mmssl_dynamic.apis.loading import select_device
-    from mmssl_dynamic.evaluation import complexity, pooled_features
+    from mmssl_dynamic.downstream.splits import Splits
+    from mmssl_dynamic.evaluation import complexity
+    from mmssl_dynamic.features import pooled_features
+    from mmssl_dynamic.loading import select_device
     from mmssl_dynamic.models import SDRResNet
-    from mmssl_dynamic.routing.splits import Splits
 
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -18,9 +18,9 @@ from mmpretrain.utils import register_all_modules
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.apis import load_config, select_device
 from mmssl_dynamic.engine import SubnetOptimWrapper
 from mmssl_dynamic.engine.cpu import prepare_cpu
+from mmssl_dynamic.loading import load_config, select_device
 from mmssl_dynamic.subnets import FULL
 
 

@@ -9,9 +9,9 @@ import torch
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.apis import select_device
 from mmssl_dynamic.engine.allocator import keep_freed_memory
 from mmssl_dynamic.engine.primitive_cache import keep_compiled_operators
+from mmssl_dynamic.loading import select_device
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
 
 

@@ -36,8 +36,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.datasets import verify_images
-    from mmssl_dynamic.datasets.imagenet_check import check_imagenet
+    from mmssl_dynamic.datasets.preparation import verify_images
+    from mmssl_dynamic.datasets.preparation.imagenet_check import check_imagenet
 
     progress = not args.no_progress
     per_class = tuple(args.images_per_class) if args.images_per_class else None

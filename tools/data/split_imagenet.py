@@ -35,9 +35,9 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.datasets.semantic_split import describe
-    from mmssl_dynamic.datasets.subset_lists import split_class_list, split_folder
-    from mmssl_dynamic.datasets.wordnet import read_wordnet
+    from mmssl_dynamic.datasets.preparation.semantic_split import describe
+    from mmssl_dynamic.datasets.preparation.subset_lists import split_class_list, split_folder
+    from mmssl_dynamic.datasets.preparation.wordnet import read_wordnet
 
     wordnet = read_wordnet(args.wordnet)
     if args.classes:

@@ -5,7 +5,6 @@ from mmssl_dynamic.engine.hooks.calibrate_bn_hook import CalibrateBNHook
 from mmssl_dynamic.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
 from mmssl_dynamic.engine.hooks.fixed_predictor_lr_hook import FixedPredictorLrHook
 from mmssl_dynamic.engine.hooks.keep_pruned_hook import KeepPrunedHook
-from mmssl_dynamic.engine.hooks.prediction_pictures_hook import PredictionPicturesHook
 from mmssl_dynamic.engine.hooks.progress_bar_hook import ProgressBarHook
 from mmssl_dynamic.engine.hooks.progressive_phase_hook import ProgressivePhaseHook
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
@@ -19,7 +18,6 @@ __all__ = [
     "CollapseMonitorHook",
     "FixedPredictorLrHook",
     "KeepPrunedHook",
-    "PredictionPicturesHook",
     "ProgressBarHook",
     "ProgressivePhaseHook",
     "ResumeCheckHook",

@@ -9,10 +9,10 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmssl_dynamic.calibration.calibrate import calibrate_bank
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.evaluation.calibration import calibrate_bank
 from mmssl_dynamic.registry import HOOKS
 
 

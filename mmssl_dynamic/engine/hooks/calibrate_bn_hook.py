@@ -8,10 +8,10 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmssl_dynamic.calibration.calibrate import calibrate_path, even_batch_size
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.evaluation.calibration import calibrate_path, even_batch_size
 from mmssl_dynamic.models.backbones import BNStatistics, is_super_network
 from mmssl_dynamic.registry import HOOKS
 from mmssl_dynamic.subnets import FULL

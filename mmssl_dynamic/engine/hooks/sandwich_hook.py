@@ -7,7 +7,7 @@ from mmengine.runner import Runner
 
 from mmssl_dynamic.engine.unwrap import bare_model, passes_per_update
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.selfsup.sandwich import SandwichTraining, draw_networks
+from mmssl_dynamic.models.sandwich import SandwichTraining, draw_networks
 from mmssl_dynamic.registry import HOOKS
 
 

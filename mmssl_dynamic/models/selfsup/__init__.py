@@ -1,7 +1,6 @@
 """Self-supervised algorithms over super-networks."""
 
 from mmssl_dynamic.models.selfsup.dspnet import DSPNet
-from mmssl_dynamic.models.selfsup.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup.sdr import SDR, batch_subnet, collapse_std
 from mmssl_dynamic.models.selfsup.sdr_byol import SDRBYOL
 from mmssl_dynamic.models.selfsup.slimmable import SlimmableSiamese, SlimmableSimSiam
@@ -10,7 +9,6 @@ __all__ = [
     "SDR",
     "SDRBYOL",
     "DSPNet",
-    "SandwichTraining",
     "SlimmableSiamese",
     "SlimmableSimSiam",
     "batch_subnet",

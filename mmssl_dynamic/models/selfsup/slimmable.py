@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
-from mmssl_dynamic.models.selfsup.sandwich import SandwichTraining
+from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup.sdr import Views, collapse_std
 from mmssl_dynamic.registry import MODELS
 

@@ -6,10 +6,10 @@ from mmdet.registry import MODELS as MMDET_MODELS
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torchvision.models import mobilenet_v3_large, mobilenet_v3_small
 
+from mmssl_dynamic.calibration import calibrate_path
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.evaluation import calibrate_path
 from mmssl_dynamic.models import SlimmableMobileNetV3
-from tests.evaluation.bn_reference import assert_close, cumulative, images
+from tests.calibration.bn_reference import assert_close, cumulative, images
 from tests.models.backbones.slimmable_checks import assert_equals_twin, assert_prefixes, randomise, train_all
 
 THREE = (0.5, 1.0, 1.5)

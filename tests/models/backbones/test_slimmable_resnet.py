@@ -5,10 +5,10 @@ import torch
 from mmdet.registry import MODELS as MMDET_MODELS
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 
+from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.evaluation import BNBank, calibrate_path
 from mmssl_dynamic.models import SlimmableResNet
-from tests.evaluation.bn_reference import assert_close, cumulative, images
+from tests.calibration.bn_reference import assert_close, cumulative, images
 from tests.models.backbones.slimmable_checks import assert_equals_twin, assert_prefixes, randomise, train_all
 
 ALL = (0, 1, 2, 3)

@@ -7,10 +7,11 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import METRICS, MODELS
 from mmpretrain.structures import DataSample
 
+from mmssl_dynamic.calibration import calibrate_path
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
-from mmssl_dynamic.evaluation import SubnetAccuracy, calibrate_path
+from mmssl_dynamic.evaluation import SubnetAccuracy
 from mmssl_dynamic.models import SlimmableMobileNetV3
-from tests.evaluation.bn_reference import images as random_images
+from tests.calibration.bn_reference import images as random_images
 
 CLASSES = 7
 MOBILENET = dict(type="mmssl_dynamic.SlimmableMobileNetV3", arch="small", widths=(0.5, 0.75, 1.0))

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmssl_dynamic.apis import build_runner, prepare_config
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
-from mmssl_dynamic.evaluation import BNBank
 from mmssl_dynamic.fileio import load_state_dict
 from tests.helpers import write_images
 

@@ -10,7 +10,7 @@ from torch.optim import SGD
 
 from mmssl_dynamic.engine.hooks.target_ema_hook import half_cosine
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.selfsup.sandwich import draw_networks
+from mmssl_dynamic.models.sandwich import draw_networks
 from tests.helpers import build_slimmable, byol_parts, byol_target, online_and_head, views
 
 OPTIONS = dict(lr=0.05, momentum=0.9, weight_decay=1e-4)

@@ -1,0 +1,81 @@
+"""BatchNorm statistics of the sub-networks of a checkpoint: what ``tools/calibrate_bn.py`` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmssl_dynamic.calibration import BNBank, calibrate_bank
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.loading import load_super_network, need
+
+PathLike = str | os.PathLike[str]
+
+
+def calibrate(
+    config: PathLike,
+    checkpoint: PathLike,
+    out: PathLike,
+    *,
+    clusters: PathLike | None = None,
+    all_images: bool = False,
+    bn: Sequence[str] | None = None,
+    images: int = 2000,
+    batch_size: int = 200,
+    seed: int = 0,
+    num_workers: int = 0,
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> BNBank:
+    """Write the BN bank of a checkpoint: what ``tools/calibrate_bn.py`` does.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        out: The bank, ``.safetensors``.
+        clusters: Clusters file; ``clusters_file`` of the config when left out.
+        all_images: Calibrate every sub-network on all images, as in the ablation that trains each of them so.
+        bn: ``'path'``, ``'prefix'`` or both; all that the network has when left out.
+        images: Images per sub-network.
+        batch_size: Images per batch.
+        seed: Of the sample of images.
+        num_workers: Loader processes.
+        device: Such as ``'cuda:0'``.
+        cfg_options: Overrides of the config.
+        progress: Show a bar with the time left.
+
+    Raises:
+        UserError: anything that does not fit; nothing is written then.
+    """
+    if Path(out).suffix != ".safetensors":
+        raise ConfigError(f"the BN bank {out} must end in .safetensors.")
+    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
+    need(cfg, "extract_dataloader")
+    split: Clusters | None = None
+    data = cfg.get("train_dataloader", {}).get("dataset", {})
+    if not all_images and data.get("subnet_data", "cluster") == "cluster" and getattr(net.space, "paths", ()):
+        file = clusters or data.get("clusters_file") or cfg.get("clusters_file")
+        if file is None:
+            raise ConfigError(
+                "calibration needs the clusters that the sub-networks trained on: give --clusters or set clusters_file."
+            )
+        split = Clusters.load(file)
+    bank = calibrate_bank(
+        net,
+        build_dataset(cfg.extract_dataloader.dataset),
+        split,
+        cfg.model.get("data_preprocessor"),
+        bn=bn,
+        images=images,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+        num_workers=num_workers,
+    )
+    bank.save(out)
+    return bank

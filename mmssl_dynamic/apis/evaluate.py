@@ -1,0 +1,294 @@
+"""Accuracy and cost of every network of a checkpoint: what ``tools/evaluate.py`` does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import mmcv
+import mmengine
+import mmpretrain
+import torch
+from mmengine.dist import is_main_process
+from torch import nn
+
+from mmssl_dynamic.calibration.bn_bank import BNBank
+from mmssl_dynamic.downstream.labelled_data import LabelledData, data_record
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation.complexity import complexity
+from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
+from mmssl_dynamic.evaluation.knn import KNNProtocol
+from mmssl_dynamic.evaluation.latency import Latency, latency
+from mmssl_dynamic.evaluation.nearest_neighbours import KNN, NearestNeighbours, evaluation_pipeline
+from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol, start_processes, stop_processes
+from mmssl_dynamic.features.networks import Network, network_names, single_network
+from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.loading import load_backbone, load_config, select_device
+from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.result_cache import ResultCache
+from mmssl_dynamic.version import __version__
+from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
+from mmssl_dynamic.visualization.routing_plots import save_figure
+
+PathLike = str | os.PathLike[str]
+
+
+class _Method(Protocol):
+    """How one network is evaluated."""
+
+    size: tuple[int, int]
+
+    def record(self) -> dict[str, Any]:
+        """Everything that can change a result."""
+        ...
+
+    def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, float | None]:
+        """Top-1 and top-5 accuracy in percent."""
+        ...
+
+
+def evaluate(
+    config: PathLike,
+    checkpoint: PathLike,
+    out: PathLike,
+    *,
+    protocol: KNNProtocol | TrainedProtocol = KNN,
+    subnets: Sequence[str] | None = None,
+    data_root: PathLike | None = None,
+    dataset_config: PathLike | None = None,
+    bank: PathLike | None = None,
+    bn: str = "path",
+    image_size: int | None = None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    seed: int = 0,
+    latency_batch: int = 1,
+    latency_repeats: int = 50,
+    baselines: Iterable[tuple[str, PathLike]] = (),
+    device: str | None = None,
+    launcher: str = "none",
+    model_options: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> EvaluationResult:
+    """Evaluate the networks of a checkpoint; write ``results.json``, ``accuracy_cost.png`` and ``.svg``.
+
+    A network that is finished is kept in ``out`` and never evaluated again under the same weights, BatchNorm
+    statistics, protocol and images; a training that was stopped goes on from its last epoch.
+
+    Args:
+        config: Pre-training config, of a super-network or of any backbone.
+        checkpoint: Of the run, or the backbone's own weights.
+        out: Folder of the results.
+        protocol: k nearest neighbours, or a classifier that is trained.
+        subnets: Names of sub-networks; all by default.
+        data_root: Image folder with ``train/`` and ``test/`` (or ``val/``); or give ``dataset_config``.
+        dataset_config: Config with the data sets ``train`` and ``test``.
+        bank: BN bank of the checkpoint, for networks without statistics of their own.
+        bn: ``'path'`` or ``'prefix'``: which of the bank's statistics.
+        image_size: Side of the images; that of the config's ``eval_pipeline`` (kNN) or of the protocol when left out.
+        batch_size: Images per batch (and process, in training); 64 (kNN) or the protocol's when left out.
+        num_workers: Loader processes; 2 (kNN) or the protocol's when left out.
+        seed: Of a training.
+        latency_batch: Images per pass that is timed.
+        latency_repeats: Passes that are timed; 0 leaves the latency out.
+        baselines: (name, ``results.json``) of other evaluations to lay beside in the plot; files of the same name
+            become one curve.
+        device: Such as ``'cuda:0'``.
+        launcher: ``'pytorch'`` in processes of torchrun, for a training on several GPUs.
+        model_options: Overrides of ``config``.
+        progress: Show bars with the time left.
+
+    Returns:
+        The results, cheapest network first.
+
+    Raises:
+        UserError: anything that does not fit.
+    """
+    kind = protocol.kind if isinstance(protocol, TrainedProtocol) else "knn"
+    others = _curves(baselines, kind)
+    data = LabelledData.of(data_root, dataset_config)
+    cfg = load_config(config, model_options)
+    target = _device(device, protocol, launcher)
+    start_processes(launcher)
+    try:
+        if launcher != "none" and target.type == "cuda":
+            target = torch.device("cuda", torch.cuda.current_device())
+        shown = progress and is_main_process()
+        net = load_backbone(cfg, checkpoint, target)
+        names = network_names(net, subnets, Path(config).stem)
+        statistics = apply_bank(net, bank, names, bn)
+        method: _Method
+        preprocessor = cfg.model.get("data_preprocessor")
+        if isinstance(protocol, TrainedProtocol):
+            task = data.task(load_config(protocol.file).get("test_pipeline") or [])
+            datasets = {"train": data.train, "test": data.test}
+            sizes = image_size, batch_size, num_workers
+            method = Probe(protocol, task, datasets, preprocessor, *sizes, seed, launcher, shown)
+        else:
+            pipeline = evaluation_pipeline(cfg, image_size)
+            task = data.task(pipeline)
+            pipelines = data.pipelines(pipeline)
+            method = NearestNeighbours(protocol, task, pipelines, preprocessor, batch_size, num_workers, target, shown)
+        record = {**method.record(), "bn_statistics": statistics}
+        evaluation = _Evaluation(method, net, cfg.model.backbone, Path(out), record, data_record(task), shown)
+        networks = evaluation(names, latency_batch, latency_repeats)
+        main = is_main_process()
+    finally:
+        stop_processes()
+    files = str(config), str(checkpoint), None if bank is None else str(bank)
+    result = EvaluationResult(record, evaluation.data, evaluation.fingerprint, by_cost(networks), versions(), *files)
+    if main:
+        result.save(Path(out) / "results.json")
+        own = Curve(Path(config).stem, result.networks)
+        save_figure(accuracy_cost([own, *others], _axis(result)), Path(out) / "accuracy_cost")
+    return result
+
+
+def _device(name: str | None, protocol: KNNProtocol | TrainedProtocol, launcher: str) -> torch.device:
+    """Where to evaluate; mmengine's Runner trains on the current CUDA device if there is one."""
+    target = select_device(name)
+    if isinstance(protocol, TrainedProtocol):
+        if target.type != "cuda" and torch.cuda.is_available():
+            raise ConfigError(f"--device {name}: a training takes the GPU it sees; hide it, CUDA_VISIBLE_DEVICES=''.")
+        if target.index is not None and target.type == "cuda":
+            torch.cuda.set_device(target)
+    elif launcher != "none":
+        raise ConfigError("--launcher is for protocols that train; kNN runs on one device.")
+    return target
+
+
+class _Evaluation:
+    """Evaluates networks one after the other and keeps each result as soon as it is there."""
+
+    def __init__(
+        self,
+        method: _Method,
+        net: nn.Module,
+        options: Mapping[str, Any],
+        out: Path,
+        protocol: dict[str, Any],
+        data: dict[str, Any],
+        progress: bool,
+    ) -> None:
+        self.method, self.net, self.options = method, net, options
+        self.kept = ResultCache(out / "networks", NetworkResult.from_record)
+        self.protocol, self.data, self.progress = protocol, data, progress
+        self.fingerprint = weights_fingerprint(net.state_dict())
+        self.main = is_main_process()
+
+    def __call__(self, names: Sequence[str], latency_batch: int, latency_repeats: int) -> list[NetworkResult]:
+        """Results in the order of ``names``."""
+        keys = {name: self._key(self._network(name)) for name in names}  # refuses what lacks statistics, before all
+        done = {name: found for name, key in keys.items() if (found := self.kept.load(key)) is not None}
+        pending = [name for name in names if name not in done]
+        if done:
+            self._say(f"{len(done)} of {len(names)} networks are finished from before.")
+        untimed = [name for name in names if name not in done or not _timed_with(done[name], latency_batch)]
+        timed = self._latencies(untimed, latency_batch, latency_repeats)
+        for name in [name for name in done if timed.get(name) is not None]:
+            done[name] = replace(done[name], latency=timed[name])
+            self._keep(keys[name], done[name])
+        start = time.monotonic()
+        for index, name in enumerate(pending):
+            began = time.monotonic()
+            network, folder = self._network(name), self.kept.file(keys[name]).with_suffix("")
+            top1, top5 = self.method(network, folder, f"{name} ({index + 1} of {len(pending)})")
+            cost = complexity(network.backbone, None, self.method.size)
+            seconds = round(time.monotonic() - began, 2)
+            done[name] = NetworkResult(name, top1, top5, cost.params, cost.macs, timed[name], seconds)
+            self._keep(keys[name], done[name])
+            left = (time.monotonic() - start) / (index + 1) * (len(pending) - index - 1)
+            self._say(f"{name}: top-1 {top1:.2f} %" + (f", about {duration(left)} left" if left else ""))
+        return [done[name] for name in names]
+
+    def _network(self, name: str) -> Network:
+        return single_network(self.net, name, self.options)
+
+    def _key(self, network: Network) -> dict[str, Any]:
+        """What a result depends on."""
+        return {
+            "network": network.name,
+            "weights_fingerprint": self.fingerprint,
+            "statistics_fingerprint": network.statistics_fingerprint,
+            "protocol": self.protocol,
+            "data": self.data,
+        }
+
+    def _keep(self, key: dict[str, Any], result: NetworkResult) -> None:
+        if self.main:
+            self.kept.save(key, result.record())
+
+    def _latencies(self, names: Sequence[str], batch: int, repeats: int) -> dict[str, Latency | None]:
+        """All of them now, under the same conditions; networks of one shape, such as SDR's paths, once."""
+        found: dict[tuple, Latency] = {}
+        timed: dict[str, Latency | None] = dict.fromkeys(names)
+        for name in names if repeats else ():
+            network = self._network(name)
+            if network.shape not in found:
+                found[network.shape] = latency(network.backbone, self.method.size, batch, repeats)
+            timed[name] = found[network.shape]
+        return timed
+
+    def _say(self, text: str) -> None:
+        if self.progress:
+            print(text, flush=True)
+
+
+def _timed_with(result: NetworkResult, batch_size: int) -> bool:
+    return result.latency is not None and result.latency.batch_size == batch_size
+
+
+def apply_bank(net: nn.Module, bank: PathLike | None, names: Sequence[str], bn: str) -> str:
+    """Give sub-networks the statistics of a bank; says what they have then.
+
+    Raises:
+        ConfigError: the backbone has no sub-networks.
+        ArtifactError: the bank belongs to another checkpoint.
+        MissingStatisticsError: it lacks the statistics of a sub-network.
+    """
+    if bank is None:
+        return "the checkpoint's"
+    if not is_super_network(net):
+        raise ConfigError(f"a {type(net).__name__} has BatchNorm statistics of its own; leave --bank out.")
+    assert isinstance(net, SuperNetwork)
+    BNBank.load(bank).apply(net, names, bn)
+    return f"calibrated ({bn})"
+
+
+def _curves(baselines: Iterable[tuple[str, PathLike]], kind: str) -> list[Curve]:
+    found: dict[str, list[NetworkResult]] = {}
+    for name, file in baselines:
+        result = EvaluationResult.load(file)
+        if result.protocol.get("kind") != kind:
+            raise ConfigError(
+                f"--baseline {file} was evaluated by '{result.protocol.get('kind')}' and cannot be compared with "
+                f"'{kind}'; evaluate it by the same --protocol."
+            )
+        found.setdefault(name, []).extend(result.networks)
+    return [Curve(name, by_cost(networks)) for name, networks in found.items()]
+
+
+def _axis(result: EvaluationResult) -> str:
+    kind, data = result.protocol["kind"], result.data["name"]
+    if kind == "knn":
+        return f"kNN accuracy on {data} (%)"
+    if kind == "linear":
+        return f"top-1 of a linear probe on {data} (%)"
+    return f"top-1 on {data} with {result.protocol['labels']['images']:,} labels (%)"
+
+
+def versions() -> dict[str, str]:
+    """Of the software that a result depends on."""
+    modules: Mapping[str, Any] = {"torch": torch, "mmengine": mmengine, "mmcv": mmcv, "mmpretrain": mmpretrain}
+    found = {name: str(module.__version__) for name, module in modules.items()}
+    return {"mmssl_dynamic": __version__, "python": platform.python_version(), **found}
+
+
+def duration(seconds: float) -> str:
+    """Such as ``'40 s'`` or ``'3 min'``."""
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,128 @@
+"""Sub-networks as plain backbones in files: what ``tools/export.py`` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
+from mmssl_dynamic.export import ExportReport, export_subnet
+from mmssl_dynamic.export.formats import default_file_name, find_format
+from mmssl_dynamic.export.static_export import check_subnets, provenance
+from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.loading import load_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.routing import RoutingResult
+
+PathLike = str | os.PathLike[str]
+
+
+def export(
+    config: PathLike,
+    checkpoint: PathLike,
+    out: PathLike,
+    *,
+    subnet: str | None = None,
+    routing: PathLike | None = None,
+    bank: PathLike | None = None,
+    bn: str | None = None,
+    format: str = "mmpretrain",
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> ExportReport:
+    """Export one sub-network as a plain backbone: what ``tools/export.py`` does.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        out: File to write, ``.pth`` or ``.safetensors``, ``.onnx`` for that format.
+        subnet: Name of the sub-network; the winner of ``routing`` when left out.
+        routing: ``routing.json`` of a task.
+        bank: BN bank; the one that ``routing`` used when left out. Not needed by a sub-network whose statistics are in
+            the checkpoint: the full network, and every network of a switchable one.
+        bn: ``'path'`` or ``'prefix'``; what ``routing`` used, else ``'path'``, when left out.
+        format: One of :data:`mmssl_dynamic.export.FORMATS`.
+        device: Such as ``'cuda:0'``.
+        cfg_options: Overrides of the config.
+
+    Raises:
+        UserError: anything that does not fit; nothing is written then.
+    """
+    find_format(format, Path(out))
+    result = RoutingResult.load(routing) if routing is not None else None
+    name = subnet or (result.best.name if result else None)
+    if name is None:
+        raise ConfigError("which sub-network is to be exported? Give --subnet NAME, or --routing for a task's best.")
+    bank = bank or (result.bank if result else None)
+    bn = bn or (result.protocol.get("bn") if result else None)
+    _, net = load_super_network(config, checkpoint, device, cfg_options)
+    if result:
+        result.check(weights_fingerprint(net.state_dict()))
+    used = _set_statistics(net, [name], bank, bn)
+    origin = provenance(
+        str(config), str(checkpoint), None if bank is None else str(bank), result.task if result else None
+    )
+    return export_subnet(net, name, out, format, bn=used, provenance=origin)
+
+
+def export_all(
+    config: PathLike,
+    checkpoint: PathLike,
+    out: PathLike,
+    *,
+    bank: PathLike | None = None,
+    bn: str | None = None,
+    format: str = "mmpretrain",
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> list[ExportReport]:
+    """Export every sub-network, one after another: what ``tools/export.py --all`` does.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        out: Folder to write ``backbone_NAME_FORMAT.pth`` (``.onnx`` for that format) into.
+        bank: BN bank; not needed if all statistics are in the checkpoint.
+        bn: ``'path'`` or ``'prefix'`` (of SDR only).
+        format: One of :data:`mmssl_dynamic.export.FORMATS`.
+        device: Such as ``'cuda:0'``.
+        cfg_options: Overrides of the config.
+        progress: Print a line for every sub-network that is written.
+
+    Raises:
+        UserError: anything that does not fit; nothing is written then, unless an export fails its check.
+    """
+    find_format(format)
+    if Path(out).exists() and not Path(out).is_dir():
+        raise ConfigError(f"{out} is a file; give the folder to write all sub-networks into.")
+    _, net = load_super_network(config, checkpoint, device, cfg_options)
+    check_subnets(net, net.subnets, format)
+    used = _set_statistics(net, net.subnets, bank, bn)
+    origin = provenance(str(config), str(checkpoint), None if bank is None else str(bank), None)
+    reports = []
+    for number, name in enumerate(net.subnets, start=1):
+        file = Path(out) / default_file_name(name, format)
+        reports.append(export_subnet(net, name, file, format, bn=used, provenance=origin))
+        if progress:
+            print(f"[{number}/{len(net.subnets)}] {reports[-1]}", flush=True)
+    return reports
+
+
+def _set_statistics(net: SuperNetwork, names: Sequence[str], bank: PathLike | None, bn: str | None) -> str:
+    """Give sub-networks their BatchNorm statistics; returns where these are from."""
+    if bank is not None:
+        BNBank.load(bank).apply(net, names, bn or "path")
+        return bn or "path"
+    if bn is not None:
+        raise ConfigError(f"--bn {bn} chooses among the statistics of a BN bank: give --bank, too.")
+    for name in names:
+        if not net.has_bn_statistics(name):
+            raise MissingStatisticsError(
+                f"the checkpoint holds no BatchNorm statistics of sub-network '{name}', which the export needs: give "
+                "--bank with the bank that tools/calibrate_bn.py writes."
+            )
+    return "checkpoint"

@@ -1,0 +1,169 @@
+"""Routing from files to files: what ``tools/route.py`` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.downstream.splits import count_images
+from mmssl_dynamic.downstream.task import Task, config_task, folder_task
+from mmssl_dynamic.errors import ConfigError, UserError
+from mmssl_dynamic.evaluation import KNNProtocol
+from mmssl_dynamic.export import ExportReport, export_subnet
+from mmssl_dynamic.export.formats import default_file_name, find_format
+from mmssl_dynamic.export.static_export import provenance
+from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.loading import load_backbone, load_config, load_super_network, need
+from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.routing.method import RoutingMethod
+from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
+from mmssl_dynamic.visualization.routing_report import ClusterPictures, RoutedTask, write_routing_report
+
+PathLike = str | os.PathLike[str]
+
+
+def route(
+    config: PathLike,
+    checkpoint: PathLike,
+    bank: PathLike,
+    out: PathLike,
+    *,
+    data_roots: Sequence[PathLike] = (),
+    dataset_configs: Sequence[PathLike] = (),
+    method: RoutingMethod | None = None,
+    protocol: KNNProtocol | None = None,
+    references: Sequence[RoutingResult] = (),
+    batch_size: int = 64,
+    num_workers: int = 0,
+    memory_gib: float | None = None,
+    format: str = "mmpretrain",
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+    progress: bool = True,
+    command: str | None = None,
+) -> list[tuple[RoutingResult, ExportReport]]:
+    """Find and export the best sub-network for each of some tasks, and write a report.
+
+    Run again with the same settings, tasks that are finished are not routed again.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        bank: Its BN bank.
+        out: Folder for ``report.html`` and its figures, ``routing.json``, ``gains_histogram.png`` and ``.svg``, and the
+            exported winner; of several tasks, the last ones go into a folder for each.
+        data_roots: Image folders with ``train/`` and ``test/``, one for each task.
+        dataset_configs: Configs with the data sets ``train`` and ``test``, one for each further task.
+        method: How sub-networks are found.
+        protocol: How to classify.
+        references: Rankings of all sub-networks on the same tasks, for the regret of a faster
+            method.
+        batch_size: Images per batch.
+        num_workers: Loader processes.
+        memory_gib: Bound on features and stage outputs held at a time.
+        format: Of the exported winners.
+        device: Such as ``'cuda:0'``.
+        cfg_options: Overrides of the config.
+        progress: Show a bar with the time left.
+        command: The command line, for the report.
+
+    Returns:
+        Ranking and export of every task.
+
+    Raises:
+        UserError: anything that does not fit.
+    """
+    if not data_roots and not dataset_configs:
+        raise ConfigError("routing needs the images of a task: give --data-root or --dataset-config.")
+    find_format(format)  # before hours of routing
+    method, protocol = method or RoutingMethod(), protocol or KNNProtocol()
+    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
+    need(cfg, "eval_pipeline")
+    if not isinstance(net, SDRResNet):
+        raise ConfigError(
+            "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
+        )
+    tasks = _tasks(data_roots, dataset_configs, cfg)
+    base = None
+    if method.name == "cluster":
+        assert method.base_config is not None
+        assert method.base_checkpoint is not None
+        base = load_backbone(load_config(method.base_config, method.base_options), method.base_checkpoint, device)
+    router = method.router(net, BNBank.load(bank), base, protocol=protocol, memory_gib=memory_gib, progress=progress)
+    sources: dict[str, Any] = dict(config=str(config), checkpoint=str(checkpoint), bank=str(bank))
+    found: list[tuple[RoutingResult, ExportReport]] = []
+    routed = []
+    for task in tasks:
+        folder = Path(out) / task.name if len(tasks) > 1 else Path(out)
+        splits = task.splits(cfg.model.get("data_preprocessor"), batch_size, num_workers, router.device)
+        sizes = {part: count_images(batches) for part, batches in splits.parts().items()}
+        settings = {**asdict(method), **protocol.record(), "task": task.name, "images": sizes}
+        settings = {key: value if value is None else str(value) for key, value in settings.items()}
+        result = _finished(folder, settings, router.bank.fingerprint)
+        if result is None:
+            (folder / "settings.json").unlink(missing_ok=True)
+            result = replace(router.route(splits, method.subnets, task.name), **sources)
+            result.save(folder / "routing.json")
+            write_json(folder / "settings.json", settings)
+        save_figure(gains_histogram(result), folder / "gains_histogram")
+        router.bank.apply(net, [result.best.name], method.bn)
+        report = export_subnet(
+            net,
+            result.best.name,
+            folder / default_file_name(result.best.name, format),
+            format,
+            bn=method.bn,
+            provenance=provenance(str(config), str(checkpoint), str(bank), task.name),
+        )
+        found.append((result, report))
+        reference = next((entry for entry in references if entry.task == task.name), None)
+        routed.append(RoutedTask(result, str(report), reference))
+    pictures = _pictures(method, net, cfg)
+    write_routing_report(routed, Path(out) / "report.html", pictures, command)
+    return found
+
+
+def _tasks(data_roots: Sequence[PathLike], dataset_configs: Sequence[PathLike], cfg: Config) -> list[Task]:
+    """All tasks, checked before the first of them is routed.
+
+    Raises:
+        ConfigError: two tasks have the same name.
+        DataError: a task's images are missing.
+    """
+    tasks = [folder_task(root, cfg.eval_pipeline) for root in data_roots]
+    tasks += [config_task(load_config(file), cfg.eval_pipeline) for file in dataset_configs]
+    names = [task.name for task in tasks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two tasks are called '{twice}', and their results would overwrite each other; rename one.")
+    return tasks
+
+
+def _finished(folder: Path, settings: dict[str, Any], fingerprint: str) -> RoutingResult | None:
+    """The result of an earlier run with the same settings and weights."""
+    try:
+        if read_json(folder / "settings.json", "settings") != settings:
+            return None
+        result = RoutingResult.load(folder / "routing.json")
+        result.check(fingerprint)
+    except UserError:  # nothing there, or of something else: routed again
+        return None
+    return result
+
+
+def _pictures(method: RoutingMethod, net: SDRResNet, cfg: Config) -> ClusterPictures | None:
+    if method.clusters is None:
+        return None
+    # The images of extract_dataloader are those that were clustered.
+    root = cfg.get("extract_dataloader", {}).get("dataset", {}).get("data_root") or cfg.get("data_root")
+    clusters = Clusters.load(method.clusters)
+    there = root is not None and (Path(root) / clusters.names[0]).is_file()
+    return ClusterPictures(clusters, net.space.paths, Path(root) if there else None)

@@ -1,0 +1,20 @@
+"""Training from a config: what ``tools/train.py`` does."""
+
+from __future__ import annotations
+
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.runner import Runner as MMEngineRunner
+
+from mmssl_dynamic.engine.cpu import prepare_cpu
+from mmssl_dynamic.engine.launch import build_runner
+
+
+def train(config: Config) -> MMEngineRunner:
+    """Run a prepared config to its end; returns the Runner."""
+    prepare_cpu()
+    runner = build_runner(config)
+    runner.train()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    return runner

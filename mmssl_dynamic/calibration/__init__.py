@@ -1,0 +1,13 @@
+"""BatchNorm statistics of sub-networks: pooled exactly, and kept in a bank."""
+
+from mmssl_dynamic.calibration.bn_bank import BNBank
+from mmssl_dynamic.calibration.calibrate import calibrate_bank, calibrate_path, calibrate_prefixes
+from mmssl_dynamic.calibration.moments import pooled_statistics
+
+__all__ = [
+    "BNBank",
+    "calibrate_bank",
+    "calibrate_path",
+    "calibrate_prefixes",
+    "pooled_statistics",
+]

@@ -1,0 +1,216 @@
+"""BatchNorm statistics of sub-networks, pooled exactly (SDR Sec. 5.1, after once-for-all: 2,000 images suffice).
+
+A super-network has no running statistics that fit a sub-network: its channels saw other inputs, from other data.
+Before use, images of D_i run through sub-network i, and :mod:`~mmssl_dynamic.calibration.moments` pools what its
+BatchNorm layers see.
+
+Dimensions: N images of a batch, C channels, H W height and width, K clusters.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from tqdm import tqdm
+
+from mmssl_dynamic.calibration.bn_bank import KINDS, STEM, BNBank, prefix_name, prefixes, stage_of
+from mmssl_dynamic.calibration.moments import Batches, pooled_statistics
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet, StaticResNet, SuperNetwork
+from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
+
+
+def calibrate_path(net: SuperNetwork, name: str, batches: Batches) -> BNStatistics:
+    """Statistics of one sub-network, from images of its own D_i. ``net`` is not changed.
+
+    Args:
+        net: The super-network.
+        name: Name of the sub-network; for ``'full'`` the images are those of D_0.
+        batches: Image tensors (N, 3, H, W) or batches of ``ImageBatches``, on the device of ``net``.
+
+    Raises:
+        SubnetError: there is no such sub-network.
+        DataError: as :func:`pooled_statistics`.
+    """
+    return pooled_statistics(net.static(name), batches)
+
+
+def calibrate_prefixes(
+    net: SDRResNet, batches_of: Callable[[str], Batches], names: Sequence[str] | None = None
+) -> dict[str, BNStatistics]:
+    """Statistics of stages that all paths with the same prefix share.
+
+    Stages before the last of a prefix run in evaluation mode under the statistics of *their* prefix, as they will when
+    the sub-network is used.
+
+    Args:
+        net: The super-network. It is not changed.
+        batches_of: Images for a prefix: of the union of the D_i of all paths that begin with it, of D_0 for the stem.
+        names: Paths whose prefixes are wanted. Defaults to all.
+
+    Returns:
+        By prefix (``'stem'``, ``'0'``, ``'0-3'``, ...), the statistics of the layers of its last stage.
+    """
+    for name in names or ():
+        net.space.check(name)
+    wanted = set(names if names is not None else net.space.paths)
+    found: dict[str, BNStatistics] = {}
+    for prefix in prefixes(net.space):
+        stage = -1 if prefix == STEM else len(parse_path(prefix)) - 1
+        path = next((p for p in net.space.paths if p in wanted and prefix_name(p, stage) == prefix), None)
+        if path is None:
+            continue
+        twin = net.static(path)
+        for earlier in range(-1, stage):
+            load_statistics(twin, found[prefix_name(path, earlier)])
+        layers = [n for n, m in twin.named_modules() if isinstance(m, _BatchNorm) and stage_of(n) == stage]
+        found[prefix] = pooled_statistics(twin, batches_of(prefix), _up_to(twin, stage), layers)
+    return found
+
+
+def _up_to(twin: StaticResNet, last: int) -> Callable[[Tensor], Tensor]:
+    def run(images: Tensor) -> Tensor:
+        x = twin.stem(images)
+        for stage in range(last + 1):
+            x = twin.stage(stage, x)
+        return x
+
+    return run
+
+
+def load_statistics(twin: nn.Module, statistics: BNStatistics) -> None:
+    """Put statistics into the running buffers of a network of plain modules."""
+    for layer, (mean, var) in statistics.items():
+        norm = twin.get_submodule(layer)
+        assert isinstance(norm, _BatchNorm)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(var)
+
+
+def calibrate_bank(
+    net: SuperNetwork,
+    dataset: Any,
+    clusters: Clusters | None,
+    preprocessor: dict,
+    bn: Sequence[str] | None = None,
+    images: int = 2000,
+    batch_size: int = 200,
+    seed: int = 0,
+    progress: bool = True,
+    num_workers: int = 0,
+) -> BNBank:
+    """Statistics of every sub-network, each from a random sample of its own images.
+
+    Args:
+        net: The super-network; runs on its device and is not changed.
+        dataset: The pre-training images with the evaluation pipeline (``cfg.extract_dataloader.dataset``), built.
+        clusters: The subsets D_i; ``None`` when every sub-network trained on all images.
+        preprocessor: ``cfg.model.data_preprocessor``.
+        bn: Which kinds to make: ``'path'``, ``'prefix'`` or both; all that the network has when left out. ``'full'``
+            is always part of it.
+        images: Images per sub-network or prefix; a smaller subset is used whole.
+        batch_size: Images per batch, of which the statistics normalise during the calibration.
+        seed: Of the sample. A sub-network's sample does not depend on which others are calibrated.
+        progress: Show a bar with the time left.
+        num_workers: Processes that load images.
+
+    Raises:
+        ConfigError: an impossible option.
+        ArtifactError: clusters of another data set or number, or too few images in one.
+    """
+    paths = isinstance(net.space, PathSpace)
+    bn = (KINDS if paths else ("path",)) if bn is None else bn
+    if not bn or not set(bn) <= set(KINDS):
+        raise ConfigError(f"bn={tuple(bn)} must name 'path', 'prefix' or both.")
+    if "prefix" in bn and not paths:
+        raise ConfigError("a slimmable network has no prefix statistics; leave 'prefix' out of bn.")
+    if images < 2 or batch_size < 2:
+        raise ConfigError(f"images={images} and batch_size={batch_size} must be at least 2 to have a variance.")
+    from mmssl_dynamic.datasets.batches import ImageBatches
+
+    draw = _Sampler(net, dataset, clusters, images, seed)
+    entries = [("path", FULL)]
+    if "path" in bn:
+        entries += [("path", key) for key in net.space.keys if key != FULL]
+    if "prefix" in bn:
+        assert isinstance(net.space, PathSpace)
+        entries += [("prefix", name) for name in prefixes(net.space)]
+    samples = {(kind, name): draw(kind, name) for kind, name in entries}
+    device = next(net.parameters()).device
+    bank = BNBank.of(net, seed=seed, batch_size=batch_size, images={k: {} for k in KINDS})
+    for (kind, name), indices in samples.items():
+        bank.meta["images"][kind][name] = len(indices)
+
+    with tqdm(
+        total=sum(map(len, samples.values())), desc="BN statistics", unit="img", disable=not progress, smoothing=0.05
+    ) as bar:
+
+        def batches(kind: str, name: str) -> Iterator[Tensor]:
+            bar.set_postfix_str(f"{kind} {name}", refresh=False)
+            indices = samples[kind, name]
+            size = even_batch_size(len(indices), batch_size)
+            for batch in ImageBatches(
+                dataset, preprocessor, size, num_workers=num_workers, device=device, indices=indices
+            ):
+                yield batch.images
+                bar.update(len(batch.images))
+
+        for kind, name in entries:
+            if kind == "path":
+                bank.path[name] = calibrate_path(net, name, batches("path", name))
+        if "prefix" in bn:
+            assert isinstance(net, SDRResNet)
+            bank.prefix = calibrate_prefixes(net, lambda prefix: batches("prefix", prefix))
+    return bank
+
+
+def even_batch_size(num_images: int, batch_size: int) -> int:
+    """The size of batches of nearly equal length, at most ``batch_size``.
+
+    A small last batch would normalise with poor statistics of its own; 2,001 images make 11 batches of 182 or 181.
+    """
+    count = -(-num_images // batch_size)
+    return -(-num_images // count)
+
+
+class _Sampler:
+    """Which images calibrate which sub-network or prefix."""
+
+    def __init__(self, net: SuperNetwork, dataset: Any, clusters: Clusters | None, images: int, seed: int) -> None:
+        self.paths = net.space.paths if isinstance(net.space, PathSpace) else ()
+        self.images, self.seed = images, seed
+        self.num_images = len(dataset)
+        self.source = "the data set"
+        self.assignment: NDArray[np.int32] | None = None
+        if clusters is not None and self.paths:
+            from mmssl_dynamic.datasets.names import sample_names
+
+            clusters.check_paths(len(self.paths))
+            self.assignment, self.source = clusters.align(sample_names(dataset)), clusters.source
+
+    def __call__(self, kind: str, name: str) -> list[int]:
+        """Indices into the data set, ascending."""
+        whole = name in (FULL, STEM)
+        candidates = np.arange(self.num_images)
+        if not whole and self.assignment is not None:
+            below = [i for i, p in enumerate(self.paths) if f"{p}-".startswith(f"{name}-")]
+            candidates = np.flatnonzero(np.isin(self.assignment, below))
+        if len(candidates) < 2:
+            raise ArtifactError(
+                f"{self.source} has {len(candidates)} images for the BatchNorm statistics of '{name}', which need at "
+                "least two; cluster anew into larger clusters."
+            )
+        # The stem takes the sample of W_0: both stand for D_0, and then have the same statistics.
+        key = zlib.crc32(FULL.encode() if whole else f"{kind}/{name}".encode())
+        rng = np.random.default_rng([self.seed, key])
+        chosen = rng.permutation(len(candidates))[: self.images]
+        return sorted(int(i) for i in candidates[chosen])

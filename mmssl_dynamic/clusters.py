@@ -1,0 +1,209 @@
+"""The artifact ``clusters.npz``: which image of a data set belongs to which cluster D_i (SDR Sec. 4.2).
+
+N images, K clusters, D feature dimension.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.fileio import atomic_path
+from mmssl_dynamic.rows import normalise
+
+SCHEMA_VERSION = 1
+
+# A truncated or foreign file fails in many ways (an .npy file as a context manager is a TypeError).
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError)
+_MAKE_ANEW = "write it anew with tools/cluster.py"
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """A disjoint split of a data set into D_0, ..., D_{K-1}; cluster i belongs to path i of the super-network.
+
+    Args:
+        names: one name per image, N in all; ``datasets.sample_names`` makes them. Images are matched by name, so a
+            clusters file stays right when files are listed in another order.
+        assignment: (N,) cluster of every image, 0 to K - 1.
+        num_clusters: K; a cluster may be empty.
+        method: what made the split, such as ``'sinkhorn'``.
+        centroids: (K, D) L2-normalised prototypes, or None for a random split.
+        mean: (D,) feature that is subtracted before features are L2-normalised, or None.
+        meta: settings and figures of the clustering; anything JSON can hold.
+        source: the file it was read from, for messages.
+
+    Raises:
+        ArtifactError: the parts contradict each other or a name appears twice.
+    """
+
+    names: list[str] = field(repr=False)
+    assignment: NDArray[np.int32] = field(repr=False)
+    num_clusters: int
+    method: str
+    centroids: NDArray[np.float32] | None = field(default=None, repr=False)
+    mean: NDArray[np.float32] | None = field(default=None, repr=False)
+    meta: dict[str, Any] = field(default_factory=dict, repr=False)
+    source: str = "the clusters"
+
+    def __post_init__(self) -> None:
+        assignment = np.asarray(self.assignment)
+        if assignment.ndim != 1 or assignment.dtype.kind not in "iu":
+            raise ArtifactError(f"{self.source}: the assignment must be one whole number per image; {_MAKE_ANEW}.")
+        if len(self.names) != len(assignment):
+            raise ArtifactError(
+                f"{self.source}: {len(self.names)} image names but {len(assignment)} assignments; {_MAKE_ANEW}."
+            )
+        if not len(assignment) or assignment.min() < 0 or assignment.max() >= self.num_clusters:
+            raise ArtifactError(
+                f"{self.source}: no images, or clusters outside 0..{self.num_clusters - 1}; {_MAKE_ANEW}."
+            )
+        if len(set(self.names)) != len(self.names):
+            seen: set[str] = set()
+            twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise ArtifactError(
+                f"{self.source}: image '{twice}' appears twice; every image of the data set needs a name of its own."
+            )
+        object.__setattr__(self, "names", list(self.names))
+        object.__setattr__(self, "assignment", assignment.astype(np.int32))
+        if self.centroids is not None:
+            centroids = np.asarray(self.centroids, dtype=np.float32)
+            if centroids.ndim != 2 or len(centroids) != self.num_clusters:
+                raise ArtifactError(
+                    f"{self.source}: {self.num_clusters} clusters, centroids of shape {centroids.shape}; {_MAKE_ANEW}."
+                )
+            object.__setattr__(self, "centroids", centroids)
+        if self.mean is not None:
+            mean = np.asarray(self.mean, dtype=np.float32)
+            if self.centroids is None or mean.shape != self.centroids.shape[1:]:
+                raise ArtifactError(f"{self.source}: a mean of shape {mean.shape} fits no centroids; {_MAKE_ANEW}.")
+            object.__setattr__(self, "mean", mean)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.names)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """(K,) images per cluster."""
+        return np.bincount(self.assignment, minlength=self.num_clusters)
+
+    def members(self, index: int) -> NDArray[np.int64]:
+        """Positions in ``names`` of the images of cluster ``index``, ascending."""
+        if not 0 <= index < self.num_clusters:
+            raise ArtifactError(
+                f"{self.source} has no cluster {index}, only 0..{self.num_clusters - 1}; check that the number of "
+                "clusters is the number of paths."
+            )
+        return np.flatnonzero(self.assignment == index)
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """S = F^T C of any images, downstream ones too: features (n, D) -> (n, K), the cosine to each centroid.
+
+        Raises:
+            ArtifactError: a random split has no centroids, or the features have another dimension.
+        """
+        if self.centroids is None:
+            raise ArtifactError(f"{self.source} is a {self.method} split without centroids; cluster with sinkhorn.")
+        if features.ndim != 2 or features.shape[1] != self.centroids.shape[1]:
+            raise ArtifactError(
+                f"{self.source} was made from features of {self.centroids.shape[1]} dimensions, not of shape "
+                f"{features.shape}; use the backbone that the clusters were made with."
+            )
+        return normalise(features, self.mean) @ self.centroids.T
+
+    def align(self, names: Sequence[str]) -> NDArray[np.int32]:
+        """(len(names),) clusters in the order of ``names``, matched by name.
+
+        The file may hold more images than ``names``: training on a part of the data that was clustered is allowed.
+
+        Raises:
+            ArtifactError: some images are not in the file.
+        """
+        cluster_of = dict(zip(self.names, self.assignment.tolist()))
+        missing = [name for name in names if name not in cluster_of]
+        if missing:
+            raise ArtifactError(
+                f"{self.source} belongs to another data set: {len(missing)} of {len(names)} images are not in it, such "
+                f"as '{missing[0]}' (it holds '{self.names[0]}'); extract features of this data set and cluster them."
+            )
+        return np.fromiter((cluster_of[name] for name in names), dtype=np.int32, count=len(names))
+
+    def check_paths(self, num_paths: int) -> None:
+        """Refuse clusters that do not match the super-network one to one.
+
+        Raises:
+            ArtifactError: K is not the number of paths.
+        """
+        if self.num_clusters != num_paths:
+            raise ArtifactError(
+                f"{self.source} has {self.num_clusters} clusters but the network has {num_paths} paths; cluster anew "
+                f"with --num-clusters {num_paths} or set stage_groups so that its product is {self.num_clusters}."
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``clusters.npz`` atomically; nothing in it is pickled.
+
+        Raises:
+            ArtifactError: a name holds a line break, which separates names in the file.
+        """
+        broken = next((name for name in self.names if "\n" in name), None)
+        if broken is not None:
+            raise ArtifactError(f"image name {broken!r} holds a line break; rename the file and extract features anew.")
+        # File names that are not UTF-8 reach Python with surrogate escapes; they must survive the round trip.
+        blob = "\n".join(self.names).encode("utf-8", "surrogateescape")
+        arrays: dict[str, NDArray[Any]] = {
+            "schema_version": np.asarray(SCHEMA_VERSION),
+            "names": np.frombuffer(blob, dtype=np.uint8),
+            "assignment": self.assignment,
+            "num_clusters": np.asarray(self.num_clusters),
+            "method": np.frombuffer(self.method.encode(), dtype=np.uint8),
+            "meta": np.frombuffer(json.dumps(self.meta).encode(), dtype=np.uint8),
+        }
+        if self.centroids is not None:
+            arrays["centroids"] = self.centroids
+        if self.mean is not None:
+            arrays["mean"] = self.mean
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Clusters:
+        """Read ``clusters.npz``.
+
+        Raises:
+            ArtifactError: the file is missing, broken, or of another format version.
+        """
+        file = Path(path)
+        if not file.is_file():
+            raise ArtifactError(f"clusters file {file} does not exist; write it with tools/cluster.py.")
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+            version = int(arrays["schema_version"])
+            if version == SCHEMA_VERSION:
+                return cls(
+                    names=arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\n"),
+                    assignment=arrays["assignment"],
+                    num_clusters=int(arrays["num_clusters"]),
+                    method=arrays["method"].tobytes().decode(),
+                    centroids=arrays.get("centroids"),
+                    mean=arrays.get("mean"),
+                    meta=json.loads(arrays["meta"].tobytes()),
+                    source=f"clusters file {file}",
+                )
+        except ArtifactError:
+            raise
+        except _UNREADABLE as e:
+            raise ArtifactError(f"clusters file {file} is broken or no clusters file; {_MAKE_ANEW}.") from e
+        raise ArtifactError(f"clusters file {file} has format version {version}, not {SCHEMA_VERSION}; {_MAKE_ANEW}.")

@@ -1,0 +1,1 @@
+"""Both demonstrations, on photographs that come with scikit-image."""

@@ -1,0 +1,210 @@
+"""The whole of DSPNet in minutes: one pre-training of six networks, BYOL alone beside it, kNN, cost, exports, a report.
+
+Every step is the one that the command lines in ``tools/`` run, at a size that two cores finish while a person waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from tqdm import tqdm
+
+from mmssl_dynamic.apis.calibrate import calibrate
+from mmssl_dynamic.apis.evaluate import evaluate
+from mmssl_dynamic.apis.export import export_all
+from mmssl_dynamic.demo.dspnet_report import DSPNET, DemoResults, Training, write_report
+from mmssl_dynamic.demo.steps import (
+    Clock,
+    a_core_for_the_loader,
+    claim,
+    demo_images,
+    demo_settings,
+    random_backbone,
+    train_to_end,
+)
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
+from mmssl_dynamic.fileio import atomic_path, read_json
+from mmssl_dynamic.loading import build_backbone, find_config, load_config
+from mmssl_dynamic.models.backbones import SlimmableResNet
+from mmssl_dynamic.visualization.training_log import read_log
+
+_CONFIG = "demo/dspnet_demo.py"
+_BANK = "bn_bank.safetensors"
+_STEPS = 8  # of an epoch, at least
+
+
+@dataclass
+class _Weights:
+    """Weights whose networks are evaluated.
+
+    Attributes:
+        checkpoint: The file.
+        bank: BN bank of all its networks.
+        options: Overrides of the config that build them.
+        folder: Of the results.
+    """
+
+    checkpoint: Path
+    bank: Path
+    options: dict[str, Any]
+    folder: Path
+    results: dict[str, EvaluationResult] = field(default_factory=dict)
+
+
+def run_dspnet_demo(
+    out: str | Path = "work_dirs/demo-dspnet",
+    data: str | Path | None = None,
+    epochs: int = 12,
+    seed: int = 0,
+    max_images: int = 2048,
+) -> Path:
+    """Pre-train six networks at once, and two alone; compare and export them, and write a report.
+
+    Run again, it goes on where it stopped.
+
+    Args:
+        out: Folder of everything that is written.
+        data: Folder of images to pre-train on instead of the photographs inside scikit-image. If it has ``train/`` and
+            ``test/`` folders of classes, the networks are compared on it as well.
+        epochs: Of every training.
+        seed: Of everything random.
+        max_images: Images to pre-train on at most.
+
+    Returns:
+        The report, ``out/report.html``.
+
+    Raises:
+        UserError: the images cannot be used, the epochs are too few, or ``out`` holds a demo with other settings.
+    """
+    config_file = find_config(_CONFIG)
+    config = load_config(config_file)
+    if epochs <= config.warmup_epochs:
+        raise ConfigError(
+            f"--epochs {epochs} leaves none for the smaller networks after {config.warmup_epochs} of warm-up; give at "
+            f"least {config.warmup_epochs + 1}."
+        )
+    folder = Path(out)
+    settings = {"demo": "DSPNet", **demo_settings(data, epochs, seed, max_images)}
+    claim(folder, settings)
+    clock = Clock(6)
+
+    with clock.step("images"):
+        minimum = _STEPS * config.train_dataloader.batch_size
+        images, tasks = demo_images(folder, data, seed, max_images, minimum)
+    options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
+    config = load_config(config_file, options)
+    network = build_backbone(config)
+    assert isinstance(network, SlimmableResNet)
+    names = network.subnets
+    alone = {name: {**options, **_only(network, name), **_label(config, name)} for name in (names[0], names[-1])}
+
+    with clock.step(f"DSPNet: {len(names)} networks at once"), a_core_for_the_loader():
+        checkpoint = train_to_end(config_file, folder / "dspnet", seed, options)
+        dspnet = _Weights(checkpoint, folder / "dspnet" / _BANK, options, folder / "knn" / "dspnet")
+
+    byol = {}
+    with clock.step("BYOL alone: the smallest and the largest network"), a_core_for_the_loader():
+        for name, single in alone.items():
+            work_dir = folder / "byol" / name
+            checkpoint = train_to_end(config_file, work_dir, seed, single)
+            byol[name] = _Weights(checkpoint, work_dir / _BANK, single, folder / "knn" / "byol" / name)
+
+    with clock.step("kNN accuracy, parameters, multiply-adds and latency"):
+        random = _random_weights(config_file, config, folder / "random", seed, options)
+        others = [random, *byol.values()]
+        with tqdm(total=(len(others) + 1) * len(tasks), desc="kNN", unit="evaluation") as bar:
+            for task, root in tasks.items():
+                for weights in others:
+                    weights.results[task] = _evaluate(config_file, weights, task, root)
+                    bar.update()
+                baselines = [("random weights", random.folder / task / "results.json")]
+                baselines += [("BYOL alone", weights.folder / task / "results.json") for weights in byol.values()]
+                dspnet.results[task] = _evaluate(config_file, dspnet, task, root, baselines, latency_repeats=50)
+                bar.update()
+
+    with clock.step("export of every network"):
+        exports = export_all(
+            config_file,
+            dspnet.checkpoint,
+            folder / "networks",
+            bank=dspnet.bank,
+            format="torchvision",
+            cfg_options=options,
+        )
+
+    with clock.step("report"):
+        results = DemoResults(
+            names=names,
+            dspnet=dspnet.results,
+            byol={name: weights.results for name, weights in byol.items()},
+            random=random.results,
+            trainings={
+                DSPNET: _training(folder / "dspnet"),
+                **{f"BYOL alone, {name}": _training(folder / "byol" / name) for name in byol},
+            },
+            exports=exports,
+            batch_size=config.train_dataloader.batch_size,
+            settings=settings,
+            seconds=clock.seconds,
+        )
+        report = write_report(results, folder / "report.html")
+    clock.announce_end(report)
+    return report
+
+
+def _only(network: SlimmableResNet, name: str) -> dict[str, Any]:
+    """Overrides that leave one network of the config."""
+    width, blocks = network.space.member(name)
+    return {"model.backbone.channels": (width,), "model.backbone.blocks": (blocks,)}
+
+
+def _label(config: Config, name: str) -> dict[str, Any]:
+    """The override that makes the progress bar say what is trained."""
+    index = next(i for i, hook in enumerate(config.custom_hooks) if hook["type"].endswith("ProgressBarHook"))
+    return {f"custom_hooks.{index}.label": f"BYOL {name}"}
+
+
+def _random_weights(config_file: Path, config: Config, folder: Path, seed: int, options: dict[str, Any]) -> _Weights:
+    """The networks before any training, with BatchNorm statistics as all others get them."""
+    checkpoint, bank = folder / "random.pth", folder / _BANK
+    if not bank.is_file():
+        state = random_backbone(config, seed).state_dict()
+        with atomic_path(checkpoint) as temporary:
+            torch.save(state, temporary)
+        hook = next(hook for hook in config.custom_hooks if hook["type"].endswith("BNBankHook"))
+        sample = {"images": hook["images"], "batch_size": hook["batch_size"]}
+        calibrate(config_file, checkpoint, bank, seed=seed, cfg_options=options, **sample)
+    return _Weights(checkpoint, bank, options, folder.parent / "knn" / "random")
+
+
+def _evaluate(
+    config: Path,
+    weights: _Weights,
+    task: str,
+    root: Path,
+    baselines: list[tuple[str, Path]] | None = None,
+    latency_repeats: int = 0,
+) -> EvaluationResult:
+    return evaluate(
+        config,
+        weights.checkpoint,
+        weights.folder / task,
+        data_root=root,
+        bank=weights.bank,
+        batch_size=128,
+        num_workers=0,
+        latency_repeats=latency_repeats,
+        baselines=baselines or [],
+        model_options=weights.options,
+        progress=False,
+    )
+
+
+def _training(work_dir: Path) -> Training:
+    found = read_json(work_dir / "collapse.json", "report")
+    return Training(read_log(work_dir), found["health"], found["steps"])

@@ -1,0 +1,181 @@
+"""What the demos of SDR and DSPNet share: their folder, their images, trainings that go on, and the last section."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmssl_dynamic.apis.train import train
+from mmssl_dynamic.datasets.image_folder import downstream_folders
+from mmssl_dynamic.demo.images import shrink_images
+from mmssl_dynamic.demo.photos import write_demo_data
+from mmssl_dynamic.engine.launch import prepare_config
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.export.base import quiet_openmmlab
+from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.loading import build_backbone
+from mmssl_dynamic.version import __version__
+from mmssl_dynamic.visualization.report import HtmlReport
+
+
+@dataclass
+class Clock:
+    """Announces the steps and keeps how long each took.
+
+    Args:
+        total: Number of steps.
+    """
+
+    total: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Announce a step and time it."""
+        print(f"\n[{len(self.seconds) + 1}/{self.total}] {name}", flush=True)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+    def announce_end(self, report: Path) -> None:
+        """Say how long it took and where the report is."""
+        minutes = sum(self.seconds.values()) / 60
+        print(f"\nDone in {minutes:.1f} minutes. Open {report} in a browser.")
+
+
+def demo_settings(data: str | Path | None, epochs: int, seed: int, max_images: int) -> dict[str, Any]:
+    """What a folder must agree on before a demo goes on in it."""
+    path = None if data is None else str(Path(data).resolve())
+    return {"data": path, "epochs": epochs, "seed": seed, "max_images": max_images}
+
+
+def claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Note the settings in the folder, or refuse a folder with others.
+
+    Raises:
+        ConfigError: the folder holds another demo, or other files.
+    """
+    note = folder / "demo.json"
+    if note.is_file():
+        found = read_json(note, "demo settings")
+        if found != settings:
+            raise ConfigError(
+                f"{folder} holds a demo with other settings ({found}); choose another --out or delete the folder."
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} holds other files; choose an empty or new folder with --out.")
+    else:
+        write_json(note, settings)
+
+
+def demo_images(
+    folder: Path, data: str | Path | None, seed: int, max_images: int, minimum: int
+) -> tuple[Path, dict[str, Path]]:
+    """The images to pre-train on, and the labelled tasks.
+
+    Args:
+        folder: Of the demo.
+        data: Folder of images to pre-train on instead of the photographs; a task of its own, too, if it has
+            ``train/`` and ``test/``.
+        seed: Of the photographs' windows.
+        max_images: Images of ``data`` at most.
+        minimum: Images of ``data`` at least.
+
+    Returns:
+        The folder of the images, and the folders of the tasks by name.
+
+    Raises:
+        UserError: the images cannot be used.
+    """
+    photos = write_demo_data(folder / "data", seed=seed)
+    if data is None:
+        return photos.pretrain, dict(photos.tasks)
+    tasks = dict(photos.tasks)
+    if (Path(data) / "train").is_dir() and (Path(data) / "test").is_dir():
+        downstream_folders(data)  # better refused now than after the training
+        tasks[f"your {Path(data).resolve().name}"] = Path(data)
+    return shrink_images(data, folder / "images", max_images, minimum), tasks
+
+
+@contextmanager
+def a_core_for_the_loader() -> Iterator[None]:
+    """Train with one thread less than there are cores.
+
+    Threads that wait for one that the loader has displaced lose more than they gain: on two cores small networks train
+    faster with one thread.
+    """
+    threads = torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(max(1, min(threads, cores - 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_to_end(config: Path, work_dir: Path, seed: int, options: dict[str, Any]) -> Path:
+    """Train to the end, going on from what is there; returns the last checkpoint.
+
+    Args:
+        config: Pre-training config.
+        work_dir: Where logs and checkpoints go.
+        seed: Of everything random.
+        options: Overrides of the config, ``max_epochs`` among them.
+    """
+    final = work_dir / f"epoch_{options['max_epochs']}.pth"
+    finished = work_dir / "finished"
+    if not finished.is_file():
+        overrides = {**options, "randomness.seed": seed, "log_level": "WARNING"}
+        train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
+        finished.write_text("")
+    return final
+
+
+def random_backbone(config: Config, seed: int) -> nn.Module:
+    """The backbone of a config as it is before the first step."""
+    torch.manual_seed(seed)
+    backbone = build_backbone(config)
+    with quiet_openmmlab():
+        backbone.init_weights()  # type: ignore[operator]
+    return backbone
+
+
+def collapse_check(health: Mapping[str, float]) -> str:
+    """A sentence about the lowest of the values that ``collapse.json`` holds."""
+    worst = min(health, key=lambda name: health[name])
+    return (
+        f"Collapse check: the std of the normalised projections is 1 when healthy and 0 when collapsed; the lowest of "
+        f"{len(health)} networks is {health[worst]:.2f} ({worst})."
+    )
+
+
+def how_it_was_made(
+    page: HtmlReport, health: Mapping[str, float], seconds: Mapping[str, float], settings: Mapping[str, Any], more: str
+) -> None:
+    """The last section of a report.
+
+    Args:
+        page: The report.
+        health: Collapse measure of every network.
+        seconds: Of every step.
+        settings: Of the demo.
+        more: Sentences that end the note on versions and settings.
+    """
+    page.section("How it was made")
+    page.text(collapse_check(health))
+    page.table(["step", "seconds"], [[name, value] for name, value in seconds.items()])
+    page.text(
+        f"mmssl_dynamic {__version__}, python {platform.python_version()}, torch {torch.__version__}. Settings: "
+        f"{dict(settings)}. {more}",
+        note=True,
+    )

@@ -1,0 +1,1 @@
+"""Sub-networks as backbones of detectors; the one place that needs mmdet."""

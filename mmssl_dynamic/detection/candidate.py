@@ -1,0 +1,185 @@
+"""One candidate of routing for detection: a sub-network fine-tuned in a detector for some iterations, and its AP.
+
+Run as a module with a job file, it does one job in a process of its own: ``python -m
+mmssl_dynamic.detection.candidate JOB``.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.detection.average_precision import average_precision
+from mmssl_dynamic.detection.detector import prepare_detection
+from mmssl_dynamic.engine.launch import build_runner
+from mmssl_dynamic.errors import ConfigError, UserError
+from mmssl_dynamic.export.openmmlab_format import SUBNET_OPTIONS, backbone_config
+from mmssl_dynamic.fileio import atomic_path, read_json, write_json
+from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.registry import MODELS
+
+# Options of a backbone that belong to the detector, and not to the pre-training.
+_DETECTOR_OPTIONS = ("out_indices", "frozen_stages", "norm_cfg", "norm_eval")
+
+
+@dataclass(frozen=True)
+class CandidateJob:
+    """What is needed to fine-tune and evaluate one candidate.
+
+    Attributes:
+        name: Name of the sub-network.
+        iterations: Of fine-tuning; a candidate that was trained for fewer goes on from there.
+        folder: Of the candidate: checkpoints and results.
+        backbone: Config of the sub-network's backbone, without weights.
+        in_channels: Channels of its feature maps, for the neck.
+        checkpoint, bank, bn: Of the super-network, see :class:`~mmssl_dynamic.export.PretrainedSubnet`.
+        det_config: Config of the detector; its backbone is replaced.
+        det_options: Overrides of its values.
+        seed: Of everything random, the same for all candidates.
+    """
+
+    name: str
+    iterations: int
+    folder: str
+    backbone: dict[str, Any]
+    in_channels: list[int]
+    checkpoint: str
+    bank: str | None
+    bn: str
+    det_config: str
+    det_options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    @property
+    def result_file(self) -> Path:
+        """Where the result of these iterations is kept."""
+        return Path(self.folder) / f"result_{self.iterations}.json"
+
+    def write(self, file: Path) -> None:
+        """Write the job for another process, as Python literals: transforms tell tuples from lists, and JSON does not.
+
+        Args:
+            file: The job file.
+        """
+        with atomic_path(file) as temporary:
+            temporary.write_text(repr(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, file: str | Path) -> CandidateJob:
+        """Read a job."""
+        return cls(**ast.literal_eval(Path(file).read_text(encoding="utf-8")))
+
+    def settings(self) -> dict[str, Any]:
+        """What a result must have been made with to be used again."""
+        return {key: value for key, value in asdict(self).items() if key != "folder"}
+
+    def finished(self) -> dict[str, Any] | None:
+        """The result of an earlier run with the same settings."""
+        try:
+            found = read_json(self.result_file, "candidate result")
+        except UserError:
+            return None
+        return found if found.get("settings") == _as_json(self.settings()) else None
+
+
+def detector_backbone(net: SuperNetwork, name: str, det_config: Config) -> tuple[dict[str, Any], list[int]]:
+    """The backbone config of a sub-network inside of a detector, and the channels of its feature maps.
+
+    What belongs to the detector (which maps it reads, what is frozen, its norm layers) is taken from its config.
+    """
+    config = backbone_config(net, name)
+    given = det_config.model.get("backbone") or {}
+    config.update({key: given[key] for key in _DETECTOR_OPTIONS if key in given})
+    plain = {**config, "norm_cfg": dict(type="BN")}
+    if not any(key in config for key in SUBNET_OPTIONS):
+        raise ConfigError(f"sub-network '{name}' cannot be built alone; choose another candidate.")
+    return _as_json(config), list(MODELS.build(plain).out_channels)
+
+
+def candidate_config(job: CandidateJob) -> Config:
+    """The detector's config with the candidate as its backbone, stopped early.
+
+    The learning rate is that of the full schedule: warmed up, and not yet decayed. Schedules by epochs are left out,
+    since their first steps lie far beyond.
+
+    Raises:
+        UserError: as :func:`~mmssl_dynamic.detection.detector.prepare_detection`.
+    """
+    config = prepare_detection(job.det_config, cfg_options=job.det_options, training=False, work_dir=job.folder)
+    source = dict(type="mmssl_dynamic.PretrainedSubnet", checkpoint=job.checkpoint, bank=job.bank, bn=job.bn)
+    config.model.backbone = {**job.backbone, "init_cfg": source}
+    if "in_channels" in (config.model.get("neck") or {}):
+        config.model.neck.in_channels = job.in_channels
+    config.train_cfg = dict(type="IterBasedTrainLoop", max_iters=job.iterations, val_interval=job.iterations)
+    config.train_dataloader.sampler = dict(type="InfiniteSampler", shuffle=True)
+    schedules = config.get("param_scheduler") or []
+    schedules = schedules if isinstance(schedules, list) else [schedules]
+    config.param_scheduler = [entry for entry in schedules if not entry.get("by_epoch", True)]
+    config.setdefault("default_hooks", {})
+    config.default_hooks.checkpoint = dict(
+        type="CheckpointHook", by_epoch=False, interval=max(1, min(200, job.iterations)), max_keep_ckpts=1
+    )
+    config.log_processor = dict(by_epoch=False)
+    config.randomness = dict(seed=job.seed)
+    config.resume = (Path(job.folder) / "last_checkpoint").is_file()
+    config.setdefault("log_level", "WARNING")
+    config.runner_type = "mmssl_dynamic.Runner"
+    return config
+
+
+def run_candidate(job: CandidateJob) -> dict[str, Any]:
+    """Fine-tune and evaluate, unless that has been done; returns AP by kind (boxes, masks) and the seconds.
+
+    Raises:
+        UserError: anything that does not fit.
+    """
+    known = job.finished()
+    if known is not None:
+        return known
+    start = time.monotonic()
+    runner = build_runner(candidate_config(job))
+    kept = _KeepMetrics()
+    runner.register_hook(kept)
+    runner.train()
+    # A run that was stopped between its last checkpoint and its evaluation has only that left.
+    metrics = kept.metrics if kept.metrics is not None else runner.val_loop.run()
+    record = {
+        "settings": _as_json(job.settings()),
+        "AP": average_precision(metrics),
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    write_json(job.result_file, record)
+    return record
+
+
+class _KeepMetrics(Hook):
+    """Holds what the validation after the last iteration found."""
+
+    metrics: dict[str, float] | None = None
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Take the metrics."""
+        self.metrics = metrics
+
+
+def _as_json(node: Any) -> Any:
+    """As JSON gives it back: tuples are lists."""
+    if isinstance(node, dict):
+        return {str(key): _as_json(value) for key, value in node.items()}
+    return [_as_json(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def _main() -> None:
+    run_candidate(CandidateJob.read(sys.argv[1]))
+
+
+if __name__ == "__main__":
+    cli.run(_main)

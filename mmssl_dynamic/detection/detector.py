@@ -1,0 +1,234 @@
+"""Detectors with sub-networks as backbones, from mmdet configs: what ``tools/train_det.py`` and ``test_det.py`` do.
+
+The configs are mmdet's, and mmdet's own tools run them as well. What is added here are one sentence instead of a
+traceback where files are missing, an evaluation that refuses weights which do not fit, and a report with pictures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from mmssl_dynamic.detection.average_precision import average_precision
+from mmssl_dynamic.detection.prediction_pictures_hook import PredictionPicturesHook
+from mmssl_dynamic.engine.launch import build_runner, prepare_config
+from mmssl_dynamic.engine.unwrap import bare_model
+from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
+from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint, write_json
+from mmssl_dynamic.loading import load_config, need
+from mmssl_dynamic.version import __version__
+from mmssl_dynamic.visualization.report import HtmlReport
+
+SCHEMA_VERSION = 1
+PathLike = str | os.PathLike[str]
+_SPLITS = ("train", "val", "test")
+
+
+def prepare_detection(
+    path: PathLike, *, cfg_options: dict[str, Any] | None = None, training: bool = True, **options: Any
+) -> Config:
+    """The config of a detector, with the command line's options merged into it.
+
+    ``data_root=...`` reaches the annotation files of the evaluators, too.
+
+    Args:
+        path: Config file.
+        cfg_options: Overrides of its values.
+        training: Whether the weights of the pre-training are needed.
+        options: Of :func:`~mmssl_dynamic.engine.launch.prepare_config`: ``work_dir``, ``resume``, ``amp``,
+            ``auto_scale_lr`` and ``launcher``.
+
+    Raises:
+        ConfigError: mmdet or the operators of mmcv are missing, or the config cannot do what an option asks for.
+        DataError: an annotation file is missing.
+        ArtifactError: the weights of the backbone are missing.
+    """
+    _need_mmdet()
+    config = prepare_config(path, cfg_options=cfg_options, **options)
+    _move_annotations(load_config(path), config, cfg_options or {})
+    _check_annotations(config, _SPLITS if training else ("test",))
+    if training:
+        _check_backbone(config)
+    return config
+
+
+def evaluate_detector(
+    path: PathLike,
+    checkpoint: PathLike,
+    out: PathLike,
+    *,
+    pictures: int = 8,
+    score_thr: float = 0.3,
+    launcher: str = "none",
+    cfg_options: dict[str, Any] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Evaluate a trained detector on the config's test set.
+
+    Args:
+        path: Config of the detector.
+        checkpoint: Of its training.
+        out: Folder for ``results.json``, ``report.html`` and the pictures in it.
+        pictures: Images to draw, 0 for none.
+        score_thr: Predictions to draw, by their score.
+        launcher: As in training.
+        cfg_options: Overrides of the config.
+
+    Returns:
+        AP, AP50 and AP75 of boxes and masks, see :func:`~mmssl_dynamic.detection.average_precision`.
+
+    Raises:
+        ArtifactError: the checkpoint is missing or does not fit the config.
+        UserError: as :func:`prepare_detection`.
+    """
+    folder = Path(out)
+    config = prepare_detection(path, cfg_options=cfg_options, training=False, work_dir=str(folder), launcher=launcher)
+    need(config, "test_dataloader", "test_evaluator", "test_cfg")
+    state = load_state_dict(checkpoint)
+    config.load_from, config.resume = str(checkpoint), False
+    runner = build_runner(config)
+    _check_fits(bare_model(runner.model).state_dict(), state, checkpoint)
+    hook = PredictionPicturesHook(str(folder / "pictures"), max(pictures, 1), score_thr)
+    if pictures > 0:
+        runner.register_hook(hook)
+    metrics = runner.test()
+    found = average_precision(metrics, any("segm" in entry.get("metric", ()) for entry in _evaluators(config, "test")))
+    if is_main_process():
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "AP": found,
+            "metrics": {name: float(value) for name, value in metrics.items()},
+            "evaluator": _plain(config.test_evaluator),
+            "data": [str(file) for file in _annotations(config, "test")],
+            "images": len(runner.test_dataloader.dataset),
+            "config": str(path),
+            "cfg_options": _plain(cfg_options or {}),
+            "checkpoint": str(checkpoint),
+            "weights_fingerprint": weights_fingerprint(state),
+            "mmssl_dynamic": __version__,
+        }
+        write_json(folder / "results.json", record)
+        _write_report(record, hook, folder / "report.html")
+    return found
+
+
+def _need_mmdet() -> None:
+    for module in ("mmdet", "mmcv._ext"):
+        if find_spec("mmcv") is None or find_spec(module) is None:
+            raise ConfigError(
+                "detection needs mmdet, and mmcv with operators in place of mmcv-lite; run `pip install -r "
+                "requirements/mmcv.txt -r requirements/mmdet.txt`, or `make setup-test` in a checkout."
+            )
+
+
+def _datasets(node: Any) -> Iterator[dict[str, Any]]:
+    """The data sets with annotation files inside of a loader's, which may be repeated or concatenated."""
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from _datasets(child)
+    elif isinstance(node, dict):
+        if node.get("ann_file"):
+            yield node
+        yield from _datasets(node.get("dataset"))
+        yield from _datasets(node.get("datasets"))
+
+
+def _annotations(config: Config, split: str) -> list[str]:
+    """Annotation files of a split."""
+    loader = config.get(f"{split}_dataloader") or {}
+    return [os.path.join(node.get("data_root") or "", node["ann_file"]) for node in _datasets(loader.get("dataset"))]
+
+
+def _evaluators(config: Config, split: str) -> list[Any]:
+    found = config.get(f"{split}_evaluator") or []
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def _move_annotations(before: Config, config: Config, options: dict[str, Any]) -> None:
+    """Let an evaluator read the annotations of its data set also after these were moved by an option.
+
+    mmdet's configs write the same file into both; what was the same stays the same, unless an option says otherwise.
+    """
+    for split in ("val", "test"):
+        if any(key.startswith(f"{split}_evaluator") for key in options):
+            continue
+        old, new = _annotations(before, split), _annotations(config, split)
+        for evaluator in _evaluators(config, split):
+            file = evaluator.get("ann_file")
+            if len(old) == len(new) == 1 and file and os.path.normpath(file) == os.path.normpath(old[0]):
+                evaluator["ann_file"] = new[0]
+
+
+def _check_annotations(config: Config, splits: tuple[str, ...]) -> None:
+    for split in splits:
+        named = [(f"{split}_dataloader", file) for file in _annotations(config, split)]
+        named += [
+            (f"{split}_evaluator", entry["ann_file"]) for entry in _evaluators(config, split) if entry.get("ann_file")
+        ]
+        for what, file in named:
+            if "://" not in file and not Path(file).is_file():
+                raise DataError(
+                    f"{what} needs {file}, which does not exist; give the folder of your data with "
+                    f"--cfg-options data_root=... (now {config.get('data_root')}), or correct the config."
+                )
+
+
+def _check_backbone(config: Config) -> None:
+    backbone = config.model.get("backbone") or {}
+    initial = backbone.get("init_cfg") or {}
+    for entry in initial if isinstance(initial, list | tuple) else [initial]:
+        for key in ("checkpoint", "bank"):
+            file = entry.get(key)
+            if file and "://" not in file and not Path(file).is_file():
+                raise ArtifactError(
+                    f"the backbone's weights, model.backbone.init_cfg.{key}={file}, do not exist; write them with "
+                    "tools/export.py --format mmdet, or name others with --cfg-options "
+                    f"model.backbone.init_cfg.{key}=FILE."
+                )
+
+
+def _check_fits(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor], source: PathLike) -> None:
+    """Refuse what mmengine would load in parts, since the AP of a half-initialised detector is worth nothing."""
+    wrong = next((name for name in own if name not in state or state[name].shape != own[name].shape), None)
+    if wrong is not None:
+        found = "is missing" if wrong not in state else f"has shape {tuple(state[wrong].shape)}"
+        raise ArtifactError(
+            f"checkpoint {source} is not of this detector: '{wrong}' {found}, where the config's has "
+            f"{tuple(own[wrong].shape)}; give a checkpoint that tools/train_det.py wrote for this config."
+        )
+
+
+def _plain(node: Any) -> Any:
+    """Configs as plain data for JSON."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items() if key != "_scope_"}
+    if isinstance(node, list | tuple):
+        return [_plain(value) for value in node]
+    return node if isinstance(node, str | int | float | bool | None) else str(node)
+
+
+def _write_report(record: dict[str, Any], hook: PredictionPicturesHook, path: Path) -> None:
+    report = HtmlReport(f"Detection: {Path(record['config']).stem}")
+    report.section("Average precision")
+    report.table(["", "AP", "AP50", "AP75"], [[what, *values.values()] for what, values in record["AP"].items()])
+    report.text(
+        "In percent, at its best 100. AP is the mean over overlaps of 0.50 to 0.95 in steps of 0.05; AP50 and AP75 are "
+        "at 0.50 and 0.75."
+    )
+    report.text(
+        f"{record['images']} images of {', '.join(record['data'])}, checkpoint {record['checkpoint']} "
+        f"(weights {record['weights_fingerprint'][:12]}).",
+        note=True,
+    )
+    if hook.files:
+        report.section("What it finds")
+        report.text(f"Left the annotations, right the predictions that score at least {hook.score_thr:g}.")
+        for file in hook.files:
+            report.figure(file, file.stem)
+    report.save(path)

@@ -1,0 +1,89 @@
+"""Which images keep their labels: a seeded draw with equally many of each class, or a list such as SimCLR's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
+
+
+def draw_labelled(labels: ArrayLike, fraction: float, seed: int = 0) -> list[int]:
+    """SampleRequest a fraction of a training set, as evenly over the classes as their sizes allow.
+
+    1 % of ImageNet are 12 or 13 images of every class, as in SimCLR's subsets ("in a class-balanced way").
+
+    Args:
+        labels: Class indices of shape (N,).
+        fraction: Of all images, in (0, 1].
+        seed: Of the draw.
+
+    Returns:
+        Indices, ascending; at least one of every class.
+
+    Raises:
+        ConfigError: the fraction is not in (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(
+            f"a fraction of {fraction} of the labels cannot be drawn; give one from 0 to 1, such as 0.01."
+        )
+    truth = np.asarray(labels)
+    classes, sizes = np.unique(truth, return_counts=True)
+    rng = np.random.default_rng(seed)
+    counts = _even_counts(sizes, max(len(classes), round(fraction * len(truth))), rng)
+    drawn = [rng.choice(np.flatnonzero(truth == label), count, replace=False) for label, count in zip(classes, counts)]
+    return sorted(int(index) for index in np.concatenate(drawn))
+
+
+def _even_counts(sizes: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
+    """Images per class, equal where possible, that add up to ``total``; chance decides who gets the remainder."""
+    counts = np.zeros_like(sizes)
+    while (left := total - int(counts.sum())) > 0:
+        open_classes = np.flatnonzero(counts < sizes)
+        if left < len(open_classes):
+            open_classes = rng.choice(open_classes, left, replace=False)
+        share = max(1, left // len(open_classes))
+        counts[open_classes] += np.minimum(share, (sizes - counts)[open_classes])
+    return counts
+
+
+def listed_images(names: Sequence[str], file: str | os.PathLike[str]) -> list[int]:
+    """Positions of the images that a file lists, one name a line.
+
+    SimCLR's lists name files without their folders (``n01440764_10026.JPEG``); paths relative to the data set are
+    understood as well.
+
+    Args:
+        names: Names of the data set's images, relative paths with forward slashes.
+        file: The list.
+
+    Returns:
+        Indices, ascending.
+
+    Raises:
+        ArtifactError: the list is missing, empty or no text.
+        DataError: it names an image that the data set does not have, or a name that several images share.
+    """
+    try:
+        wanted = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"label list {file} cannot be read ({error}); give a text file.") from error
+    if not wanted:
+        raise ArtifactError(f"label list {file} is empty; give one image name per line.")
+    by_path = {name: index for index, name in enumerate(names)}
+    by_file: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        by_file.setdefault(PurePosixPath(name).name, []).append(index)
+    found = set()
+    for name in wanted:
+        candidates = [by_path[name]] if name in by_path else by_file.get(name, [])
+        if len(candidates) != 1:
+            what = "which the training set does not have" if not candidates else "as several training images are called"
+            raise DataError(f"label list {file} names {name}, {what}; give the list that was made for this data set.")
+        found.add(candidates[0])
+    return sorted(found)

@@ -1,0 +1,185 @@
+"""Files of the eleven transfer data sets, read as torchvision reads them and laid out as it lays them out.
+
+Nothing is downloaded. torchvision has no splits of Caltech-101 and SUN397; these are read here.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torchvision import datasets
+
+from mmssl_dynamic.downstream.listed_images import LabelledImages
+
+#: The classes of PASCAL VOC 2007, in the order of their labels.
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+_CALTECH_TRAIN = 30  # images per class
+
+
+@dataclass(frozen=True, eq=False)
+class TransferSplits:
+    """Images of one data set.
+
+    Attributes:
+        train: Training images, validation images among them.
+        val: Positions in ``train`` of those that validate; ``None`` if the data set does not say which.
+        test: Test images.
+        split: Where the parts come from, for results.
+    """
+
+    train: LabelledImages
+    val: NDArray[np.int64] | None
+    test: LabelledImages
+    split: str = "predefined"
+
+
+Part = tuple[Sequence[Any], Any]  # files; class indices or (N, K) bool
+
+
+def _splits(root: Path, train: Part, test: Part, val: Part | None = None, split: str = "predefined") -> TransferSplits:
+    """Files and labels of the parts, put together; the validation images after the training images."""
+    (files, labels), positions = train, None
+    if val is not None:
+        positions = np.arange(len(files), len(files) + len(val[0]))
+        files, labels = [*files, *val[0]], [*labels, *val[1]]
+    return TransferSplits(_images(root, files, labels), positions, _images(root, *test), split)
+
+
+def _images(root: Path, files: Sequence[Any], labels: Any) -> LabelledImages:
+    truth = np.asarray(labels)
+    return LabelledImages(
+        [str(file) for file in files], truth if truth.ndim == 2 else truth.astype(np.int64), str(root)
+    )
+
+
+def _listed(reader: Any) -> Part:
+    # torchvision hands out images alone, decoded; it has kept these names since its readers were written.
+    return reader._image_files, reader._labels
+
+
+def read_aircraft(root: Path) -> TransferSplits:
+    """FGVC Aircraft, 100 variants."""
+    train, val, test = (_listed(datasets.FGVCAircraft(root, split)) for split in ("train", "val", "test"))
+    return _splits(root, train, test, val)
+
+
+def read_caltech101(root: Path) -> TransferSplits:
+    """Caltech-101, 102 classes with the background.
+
+    The data set has no split. One in ``meta/train.txt`` and ``meta/test.txt`` is used (a path below
+    ``101_ObjectCategories`` and a label on each line); else 30 images of each class are drawn to train on.
+    """
+    base = root / "caltech101"
+    images = base / "101_ObjectCategories"
+    lists = [base / "meta" / f"{part}.txt" for part in ("train", "test")]
+    if all(file.is_file() for file in lists):
+        parts = []
+        for list_file in lists:
+            lines = [line.rsplit(" ", 1) for line in list_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            parts.append(([images / name for name, _ in lines], [int(label) for _, label in lines]))
+        return _splits(root, parts[0], parts[1], split="meta/train.txt, meta/test.txt")
+    rng = np.random.default_rng(0)
+    train: tuple[list[Path], list[int]] = ([], [])
+    test: tuple[list[Path], list[int]] = ([], [])
+    for label, folder in enumerate(sorted(path for path in images.iterdir() if path.is_dir())):
+        files = sorted(folder.glob("*.jpg"))
+        drawn = set(rng.permutation(len(files))[:_CALTECH_TRAIN].tolist())
+        for index, file in enumerate(files):
+            part = train if index in drawn else test
+            part[0].append(file)
+            part[1].append(label)
+    return _splits(root, train, test, split=f"drawn: {_CALTECH_TRAIN} training images per class, seed 0")
+
+
+def read_cars(root: Path) -> TransferSplits:
+    """Stanford Cars, 196 models."""
+    samples = [datasets.StanfordCars(root, split)._samples for split in ("train", "test")]
+    train, test = (([file for file, _ in part], [label for _, label in part]) for part in samples)
+    return _splits(root, train, test)
+
+
+def _cifar(root: Path, reader: Callable[..., Any]) -> TransferSplits:
+    # Pickled files, which torchvision opens only if their MD5 is that of the originals.
+    train, test = (reader(root, train=part) for part in (True, False))
+    parts = [LabelledImages(part.data, np.asarray(part.targets)) for part in (train, test)]
+    return TransferSplits(parts[0], None, parts[1])
+
+
+def read_cifar10(root: Path) -> TransferSplits:
+    """CIFAR-10."""
+    return _cifar(root, datasets.CIFAR10)
+
+
+def read_cifar100(root: Path) -> TransferSplits:
+    """CIFAR-100, its 100 fine classes."""
+    return _cifar(root, datasets.CIFAR100)
+
+
+def read_dtd(root: Path) -> TransferSplits:
+    """Describable Textures, the first of its ten splits."""
+    train, val, test = (_listed(datasets.DTD(root, split, partition=1)) for split in ("train", "val", "test"))
+    return _splits(root, train, test, val, "predefined, split 1")
+
+
+def read_flowers(root: Path) -> TransferSplits:
+    """Oxford Flowers-102."""
+    train, val, test = (_listed(datasets.Flowers102(root, split)) for split in ("train", "val", "test"))
+    return _splits(root, train, test, val)
+
+
+def read_food(root: Path) -> TransferSplits:
+    """Food-101."""
+    train, test = (_listed(datasets.Food101(root, split)) for split in ("train", "test"))
+    return _splits(root, train, test)
+
+
+def read_pets(root: Path) -> TransferSplits:
+    """Oxford-IIIT Pets, 37 breeds."""
+    readers = [datasets.OxfordIIITPet(root, split) for split in ("trainval", "test")]
+    train, test = ((reader._images, reader._labels) for reader in readers)
+    return _splits(root, train, test)
+
+
+def sun397_lists(root: Path) -> tuple[Path, Path]:
+    """``Training_01.txt`` and ``Testing_01.txt``, in ``SUN397/Partitions`` or in ``SUN397`` itself."""
+    base = root / "SUN397"
+    folder = base if (base / "Training_01.txt").is_file() else base / "Partitions"
+    return folder / "Training_01.txt", folder / "Testing_01.txt"
+
+
+def read_sun397(root: Path) -> TransferSplits:
+    """SUN397, the first of its ten splits."""
+    lines = [
+        [line.strip().lstrip("/") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        for file in sun397_lists(root)
+    ]
+    classes = {name: k for k, name in enumerate(sorted({str(Path(line).parent) for line in lines[0]}))}
+    train, test = (
+        ([str(root / "SUN397" / line) for line in part], [classes[str(Path(line).parent)] for line in part])
+        for part in lines
+    )
+    return _splits(root, train, test, split="predefined, split 01")
+
+
+def read_voc2007(root: Path) -> TransferSplits:
+    """PASCAL VOC 2007: which of 20 classes an image shows. One that is there as a difficult object alone counts not."""
+    train, val, test = (_voc(datasets.VOCDetection(root, "2007", split)) for split in ("train", "val", "test"))
+    return _splits(root, train, test, val)
+
+
+def _voc(reader: datasets.VOCDetection) -> Part:
+    labels = np.zeros((len(reader), len(VOC_CLASSES)), dtype=bool)
+    for row, file in zip(labels, reader.annotations):
+        for thing in ElementTree.parse(file).getroot().iter("object"):
+            if thing.findtext("difficult", "0").strip() == "0":
+                row[VOC_CLASSES.index(thing.findtext("name", "").strip())] = True
+    return reader.images, labels

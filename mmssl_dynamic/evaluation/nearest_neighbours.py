@@ -1,0 +1,120 @@
+"""Nearest neighbours on frozen features of one network after the other (DSPNet Sec. 0.A.2)."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from tqdm import tqdm
+
+from mmssl_dynamic.downstream.labelled_data import labels_of
+from mmssl_dynamic.downstream.task import Task
+from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.evaluation.knn import Features, KNNProtocol, knn_accuracy
+from mmssl_dynamic.evaluation.linear_probe import set_image_size
+from mmssl_dynamic.evaluation.probing import LINEAR
+from mmssl_dynamic.features.extract import extract_features
+from mmssl_dynamic.features.networks import Network
+from mmssl_dynamic.features.pooling import pooled_features
+from mmssl_dynamic.loading import find_config, load_config
+
+#: DSPNet Table 1a: "the most frequent label of its K-nearest neighbors (K = 20)".
+KNN = KNNProtocol(k=20, vote="majority")
+
+
+def evaluation_pipeline(config: Config, image_size: int | None) -> list[dict]:
+    """The config's own evaluation pipeline; the usual one where it has none, or for another image size."""
+    if image_size is None and config.get("eval_pipeline") is not None:
+        return config.eval_pipeline
+    usual = load_config(find_config(LINEAR))
+    set_image_size(usual, image_size if image_size is not None else usual.image_size)
+    return usual.test_pipeline
+
+
+class NearestNeighbours:
+    """Classifies the test images by their nearest neighbours among the training images.
+
+    Args:
+        protocol: How to vote.
+        task: Labelled images.
+        pipelines: What its data sets do to an image, for results.
+        preprocessor: ``data_preprocessor`` of the pre-training.
+        batch_size: Images per batch, 64 when left out.
+        num_workers: Loader processes, 2 when left out.
+        device: Of the networks.
+        progress: Show bars with the time left.
+    """
+
+    def __init__(
+        self,
+        protocol: KNNProtocol,
+        task: Task,
+        pipelines: dict[str, Any],
+        preprocessor: dict | None,
+        batch_size: int | None,
+        num_workers: int | None,
+        device: torch.device,
+        progress: bool,
+    ) -> None:
+        self.protocol, self.task, self.preprocessor = protocol, task, preprocessor
+        self.device, self.progress = device, progress
+        self.pipelines = pipelines
+        self.batch_size, self.num_workers = batch_size or 64, 2 if num_workers is None else num_workers
+        self.splits = task.splits(preprocessor, self.batch_size, self.num_workers, device)
+        height, width = task.datasets["test"][0]["inputs"].shape[-2:]
+        self.size = (int(height), int(width))
+        self._cut = min(protocol.k, len(task.datasets["train"]))
+        if self._cut < protocol.k:
+            warnings.warn(f"k={protocol.k} is cut to {self._cut}, the number of training images.", stacklevel=3)
+
+    def record(self) -> dict[str, Any]:
+        """The protocol, for results."""
+        sizes = {"k_used": self._cut, "image_size": list(self.size)}
+        return {"kind": "knn", **self.protocol.record(), **sizes, "pipelines": self.pipelines}
+
+    def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, None]:
+        """Accuracy of one network; ``folder`` holds features that do not fit into memory, and is gone afterwards."""
+        images = sum(len(self.task.datasets[part]) for part in ("train", "test"))
+        memory = self.protocol.memory_gib
+        # A quarter holds the features, a second one their concatenation, and then half of it their comparison.
+        fits = 4 * images * network.feature_dim <= memory / 4 * 2**30
+        protocol = replace(self.protocol, k=self._cut, memory_gib=memory / 2 if fits else memory)
+        features = self._in_memory if fits else self._on_disk
+        try:
+            bank, queries = (features(network, part, folder, label) for part in ("train", "test"))
+            accuracy = knn_accuracy(*bank, *queries, protocol, self.device)
+        except DataError as error:
+            raise DataError(f"network '{network.name}': {error}") from error
+        if not fits:
+            shutil.rmtree(folder)
+        return accuracy, None
+
+    def _in_memory(self, network: Network, part: str, folder: Path, label: str) -> tuple[Features, Features]:
+        """Features and labels of the images of a part."""
+        found, labels = pooled_features(network.backbone, self._bar(getattr(self.splits, part), f"{label} {part}"))
+        assert labels is not None
+        return found, labels
+
+    def _on_disk(self, network: Network, part: str, folder: Path, label: str) -> tuple[Features, Features]:
+        """Memory-mapped features and labels of the images of a part."""
+        dataset = self.task.datasets[part]
+        found = extract_features(
+            network.backbone,
+            dataset,
+            self.preprocessor,
+            folder / f"{part}.npy",
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            device=self.device,
+            progress=self.progress,
+        )
+        return found.rows, labels_of(dataset, part)
+
+    def _bar(self, batches: Any, label: str) -> Iterable[Any]:
+        return tqdm(batches, desc=label, unit="batch", disable=not self.progress, leave=False)

@@ -1,0 +1,233 @@
+"""Training a classifier on a network: linear probes and semi-supervised learning, by ``configs/transfer``."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.dist import barrier, get_world_size, is_main_process
+
+from mmssl_dynamic.downstream.labelled_data import LabelSubset, num_classes, write_labels
+from mmssl_dynamic.downstream.task import Task
+from mmssl_dynamic.engine.cpu import prepare_cpu
+from mmssl_dynamic.engine.launch import build_runner, prepare_config
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation.linear_probe import (
+    is_frozen,
+    last_stage,
+    set_data,
+    set_image_size,
+    set_network,
+    training_record,
+)
+from mmssl_dynamic.features.networks import Network
+from mmssl_dynamic.fileio import atomic_path
+from mmssl_dynamic.loading import find_config
+
+LINEAR = "transfer/linear_dspnet.py"
+SEMISUP = {"finetune": "transfer/semisup_finetune_dspnet.py", "frozen": "transfer/semisup_frozen_dspnet.py"}
+
+# mmengine keeps loggers and message hubs by the name of the experiment, for as long as the process lives.
+_counter = itertools.count()
+
+
+@dataclass(frozen=True)
+class TrainedProtocol:
+    """A classifier is trained on each network.
+
+    Args:
+        kind: ``'linear'`` or ``'semisup'``.
+        config: A transfer config; that of DSPNet for ``kind`` and ``mode`` when left out.
+        mode: Semi-supervised: ``'finetune'`` or ``'frozen'``.
+        labels: Semi-supervised: whose labels may be used.
+        cfg_options: Overrides of the transfer config.
+
+    Raises:
+        ConfigError: options that do not belong together.
+    """
+
+    kind: str = "linear"
+    config: str | os.PathLike[str] | None = None
+    mode: str = "finetune"
+    labels: LabelSubset | None = None
+    cfg_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("linear", "semisup") or self.mode not in SEMISUP:
+            raise ConfigError(f"unknown protocol '{self.kind}' (mode '{self.mode}'); choose knn, linear or semisup.")
+        if self.kind == "semisup" and self.labels is None:
+            LabelSubset()  # says what is missing
+        if self.kind == "linear" and self.labels is not None:
+            raise ConfigError("a linear probe uses all labels; give --protocol semisup for a part of them.")
+
+    @property
+    def file(self) -> Path:
+        """The transfer config."""
+        if self.config is not None:
+            return Path(self.config)
+        return find_config(LINEAR if self.kind == "linear" else SEMISUP[self.mode])
+
+
+class Probe:
+    """Trains and tests a classifier on one network after the other.
+
+    Args:
+        protocol: What to do.
+        task: Labelled images; their pipelines are the transfer config's unless their own configs name one.
+        datasets: Configs of ``train`` and ``test``.
+        preprocessor: ``data_preprocessor`` of the pre-training.
+        image_size: Side of the crops; the transfer config's when left out.
+        batch_size: Images per step and process; the transfer config's when left out.
+        num_workers: Loader processes.
+        seed: Of everything random.
+        launcher: ``'none'``, or ``'pytorch'`` in processes of torchrun.
+        progress: Show bars with the time left.
+    """
+
+    def __init__(
+        self,
+        protocol: TrainedProtocol,
+        task: Task,
+        datasets: Mapping[str, Mapping[str, Any]],
+        preprocessor: Mapping[str, Any] | None,
+        image_size: int | None = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        seed: int = 0,
+        launcher: str = "none",
+        progress: bool = True,
+    ) -> None:
+        self.protocol, self.task, self.datasets, self.preprocessor = protocol, task, datasets, preprocessor
+        self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
+        self.seed, self.launcher, self.progress = seed, launcher, progress
+        self._warned = False
+        train = task.datasets["train"]
+        self._labelled = protocol.labels.indices(train) if protocol.labels is not None else None
+        self._num_classes = num_classes(task)
+        config = self._config("unused", None)
+        self.size = (int(config.image_size), int(config.image_size))
+
+    def record(self) -> dict[str, Any]:
+        """The protocol, for results."""
+        found: dict[str, Any] = {"kind": self.protocol.kind, "config": self.protocol.file.name}
+        if self.protocol.labels is not None and self._labelled is not None:
+            found["labels"] = self.protocol.labels.record(self._labelled, self.task.datasets["train"])
+            found["mode"] = self.protocol.mode
+        return {**found, **training_record(self._config("unused", None), get_world_size())}
+
+    def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, float | None]:
+        """Train a classifier on a network and test it.
+
+        Args:
+            network: The network.
+            folder: Of its checkpoints and logs; a training that stopped goes on from there.
+            label: What stands before the bar.
+
+        Returns:
+            Top-1 and top-5 accuracy in percent.
+        """
+        labels = None
+        if is_main_process():
+            with atomic_path(folder / "backbone.pth") as temporary:
+                torch.save({key: tensor.cpu() for key, tensor in network.backbone.state_dict().items()}, temporary)
+        if self._labelled is not None:
+            labels = folder / "labels.txt"
+            if is_main_process():
+                write_labels(self.task.datasets["train"], self._labelled, labels)
+        barrier()
+        config = self._config(str(folder), labels)
+        stages = last_stage(network.backbone) if config.model.backbone.get("frozen_stages", -1) >= 0 else -1
+        set_network(config, network.config, folder / "backbone.pth", network.feature_dim, stages, self.preprocessor)
+        config.experiment_name = f"{folder.parent.name}-{network.name}-{next(_counter)}"
+        if self.progress:
+            bar = dict(type="mmssl_dynamic.ProgressBarHook", label=label)
+            config.custom_hooks = [*(config.get("custom_hooks") or []), bar]
+        prepare_cpu()
+        runner = build_runner(config)
+        if stages >= 0:
+            runner.model.train()
+            _check_frozen(runner.model)
+        runner.train()
+        metrics = runner.test()
+        return metrics["accuracy/top1"], metrics.get("accuracy/top5")
+
+    def _config(self, work_dir: str, labels: Path | None) -> Config:
+        """The transfer config with everything but the network."""
+        options = {**self.protocol.cfg_options}
+        if self.batch_size is not None:
+            options["train_dataloader.batch_size"] = self.batch_size
+            options["val_dataloader.batch_size"] = self.batch_size
+        config = prepare_config(self.protocol.file, work_dir=work_dir, launcher=self.launcher, cfg_options=options)
+        config.resume = Path(work_dir, "last_checkpoint").is_file()
+        for key in ("train_pipeline", "test_pipeline", "val_dataloader", "val_evaluator", "auto_scale_lr"):
+            if config.get(key) is None:
+                raise ConfigError(f"config {self.protocol.file} does not define '{key}'; start from configs/transfer.")
+        if self.image_size is not None:
+            set_image_size(config, self.image_size)
+        train: Mapping[str, Any] = self.datasets["train"]
+        if self._labelled is not None:
+            train = {"type": "CustomDataset", "ann_file": ""}
+            if labels is not None:
+                train = {**train, "ann_file": str(labels.resolve())}
+        set_data(config, train, self.datasets["test"], self._num_classes, self.num_workers)
+        config.randomness = {**(config.get("randomness") or {}), "seed": self.seed}
+        config.log_level = "ERROR"  # below it, mmengine lists every parameter that does not train
+        self._cut_batch(config)
+        return config
+
+    def _cut_batch(self, config: Config) -> None:
+        """A batch larger than the training set would never be full; the learning rate may follow its size."""
+        count = len(self.task.datasets["train"]) if self._labelled is None else len(self._labelled)
+        most = max(1, count // get_world_size())
+        if config.train_dataloader.batch_size <= most:
+            return
+        if not self._warned:
+            warnings.warn(
+                f"the batch of {config.train_dataloader.batch_size} images is cut to {most}: there are {count} "
+                "training images.",
+                stacklevel=4,
+            )
+            self._warned = True
+        config.train_dataloader.batch_size = most
+
+
+def _check_frozen(model: Any) -> None:
+    backbone = getattr(model, "module", model).backbone
+    if not is_frozen(backbone):
+        raise ConfigError(
+            f"frozen_stages={backbone.frozen_stages} leaves parts of a {type(backbone).__name__} to train; evaluate it "
+            "with --protocol knn."
+        )
+
+
+def start_processes(launcher: str) -> None:
+    """Join the processes of torchrun.
+
+    Raises:
+        ConfigError: the launcher is not known, or did not start this process.
+    """
+    if launcher not in ("none", "pytorch"):
+        raise ConfigError(f"--launcher {launcher} is not known here; use 'pytorch' under torchrun, or leave it out.")
+    if launcher == "none" or dist.is_initialized():
+        return
+    if "RANK" not in os.environ:
+        raise ConfigError("--launcher pytorch needs torchrun: torchrun --nproc_per_node=8 tools/evaluate.py ...")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("nccl")
+    else:
+        dist.init_process_group("gloo")
+
+
+def stop_processes() -> None:
+    """Leave them."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

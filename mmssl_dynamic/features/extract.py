@@ -1,0 +1,182 @@
+"""Pooled backbone features of a whole data set, F of SDR Sec. 4.2, written to disk.
+
+N images, C channels, H W, D feature dimension (here D = C).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mmssl_dynamic.calibration.bn_bank import BNBank
+from mmssl_dynamic.datasets.batches import ImageBatches
+from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError
+from mmssl_dynamic.features.feature_file import Features
+from mmssl_dynamic.features.feature_store import FeatureStore
+from mmssl_dynamic.features.pooling import pool
+from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.models.backbones import is_super_network
+from mmssl_dynamic.models.eval_mode import eval_mode
+from mmssl_dynamic.subnets import FULL
+
+
+def extract_features(
+    backbone: nn.Module,
+    dataset: Any,
+    preprocessor: Mapping[str, Any] | None,
+    out: str | os.PathLike[str],
+    subnet: str = FULL,
+    batch_size: int = 64,
+    num_workers: int = 0,
+    device: torch.device | str = "cpu",
+    limit_images: int | None = None,
+    restart: bool = False,
+    flush_seconds: float = 20.0,
+    progress: bool = True,
+) -> Features:
+    """Write ``F.npy`` and ``F.json``, or go on where an earlier run stopped.
+
+    Memory does not grow with N, apart from the image names.
+
+    Args:
+        backbone: on ``device``; a plain one or a super-network. Put in evaluation mode for the time of the call.
+        dataset: a data set whose pipeline has no random transforms.
+        preprocessor: ``data_preprocessor`` of the model's config.
+        out: ``F.npy``.
+        subnet: sub-network of a super-network; a plain backbone has only ``'full'``.
+        batch_size: images per batch.
+        num_workers: loader processes.
+        device: where the backbone is.
+        limit_images: take only so many images, evenly spaced over the data set.
+        restart: throw away what an earlier run wrote.
+        flush_seconds: how much work a kill may cost.
+        progress: show a bar with the time left.
+
+    Returns:
+        The memory-mapped features.
+
+    Raises:
+        ArtifactError: ``out`` holds features of other weights or images, or the features are not finite.
+        SubnetError: the backbone has no such sub-network.
+        MissingStatisticsError: the sub-network has no BatchNorm statistics.
+    """
+    names = sample_names(dataset)
+    indices = _spaced(len(names), limit_images)
+    chosen = [names[i] for i in indices]
+    elastic = is_super_network(backbone)
+    if not elastic and subnet != FULL:
+        raise SubnetError(f"--subnet {subnet}: the config's backbone is a plain network; leave --subnet out.")
+    state = backbone.state_dict()
+    identity = {
+        "weights": weights_fingerprint(state),
+        "BN statistics": _statistics_fingerprint(backbone, state, subnet),
+        "subnet": subnet,
+        "list of images": _sha256("\n".join(chosen)),
+        "pipeline": _sha256(pipeline_text(dataset) + repr(dict(preprocessor or {}))),
+    }
+    store = FeatureStore(out, len(indices), identity, restart, flush_seconds)
+    left = indices[store.done :]
+    if store.done and progress:
+        print(f"{store.path}: {store.done} of {len(indices)} images were done before", flush=True)
+    if left:
+        batches = ImageBatches(dataset, preprocessor, batch_size, num_workers, device, indices=left)
+        active: AbstractContextManager = backbone.subnet(subnet) if elastic else nullcontext()  # type: ignore[operator]
+        bar = tqdm(total=len(indices), initial=store.done, desc="features", unit="img", disable=not progress)
+        with bar, store, eval_mode(backbone), active:
+            for batch in batches:
+                maps = backbone(batch.images)
+                last = maps[-1] if isinstance(maps, (tuple, list)) else maps  # (N, C, H, W)
+                rows = pool(last).float().cpu().numpy()
+                _check_finite(rows, [names[i] for i in batch.indices])
+                store.append(rows)
+                bar.update(len(rows))
+    return store.finish(
+        {
+            "weights_fingerprint": identity["weights"],
+            "subnet": subnet,
+            "image_root": _image_root(dataset, names, indices[0]),
+            "classes": _classes(dataset),
+            "labels": _labels(dataset, indices),
+            "names": chosen,
+        }
+    )
+
+
+def apply_bank(backbone: nn.Module, bank: str | os.PathLike[str], subnet: str) -> None:
+    """Give a sub-network the BatchNorm statistics of a ``bn_bank.safetensors``.
+
+    Raises:
+        ConfigError: the backbone is a plain network, which has its statistics in its weights.
+        ArtifactError: the bank belongs to another checkpoint.
+    """
+    if not is_super_network(backbone):
+        raise ConfigError(f"--bank {bank}: the config's backbone is a plain network; leave --bank out.")
+    BNBank.load(bank).apply(backbone, [subnet])  # type: ignore[arg-type]
+
+
+def _spaced(total: int, limit: int | None) -> list[int]:
+    if limit is None or limit >= total:
+        return list(range(total))
+    if limit < 1:
+        raise ConfigError(f"--limit-images {limit} must be at least 1.")
+    return np.linspace(0, total - 1, limit).round().astype(int).tolist()
+
+
+def _check_finite(rows: np.ndarray, names: list[str]) -> None:
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise ArtifactError(
+            f"the features of '{names[bad[0]]}' hold NaN or infinity; the checkpoint's training has diverged: give "
+            "another one."
+        )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _statistics_fingerprint(backbone: nn.Module, state: Mapping[str, Tensor], subnet: str) -> str:
+    """Features depend on BatchNorm's statistics too, which ``weights_fingerprint`` leaves out by their key."""
+    running = {f"{key}/": value for key, value in state.items() if key.endswith(("running_mean", "running_var"))}
+    if subnet != FULL:
+        statistics = backbone.bn_statistics(subnet)  # type: ignore[operator]
+        running = {f"{layer}/{i}": value for layer, pair in statistics.items() for i, value in enumerate(pair)}
+    return weights_fingerprint(running)
+
+
+def pipeline_text(dataset: Any) -> str:
+    """What a data set does to an image, to tell features of different pipelines apart."""
+    parts = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None) or dataset]
+    text = " ".join(repr(getattr(part, "pipeline", "")) for part in parts)
+    return re.sub(r" at 0x[0-9a-f]+", "", text)  # transforms without a repr of their own
+
+
+def _image_root(dataset: Any, names: list[str], index: int) -> str | None:
+    """The folder that names are relative to, for the montage."""
+    path = dataset.get_data_info(index).get("img_path")
+    if path is None or not os.fspath(path).replace(os.sep, "/").endswith(names[index]):
+        return None
+    return os.path.abspath(os.fspath(path)[: -len(names[index])] or ".")
+
+
+def _labels(dataset: Any, indices: list[int]) -> list[int] | None:
+    """One class per image, or None where some image has none or several."""
+    labels = [dataset.get_data_info(i).get("gt_label") for i in indices]
+    if not all(isinstance(label, (int, np.integer)) for label in labels):
+        return None
+    return [int(label) for label in labels]
+
+
+def _classes(dataset: Any) -> list[str] | None:
+    classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
+    return list(classes) if classes else None

@@ -1,0 +1,189 @@
+"""Feature files: ``F.npy`` (the features F of SDR Sec. 4.2, one row per image) and its sidecar ``F.json``.
+
+The array is only ever memory-mapped and read in pieces, since at ImageNet scale (1.28 M x 2048) it has 10 GiB.
+
+N images, D feature dimension, B batch, K clusters.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.fileio import atomic_path, read_json, write_json
+from mmssl_dynamic.rows import Rows, chunks
+
+SCHEMA_VERSION = 1
+
+_ANEW = "extract the features anew with tools/extract_features.py"
+
+
+def sidecar_path(path: str | os.PathLike[str]) -> Path:
+    """``F.npy -> F.json``."""
+    return Path(path).with_suffix(".json")
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Features of a data set with the names of its images.
+
+    Args:
+        rows: (N, D) float32, usually memory-mapped.
+        names: N image names, as in :class:`~mmssl_dynamic.clusters.Clusters`.
+        labels: (N,) class of every image where the data set has labels; only ever used to judge a clustering.
+        classes: names of the classes where known.
+        weights_fingerprint: of the backbone that made them (``fileio.weights_fingerprint``).
+        image_root: folder that the names are relative to, if they are files.
+        meta: what else the sidecar holds.
+        source: the file, for messages.
+    """
+
+    rows: Rows = field(repr=False)
+    names: list[str] = field(repr=False)
+    labels: NDArray[np.int64] | None = field(default=None, repr=False)
+    classes: list[str] | None = field(default=None, repr=False)
+    weights_fingerprint: str = ""
+    image_root: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict, repr=False)
+    source: str = "the features"
+
+    @property
+    def num_images(self) -> int:
+        """N."""
+        return len(self.rows)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.rows.shape[1]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Features:
+        """Memory-map ``F.npy`` and read its sidecar. Values are checked where they are first read.
+
+        Raises:
+            ArtifactError: a file is missing, unfinished or broken, or the two contradict each other.
+        """
+        file = Path(path)
+        if not file.is_file():
+            partial = partial_path(file)
+            if partial.is_file():
+                raise ArtifactError(
+                    f"features file {file} is not finished ({partial.name} exists); run tools/extract_features.py with "
+                    "the same arguments to resume it."
+                )
+            raise ArtifactError(f"features file {file} does not exist; write it with tools/extract_features.py.")
+        try:
+            rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise ArtifactError(f"features file {file} is broken or no .npy file; {_ANEW}.") from error
+        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != np.float32 or not rows.size:
+            shape = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "an archive"
+            raise ArtifactError(f"features file {file} holds {shape}, not float32 rows, one per image; {_ANEW}.")
+        sidecar = sidecar_path(file)
+        if not sidecar.is_file():
+            raise ArtifactError(
+                f"features file {file} has no sidecar {sidecar.name} with the image names; move the two together or "
+                f"{_ANEW}."
+            )
+        return cls._with_sidecar(file, rows, read_json(sidecar, "features sidecar"))
+
+    @classmethod
+    def _with_sidecar(cls, file: Path, rows: Rows, sidecar: Any) -> Features:
+        name = sidecar_path(file)
+        if not isinstance(sidecar, dict) or not isinstance(sidecar.get("names"), list):
+            raise ArtifactError(f"features sidecar {name} holds no list of image names; {_ANEW}.")
+        if sidecar.get("schema_version") != SCHEMA_VERSION:
+            raise ArtifactError(
+                f"features sidecar {name} has format version {sidecar.get('schema_version')}, not {SCHEMA_VERSION}; "
+                f"{_ANEW}."
+            )
+        if not sidecar.get("complete"):
+            raise ArtifactError(f"features file {file} is not complete according to {name.name}; {_ANEW}.")
+        told = (sidecar.get("num_rows"), sidecar.get("feature_dim"))
+        labels = sidecar.get("labels")
+        counts = {len(sidecar["names"]), *([len(labels)] if labels is not None else [])}
+        if told != rows.shape or counts != {len(rows)}:
+            raise ArtifactError(
+                f"features file {file} has shape {rows.shape} but its sidecar {name.name} tells of {told} with "
+                f"{len(sidecar['names'])} names; the two belong to different runs: {_ANEW}."
+            )
+        return cls(
+            rows=rows,
+            names=sidecar["names"],
+            labels=None if labels is None else np.asarray(labels, dtype=np.int64),
+            classes=sidecar.get("classes"),
+            weights_fingerprint=sidecar.get("weights_fingerprint") or "",
+            image_root=sidecar.get("image_root"),
+            meta=sidecar,
+            source=f"features file {file}",
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write features that are at hand as an array, for instance those of another model: ``F.npy`` and ``F.json``.
+
+        Raises:
+            ArtifactError: names or labels are not one per row.
+        """
+        if len(self.names) != self.num_images or (self.labels is not None and len(self.labels) != self.num_images):
+            raise ArtifactError(f"{self.source}: there must be one name and label for each of {self.num_images} rows.")
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, np.ascontiguousarray(self.rows, dtype=np.float32), allow_pickle=False)
+        write_json(sidecar_path(path), self.sidecar())
+
+    def sidecar(self) -> dict[str, Any]:
+        """What ``F.json`` holds."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "complete": True,
+            "num_rows": self.num_images,
+            "feature_dim": self.dim,
+            "weights_fingerprint": self.weights_fingerprint,
+            "image_root": self.image_root,
+            **{k: v for k, v in self.meta.items() if k not in {"names", "labels", "classes"}},
+            "classes": self.classes,
+            "labels": None if self.labels is None else self.labels.tolist(),
+            "names": self.names,
+        }
+
+
+def partial_path(path: str | os.PathLike[str]) -> Path:
+    """``F.npy -> F.npy.partial``, the unfinished file."""
+    file = Path(path)
+    return file.with_name(file.name + ".partial")
+
+
+def check_values(features: Features, progress: Callable[[int], object] = lambda rows: None) -> NDArray[np.float32]:
+    """One pass over all rows: (D,) mean feature; ``progress`` is told the rows read.
+
+    Raises:
+        ArtifactError: a row holds NaN or infinity, or all rows are the same (a collapsed model).
+    """
+    total = np.zeros(features.dim, dtype=np.float64)
+    first = np.asarray(features.rows[0])
+    differs = False
+    for part in chunks(features.num_images, features.dim):
+        rows = np.asarray(features.rows[part])
+        sums = rows.sum(axis=0, dtype=np.float64)
+        if not np.isfinite(sums).all():
+            bad = part.start + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+            raise ArtifactError(
+                f"{features.source}: the features of '{features.names[bad]}' (row {bad}) hold NaN or infinity; check "
+                f"the checkpoint and {_ANEW}."
+            )
+        differs = differs or bool((rows != first).any())
+        total += sums
+        progress(len(rows))
+    if not differs:
+        raise ArtifactError(
+            f"{features.source}: all {features.num_images} rows are the same, so there is nothing to cluster; the "
+            "model that made them has collapsed or the images are one image."
+        )
+    return (total / features.num_images).astype(np.float32)

@@ -1,0 +1,168 @@
+"""Writing ``F.npy`` row by row, so that a run killed at any moment can be resumed.
+
+While it is written the array is called ``F.npy.partial`` and ``F.npy.progress.json`` counts the rows that are safely
+on disk; ``F.npy`` appears under its own name, after its sidecar, only when the last row is there.
+
+N images, D feature dimension.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.features.feature_file import SCHEMA_VERSION, Features, partial_path, sidecar_path
+from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.rows import Rows
+
+
+class FeatureStore:
+    """An array on disk that grows row by row; use as a context manager.
+
+    Args:
+        path: ``F.npy``.
+        num_rows: N.
+        identity: what the rows depend on (weights, list of images, ...). A run resumes only with the same values.
+        restart: throw away what an earlier run wrote instead of resuming it.
+        flush_seconds: how much work a kill may cost.
+
+    Attributes:
+        done: rows on disk.
+        finished: whether ``F.npy`` of this identity is there already.
+
+    Raises:
+        ConfigError: ``path`` does not end in ``.npy``.
+        ArtifactError: ``path`` holds, or an unfinished run was writing, features of another identity.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        num_rows: int,
+        identity: dict[str, str],
+        restart: bool = False,
+        flush_seconds: float = 20.0,
+    ) -> None:
+        self.path = Path(path)
+        if self.path.suffix != ".npy":
+            raise ConfigError(f"--out {path} must end in .npy, such as features.npy.")
+        self.partial = partial_path(self.path)
+        self.progress = self.path.with_name(self.path.name + ".progress.json")
+        self.num_rows = num_rows
+        self.identity = identity
+        self.flush_seconds = flush_seconds
+        self.done = 0
+        self.finished = False
+        self._written = 0
+        self._map: np.memmap[Any, Any] | None = None
+        if restart:
+            for file in (self.path, sidecar_path(self.path), self.partial, self.progress):
+                file.unlink(missing_ok=True)
+        elif self.path.exists():
+            self._compare(Features.load(self.path).meta.get("identity"), f"features file {self.path}")
+            self.done, self.finished = num_rows, True
+        elif self.progress.is_file() and self.partial.is_file():
+            self._resume()
+
+    def _compare(self, found: Any, what: str) -> None:
+        found = found if isinstance(found, dict) else {}
+        other = [key for key in sorted({*self.identity, *found}) if found.get(key) != self.identity.get(key)]
+        if other:
+            raise ArtifactError(
+                f"{what} was made with a different {' and a different '.join(other)}; give another --out, or "
+                "--restart to throw it away."
+            )
+
+    def _resume(self) -> None:
+        state = read_json(self.progress, "progress file")
+        self._compare(state.get("identity"), f"the unfinished {self.partial}")
+        try:
+            rows = np.load(self.partial, mmap_mode="r", allow_pickle=False)
+            fits = rows.shape == (self.num_rows, state["feature_dim"]) and rows.dtype == np.float32
+        except (ValueError, OSError, EOFError, KeyError):
+            fits = False
+        if not fits:
+            raise ArtifactError(f"the unfinished {self.partial} is broken; give --restart to begin anew.")
+        self.done = self._written = int(state["rows_done"])
+
+    def __enter__(self) -> FeatureStore:
+        self._flushed_at = time.monotonic()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.flush()
+        self._map = None
+
+    def append(self, rows: Rows) -> None:
+        """Write the next (n, D) rows.
+
+        Raises:
+            ArtifactError: D differs from that of earlier rows, or the disk is full.
+        """
+        if self._map is None:
+            self._map = self._open(rows.shape[1])
+        if rows.shape[1] != self._map.shape[1]:
+            raise ArtifactError(
+                f"{self.partial} holds {self._map.shape[1]} features per image, not {rows.shape[1]}; give --restart."
+            )
+        self._map[self._written : self._written + len(rows)] = rows
+        self._written += len(rows)
+        if time.monotonic() - self._flushed_at >= self.flush_seconds:
+            self.flush()
+            # A new map, so that pages written long ago do not count as this process's memory.
+            self._map = np.lib.format.open_memmap(self.partial, mode="r+")
+
+    def _open(self, dim: int) -> np.memmap[Any, Any]:
+        if self._written:
+            return np.lib.format.open_memmap(self.partial, mode="r+")
+        self.partial.parent.mkdir(parents=True, exist_ok=True)
+        self.progress.unlink(missing_ok=True)
+        rows = np.lib.format.open_memmap(self.partial, mode="w+", dtype=np.float32, shape=(self.num_rows, dim))
+        try:
+            self._reserve()
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                return rows  # a file system that cannot reserve space
+            self.partial.unlink()
+            raise ArtifactError(
+                f"no room for {self.path}: {self.num_rows} x {dim} features take {rows.nbytes / 2**30:.1f} GiB; free "
+                "space or give an --out on another disk."
+            ) from error
+        return rows
+
+    def _reserve(self) -> None:
+        # Writing to a mapped hole of a full disk would kill the process with SIGBUS instead of an error.
+        if hasattr(os, "posix_fallocate"):
+            with self.partial.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, self.partial.stat().st_size)
+
+    def flush(self) -> None:
+        """Bring the rows to disk, and only then count them as done."""
+        self._flushed_at = time.monotonic()
+        if self._map is None or self._written == self.done:
+            return
+        self._map.flush()
+        self.done = self._written
+        state = {"identity": self.identity, "feature_dim": self._map.shape[1], "rows_done": self.done}
+        write_json(self.progress, state)
+
+    def finish(self, sidecar: dict[str, Any]) -> Features:
+        """Give the complete array its name; ``sidecar`` holds what :meth:`Features.sidecar` does beyond shapes."""
+        if self.done != self.num_rows:
+            raise ArtifactError(f"{self.partial} has {self.done} of {self.num_rows} rows; run it again to resume.")
+        if not self.finished:
+            dim = np.load(self.partial, mmap_mode="r", allow_pickle=False).shape[1]
+            header = {"schema_version": SCHEMA_VERSION, "complete": True, "num_rows": self.num_rows, "feature_dim": dim}
+            # In this order a kill in between leaves either a resumable or a finished file, never a wrong pair.
+            write_json(sidecar_path(self.path), {**header, "identity": self.identity, **sidecar})
+            self.partial.replace(self.path)
+            self.progress.unlink(missing_ok=True)
+            self.finished = True
+        return Features.load(self.path)

@@ -1,0 +1,173 @@
+"""From a config and a checkpoint to a backbone that can be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmssl_dynamic.errors import ConfigError, first_line
+from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
+
+
+def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None = None) -> Config:
+    """Read a config file and apply ``--cfg-options``.
+
+    An option without dots that names a top-level value, such as ``data_root=/images``, reaches every place in the
+    config that was built from it, which mmengine's merging alone does not.
+
+    Raises:
+        ConfigError: the file is missing or is not a valid config.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"config {path} does not exist; check the path.")
+    try:
+        config = Config.fromfile(str(path))
+        _spread(config, cfg_options or {})
+        if cfg_options:
+            config.merge_from_dict(cfg_options)
+    except Exception as error:  # a config is a program: anything can go wrong in it
+        raise ConfigError(f"config {path} cannot be read ({first_line(error)}); correct it.") from error
+    return config
+
+
+# Keys under which a top-level value appears deeper in a config, where it is not under its own name.
+_SPREAD = {"max_epochs": ("max_epochs", "T_max", "end"), "warmup_epochs": ("warmup_epochs", "begin", "end")}
+
+
+def _spread(config: Config, options: dict[str, Any]) -> None:
+    """Let top-level options reach every place that was built from the value they replace."""
+    changes = [
+        (_SPREAD.get(key, (key,)), config[key], value)
+        for key, value in options.items()
+        if "." not in key and config.get(key) is not None and not isinstance(config[key], dict)
+    ]
+
+    def replace(node: Any) -> None:
+        if isinstance(node, list | tuple):
+            for child in node:
+                replace(child)
+        elif isinstance(node, dict):
+            for key, child in node.items():
+                # All at once: what one option has set must not be taken for what another one is to replace.
+                new = next((new for keys, old, new in changes if key in keys and child == old), None)
+                if new is None:
+                    replace(child)
+                else:
+                    node[key] = new
+
+    if changes:
+        replace(config._cfg_dict)
+
+
+def shipped_file(name: str) -> Path:
+    """A file that ships with the package, in the checkout or installed, by its path in the checkout.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    package = Path(__file__).resolve().parent
+    # Beside an installed package lie other projects, whose files may have the same name: only a checkout has setup.py.
+    checkout = [package.parent] if (package.parent / "setup.py").is_file() else []
+    for root in (*checkout, package / ".mim"):
+        if (root / name).is_file():
+            return root / name
+    raise ConfigError(f"{name} does not ship with this installation; install the package anew.")
+
+
+def find_config(name: str) -> Path:
+    """A config that ships with the package, by its path below ``configs/``.
+
+    Raises:
+        ConfigError: there is no such config.
+    """
+    return shipped_file(f"configs/{name}")
+
+
+def need(config: Config, *keys: str) -> None:
+    """Raise a ConfigError if the config lacks one of ``keys``, saying which."""
+    for key in keys:
+        if config.get(key) is None:
+            raise ConfigError(f"config {config.filename} does not define '{key}'; start from a file in configs/sdr.")
+
+
+def select_device(name: str | None = None) -> torch.device:
+    """The device of that name; without one, CUDA where there is one.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"--device {name} is not available on this machine; use 'cpu' or another one.") from error
+    return device
+
+
+def build_backbone(config: Config) -> nn.Module:
+    """The backbone of a pre-training config, without loading weights."""
+    from mmpretrain.registry import MODELS
+    from mmpretrain.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    need(config, "model")
+    backbone = dict(config.model.backbone)
+    backbone.pop("init_cfg", None)
+    if backbone.get("norm_cfg", {}).get("type") in ("SyncBN", "MMSyncBN"):
+        # Evaluation runs on one device: plain BatchNorm has the same parameters and needs no process group.
+        backbone["norm_cfg"] = dict(backbone["norm_cfg"], type="BN")
+    with MODELS.switch_scope_and_registry("mmpretrain") as registry:
+        return registry.build(backbone)
+
+
+def load_backbone(
+    config: Config, checkpoint: str | os.PathLike[str], device: str | torch.device | None = None
+) -> nn.Module:
+    """Build the backbone of a pre-training config and load its weights, strictly, from a checkpoint.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of a run (keys begin with ``backbone.``), or a backbone's own weights.
+        device: Where to put it.
+
+    Returns:
+        The backbone in evaluation mode.
+
+    Raises:
+        ArtifactError: the checkpoint does not fit the config.
+    """
+    backbone = build_backbone(config)
+    load_backbone_weights(backbone, str(checkpoint))
+    target = device if isinstance(device, torch.device) else select_device(device)
+    backbone.to(target)
+    backbone.eval()  # not chained: the eval() of mmpretrain's ResNet returns None
+    return backbone
+
+
+def load_super_network(
+    config: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    device: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> tuple[Config, SuperNetwork]:
+    """Config and super-network of a pre-training run.
+
+    Raises:
+        ConfigError: the config's backbone is no super-network.
+        ArtifactError: the checkpoint does not fit the config.
+    """
+    cfg = load_config(config, cfg_options)
+    net = load_backbone(cfg, checkpoint, device)
+    if not is_super_network(net):
+        raise ConfigError(
+            f"the backbone of config {config} ({type(net).__name__}) has no sub-networks; give the config of an SDR "
+            "or DSPNet run."
+        )
+    assert isinstance(net, SuperNetwork)
+    return cfg, net

@@ -1,0 +1,81 @@
+"""Which sub-networks a router evaluates on all images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.routing.cluster_router import ClusterGuidedRouter
+from mmssl_dynamic.routing.halving_router import SuccessiveHalvingRouter
+from mmssl_dynamic.routing.knn_router import KNNRouter
+from mmssl_dynamic.routing.router import Router
+
+PathLike = str | os.PathLike[str]
+
+METHODS = ("knn", "cluster", "halving")
+
+
+@dataclass(frozen=True)
+class RoutingMethod:
+    """Which sub-networks are evaluated on all images.
+
+    Attributes:
+        name: ``'knn'``: all of them. ``'cluster'``: those whose clusters the task's images fall into most.
+            ``'halving'``: the winners of rounds on few images.
+        clusters: Clusters file, for ``'cluster'``; for the others it only adds pictures to the report.
+        base_config, base_checkpoint: Of the network whose features were clustered, for ``'cluster'``.
+        base_options: Overrides of ``base_config``.
+        candidates: Sub-networks that ``'cluster'`` evaluates.
+        factor, finalists, least_images: See :class:`~mmssl_dynamic.routing.SuccessiveHalvingRouter`.
+        bn: ``'path'`` or ``'prefix'``, see :class:`~mmssl_dynamic.routing.Router`.
+        subnets: Names of the sub-networks to choose from; all paths by default.
+    """
+
+    name: str = "knn"
+    clusters: PathLike | None = None
+    base_config: PathLike | None = None
+    base_checkpoint: PathLike | None = None
+    base_options: dict[str, Any] | None = None
+    candidates: int = 16
+    factor: int = 4
+    finalists: int = 4
+    least_images: int | None = None
+    bn: str = "path"
+    subnets: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in METHODS:
+            raise ConfigError(f"--method {self.name} is unknown; use one of {', '.join(METHODS)}.")
+        if self.name == "cluster":
+            for key in ("clusters", "base_config", "base_checkpoint"):
+                if getattr(self, key) is None:
+                    raise ConfigError(f"--method cluster needs --{key.replace('_', '-')}.")
+
+    def router(self, net: SDRResNet, bank: BNBank, base: nn.Module | None, **options: Any) -> Router:
+        """The router; ``base`` is the network whose features were clustered, for ``'cluster'``."""
+        if self.name == "cluster":
+            assert self.clusters is not None
+            assert base is not None
+            clusters = Clusters.load(self.clusters)
+            return ClusterGuidedRouter(
+                net, bank, self.bn, clusters=clusters, base=base, candidates=self.candidates, **options
+            )
+        if self.name == "halving":
+            return SuccessiveHalvingRouter(
+                net,
+                bank,
+                self.bn,
+                factor=self.factor,
+                finalists=self.finalists,
+                least_images=self.least_images,
+                **options,
+            )
+        return KNNRouter(net, bank, self.bn, **options)

@@ -1,0 +1,207 @@
+"""Routing for detection: candidates are fine-tuned, ranked by AP, never twice, and cut short as asked."""
+
+import json
+
+import pytest
+import torch
+
+from mmssl_dynamic.calibration import BNBank, calibrate_path
+from mmssl_dynamic.detection import routing
+from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config
+from mmssl_dynamic.detection.routing import DetectionPlan, route_detection
+from mmssl_dynamic.errors import ConfigError, UserError
+from mmssl_dynamic.fileio import load_state_dict, write_json
+from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.routing import RoutingResult
+from tests.detection_data import small_networks, small_options, write_voc
+
+pytest.importorskip("mmdet")
+CONFIG = """
+default_scope = 'mmpretrain'
+eval_pipeline = [
+    dict(type='mmssl_dynamic.LoadImage'), dict(type='ResizeEdge', scale=32, edge='short'),
+    dict(type='CenterCrop', crop_size=32), dict(type='PackInputs')]
+model = dict(
+    backbone=dict(type='mmssl_dynamic.SDRResNet', norm_cfg=dict(type='BN'), **{options}),
+    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.0] * 3, std=[50.0] * 3, to_rgb=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, repo_root):
+    """A super-network on disk, and the arguments and options that put its sub-networks into a small Faster R-CNN."""
+    root = tmp_path_factory.mktemp("detection")
+    write_voc(root)
+    network = small_networks(root)["sdr"]
+    net = network.net
+    options = {key: value for key, value in network.options.items() if key not in ("path", "out_indices")}
+    (root / "config.py").write_text(CONFIG.replace("{options}", repr(options)))
+    torch.save({f"backbone.{key}": value for key, value in net.state_dict().items()}, root / "epoch_1.pth")
+    bank = BNBank.of(net)
+    generator = torch.Generator().manual_seed(0)
+    for name in net.subnets:
+        bank.path[name] = calibrate_path(net, name, [torch.randn(8, 3, 64, 64, generator=generator)])
+    bank.save(root / "bank.safetensors")
+    detector = small_options(network, root)
+    detector = {
+        k: v for k, v in detector.items() if not k.startswith("model.backbone") and k != "model.neck.in_channels"
+    }
+    config = repo_root / "configs/detection" / f"{network.config}.py"
+    bank.apply(net)
+    return net, (root / "config.py", root / "epoch_1.pth", root / "bank.safetensors"), config, detector
+
+
+def route(run, out, **plan):
+    _, files, config, options = run
+    return route_detection(
+        *files, out, config, plan=DetectionPlan(**plan), det_options=options, devices=["cpu"], num_workers=0,
+        progress=False, command="python tools/route.py",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Replaces training: AP is made of the path and the iterations. Returns the jobs that ran."""
+    jobs = []
+
+    def fake(job):
+        jobs.append((job.name, job.iterations))
+        digits = [int(digit) for digit in job.name.split("-")] if job.name != "full" else [0] * 4
+        value = 10.0 * digits[2] + digits[3] + job.iterations / 100
+        precision = {"boxes": {"AP": value, "AP50": value, "AP75": value}}
+        record = {"settings": json.loads(json.dumps(job.settings())), "AP": precision, "seconds": 1.0}
+        write_json(job.result_file, record)
+        return record
+
+    monkeypatch.setattr(routing, "run_candidate", fake)
+    return jobs
+
+
+def test_candidates_are_trained_evaluated_ranked_and_the_best_is_exported(run, tmp_path):
+    result, report = route(run, tmp_path, iterations=1, candidates=1)
+    assert RoutingResult.load(tmp_path / "routing.json") == result
+    assert len(result.subnets) == 1
+    assert [entry.reason for entry in result.dropped] == ["not on the short list (knn)"] * 3
+    assert report.path.is_file()
+    name = result.best.name
+    assert (tmp_path / "candidates" / name / "iter_1.pth").is_file()
+    kept = json.loads((tmp_path / "candidates" / name / "result_1.json").read_text())
+    assert result.best.select_accuracy == kept["AP"]["boxes"]["AP"]
+    assert set(kept["AP"]["boxes"]) == {"AP", "AP50", "AP75"}
+    shown = (tmp_path / "report.html").read_text()
+    assert "What was saved, and what may have been lost" in shown
+    assert "3 sub-networks were not trained to the end" in shown
+    short = RoutingResult.load(tmp_path / "shortlist.json")
+    assert short.best.name == name
+    assert len(short.subnets) == 4
+
+
+def test_a_candidate_begins_with_the_weights_and_statistics_of_its_sub_network(run, tmp_path):
+    net, (_, checkpoint, bank), config, options = run
+    from mmssl_dynamic.detection.detector import prepare_detection
+
+    detector = prepare_detection(config, cfg_options=options, training=False)
+    for name in ("0-0-1-0", "full"):
+        backbone, channels = routing.detector_backbone(net, name, detector)
+        job = CandidateJob(
+            name, 2, str(tmp_path), backbone, channels, str(checkpoint), str(bank), "path", str(config), options
+        )
+        made = candidate_config(job)
+        assert made.model.neck.in_channels == channels
+        assert made.train_cfg.max_iters == 2
+        assert [entry.type for entry in made.param_scheduler] == ["LinearLR", "MultiStepLR"]
+        twin = MODELS.build({**made.model.backbone, "norm_cfg": dict(type="BN")})
+        twin.init_weights()
+        expected = net.static(name).state_dict()
+        assert all(torch.equal(value, expected[key]) for key, value in twin.state_dict().items())
+
+
+def test_finished_candidates_never_run_twice(run, tmp_path, trained):
+    first, _ = route(run, tmp_path, iterations=20)
+    assert sorted(trained) == [("0-0-0-0", 20), ("0-0-0-1", 20), ("0-0-1-0", 20), ("0-0-1-1", 20), ("full", 20)]
+    assert [score.name for score in first.subnets] == ["0-0-1-1", "0-0-1-0", "0-0-0-1", "0-0-0-0"]
+    assert first.best.gain_over_full == 11.0
+    trained.clear()
+    again, _ = route(run, tmp_path, iterations=20)
+    assert trained == []
+    assert again.subnets == first.subnets
+    (tmp_path / "candidates" / "0-0-1-0" / "result_20.json").unlink()  # as if it had been stopped there
+    route(run, tmp_path, iterations=20)
+    assert trained == [("0-0-1-0", 20)]
+    trained.clear()
+    route(run, tmp_path, iterations=20, seed=1)  # other settings
+    assert len(trained) == 5
+
+
+def test_halving_trains_few_candidates_long_and_says_what_it_saved(run, tmp_path, trained):
+    result, _ = route(run, tmp_path, iterations=100, halving=2, finalists=1)
+    assert result.protocol["rounds"] == [
+        {"subnets": 4, "iterations": 25},
+        {"subnets": 2, "iterations": 50},
+        {"subnets": 1, "iterations": 100},
+    ]
+    assert [iterations for _, iterations in trained] == [25] * 4 + [50] * 2 + [100] * 2
+    assert [(entry.name, entry.images) for entry in result.dropped] == [
+        ("0-0-1-0", 50), ("0-0-0-1", 25), ("0-0-0-0", 25),
+    ]  # fmt: skip
+    # A candidate goes on from where it was: 4 x 25, 2 x 25 more, 50 more; and the full network.
+    assert result.cost["iterations"] == 4 * 25 + 2 * 25 + 50 + 100
+    assert result.cost["iterations_of_all"] == 500
+    assert "60 % of the 500" in (tmp_path / "report.html").read_text()
+
+
+def test_one_process_per_device_takes_the_next_candidate(run, tmp_path, monkeypatch):
+    seen = []
+
+    def fake(command, stdout, stderr, env, check):
+        job = CandidateJob.read(command[-1])
+        seen.append((job.name, env["CUDA_VISIBLE_DEVICES"]))
+        if job.name == "0-0-1-0":
+            stdout.write("error: no memory left.\n")
+            return type("Done", (), {"returncode": 2})
+        precision = {"boxes": {"AP": 1.0, "AP50": 1.0, "AP75": 1.0}}
+        write_json(job.result_file, {"settings": json.loads(json.dumps(job.settings())), "AP": precision, "seconds": 1})
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(routing.subprocess, "run", fake)
+    _, files, config, options = run
+    arguments = dict(plan=DetectionPlan(iterations=5), det_options=options, devices=["cpu", "cpu"], progress=False)
+    with pytest.raises(UserError, match=r"candidate '0-0-1-0' failed: no memory left\. See .*process\.log"):
+        route_detection(*files, tmp_path, config, **arguments)
+    assert {device for _, device in seen} == {""}
+    assert not (tmp_path / "routing.json").exists()
+    assert (tmp_path / "candidates" / "0-0-0-0" / "result_5.json").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(run, tmp_path):
+    _, files, config, options = run
+    plan = DetectionPlan(iterations=2, candidates=2, shortlist="random")
+    found = [
+        route_detection(*files, tmp_path / str(len(devices)), config, plan=plan, det_options=options, devices=devices)[
+            0
+        ]
+        for devices in (["cpu"], ["cpu", "cpu"])
+    ]
+    assert found[0].subnets == found[1].subnets
+    states = [load_state_dict(tmp_path / count / "candidates" / "full" / "iter_2.pth") for count in "12"]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_what_does_not_fit_is_refused(run, tmp_path):
+    for words, plan in {
+        "--iters 0": dict(iterations=0),
+        "--candidates 0": dict(candidates=0),
+        "--shortlist best": dict(shortlist="best"),
+        "AP is of boxes or masks": dict(kind="points"),
+    }.items():
+        with pytest.raises(ConfigError, match=words):
+            DetectionPlan(**plan)
+    _, files, config, options = run
+    with pytest.raises(ConfigError, match="--devices cuda:9 is not there"):
+        route_detection(*files, tmp_path / "out", config, det_options=options, devices=["cuda:9"])
+    with pytest.raises(ConfigError, match="use --shortlist random or --candidates all"):
+        route_detection(
+            *files[:2], None, tmp_path / "out", config, plan=DetectionPlan(candidates=1), det_options=options
+        )
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,79 @@
+"""Tasks come from image folders and from configs of mmpretrain data sets, and bad ones are refused."""
+
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mmssl_dynamic.downstream.task import config_task, folder_task
+from mmssl_dynamic.errors import ConfigError, DataError
+
+PIPELINE = [
+    {"type": "mmssl_dynamic.LoadImage"},
+    {"type": "CenterCrop", "crop_size": 16},
+    {"type": "PackInputs"},
+]
+PREPROCESSOR = {"mean": [0.0] * 3, "std": [255.0] * 3, "to_rgb": True}
+
+
+def write(root, parts):
+    for part, classes in parts.items():
+        for index, (label, count) in enumerate(classes.items()):
+            folder = root / part / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (20, 18), (60 * index + i, 0, 255)).save(folder / f"{i}.png")
+    return root
+
+
+def config(path, **values):
+    path.write_text("\n".join(f"{key} = {value!r}" for key, value in values.items()))
+    return Config.fromfile(path)
+
+
+def test_a_folder_is_a_task_with_batches_of_its_parts(tmp_path):
+    root = write(tmp_path / "flowers", {"train": {"daisy": 3, "rose": 2}, "test": {"daisy": 1, "rose": 1}})
+    task = folder_task(root, PIPELINE)
+    assert task.name == "flowers"
+    splits = task.splits(PREPROCESSOR, batch_size=4)
+    assert splits.val is None
+    assert list(splits.parts()) == ["train", "test"]
+    assert splits.train.num_images == 5
+    batches = list(splits.train)
+    assert [len(batch.images) for batch in batches] == [4, 1]
+    assert [int(label) for batch in batches for label in batch.labels] == [0, 0, 0, 1, 1]
+    assert batches[0].images[0, :, 0, 0].tolist() == [0.0, 0.0, 1.0]  # blue, in RGB order
+
+
+def test_a_folder_with_validation_images_has_them_as_a_part(tmp_path):
+    classes = {"a": 1, "b": 1}
+    task = folder_task(write(tmp_path, {"train": classes, "val": classes, "test": classes}), PIPELINE)
+    assert list(task.splits(PREPROCESSOR, 2).parts()) == ["train", "val", "test"]
+
+
+def test_data_sets_of_mmpretrain_are_a_task(tmp_path):
+    root = write(tmp_path, {"train": {"a": 2, "b": 2}, "test": {"a": 1, "b": 1}})
+    data = {part: {"type": "CustomDataset", "data_root": str(root / part)} for part in ("train", "test")}
+    task = config_task(config(tmp_path / "letters_v2.py", name="letters", **data), PIPELINE)
+    assert task.name == "letters"
+    assert [int(label) for batch in task.splits(PREPROCESSOR, 4).train for label in batch.labels] == [0, 0, 1, 1]
+    assert config_task(config(tmp_path / "letters_v2.py", **data), PIPELINE).name == "letters_v2"
+
+
+def test_impossible_tasks_are_refused(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        folder_task(tmp_path / "nowhere", PIPELINE)
+    one = write(tmp_path / "one", {"train": {"a": 2}, "test": {"a": 1}})
+    with pytest.raises(DataError, match="only one class"):
+        folder_task(one, PIPELINE)
+    empty = write(tmp_path / "empty", {"train": {"a": 1, "b": 1}})
+    (empty / "test" / "a").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no image"):
+        folder_task(empty, PIPELINE)
+    root = write(tmp_path / "odd", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "c": 1}})
+    with pytest.raises(DataError, match="differ"):
+        folder_task(root, PIPELINE)
+    data = {part: {"type": "CustomDataset", "data_root": str(root / part)} for part in ("train", "test")}
+    with pytest.raises(DataError, match="different classes"):
+        config_task(config(tmp_path / "odd.py", **data), PIPELINE)
+    with pytest.raises(ConfigError, match="does not define 'test"):
+        config_task(config(tmp_path / "half.py", train=data["train"]), PIPELINE)

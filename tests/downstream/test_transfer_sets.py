@@ -1,0 +1,174 @@
+"""The eleven transfer data sets: read from their own files, checked before anything runs, folders beside them."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from mmssl_dynamic.datasets.batches import ImageBatches
+from mmssl_dynamic.datasets.load_image import read_image
+from mmssl_dynamic.downstream.listed_images import LabelledImages, ListedImages
+from mmssl_dynamic.downstream.transfer_sets import TRANSFER_SETS, found_below, overview, read_all
+from mmssl_dynamic.errors import DataError
+from tests.datasets import transfer_files as files
+from tests.helpers import write_images
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    return files.write_all(tmp_path, monkeypatch)
+
+
+def brightness_class(images, index):
+    pixels = images[index] if isinstance(images, np.ndarray) else read_image(images[index])
+    return int(pixels.max()) // files.STEP
+
+
+#: Training images (validation among them), validation images, test images.
+SIZES = {
+    "aircraft": (8, 4, 4),
+    "caltech101": (60, None, 6),
+    "cars": (6, None, 6),
+    "cifar10": (20, None, 4),
+    "cifar100": (4, None, 4),
+    "dtd": (8, 4, 4),
+    "flowers": (4, 2, 2),
+    "food": (6, None, 6),
+    "pets": (3, None, 2),
+    "sun397": (6, None, 6),
+    "voc2007": (5, 2, 2),
+}
+
+
+def test_every_image_of_all_eleven_has_the_label_it_was_written_for(root):
+    found = read_all(list(TRANSFER_SETS), root)
+    assert {data.name: data.metric for data in found} == {
+        **dict.fromkeys(("aircraft", "caltech101", "flowers", "pets"), "mean_per_class"),
+        **dict.fromkeys(("cars", "cifar10", "cifar100", "dtd", "food", "sun397"), "top1"),
+        "voc2007": "map",
+    }
+    for data in found:
+        splits = data.splits
+        val = None if splits.val is None else len(splits.val)
+        assert (len(splits.train), val, len(splits.test)) == SIZES[data.name], data.name
+        if data.name == "voc2007":
+            continue
+        for part in (splits.train, splits.test):
+            for index, label in enumerate(part.labels):
+                assert brightness_class(part.images, index) == label, (data.name, index)
+        assert not set(splits.train.names) & set(splits.test.names) or data.name.startswith("cifar")
+
+
+def test_validation_images_are_those_that_the_data_set_names(root):
+    (flowers,) = read_all(["flowers"], root)
+    names = np.array(flowers.splits.train.names)
+    assert [name[-6:] for name in names] == ["06.jpg", "01.jpg", "02.jpg", "04.jpg"]
+    assert [name[-6:] for name in names[flowers.splits.val]] == ["02.jpg", "04.jpg"]
+
+
+def test_difficult_objects_of_voc_count_as_absent(root):
+    (voc,) = read_all(["voc2007"], root)
+    expected = [plain for part in ("train", "val") for plain, _ in files.VOC_IMAGES[part]]
+    assert [set(np.flatnonzero(row)) for row in voc.splits.train.labels] == expected
+    assert [set(np.flatnonzero(row)) for row in voc.splits.test.labels] == [{0, 1}, set()]
+    assert voc.splits.train.labels.shape == (5, 20)
+
+
+def test_caltech101_is_split_by_its_lists_or_by_a_draw_of_30_per_class(root):
+    (drawn,) = read_all(["caltech101"], root)
+    assert np.bincount(drawn.splits.train.labels).tolist() == [30, 30]
+    assert "seed 0" in drawn.splits.split
+    for part, names in (("train", ["accordion/image_0003.jpg 1"]), ("test", ["BACKGROUND_Google/image_0001.jpg 0"])):
+        files.lines(root / f"caltech101/meta/{part}.txt", names)
+    (listed,) = read_all(["caltech101"], root)
+    assert listed.splits.train.names == ["caltech101/101_ObjectCategories/accordion/image_0003.jpg"]
+    assert listed.splits.test.labels.tolist() == [0]
+
+
+def test_sun397_finds_its_lists_in_either_place(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp("sun")
+    files.sun397(other, "SUN397")
+    one, two = (read_all(["sun397"], place)[0].splits for place in (root, other))
+    assert one.train.names == two.train.names
+    assert one.train.labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_fingerprints_follow_the_images_and_not_the_place(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp("moved")
+    files.food(other)
+    one, two = (read_all(["food"], place)[0].splits.train for place in (root, other))
+    assert one.record() == two.record()
+    files.picture(next((other / "food-101/images").rglob("0.jpg")), 0, size=40)
+    changed = read_all(["food"], other)[0].splits.train
+    assert changed.record()["fingerprint"] != one.record()["fingerprint"]
+    relabelled = LabelledImages(one.images, 1 - one.labels, one.root)
+    assert relabelled.images_fingerprint == one.images_fingerprint
+    assert relabelled.record() != one.record()
+
+
+def test_pixels_and_files_reach_the_network_alike(root):
+    steps = [dict(type="CenterCrop", crop_size=8), dict(type="PackInputs")]
+    preprocessor = dict(mean=[0.0] * 3, std=[1.0] * 3, to_rgb=True)
+    (cifar,) = read_all(["cifar10"], root)
+    (batch,) = ImageBatches(ListedImages(cifar.splits.test, steps), preprocessor, 8)
+    red = torch.tensor([10.0, 30.0, 50.0, 30.0])
+    assert torch.equal(batch.images[:, 0], red[:, None, None].expand(4, 8, 8))  # RGB: the first plane is red
+    assert not batch.images[:, 1:].any()
+    (pets,) = read_all(["pets"], root)
+    (batch,) = ImageBatches(ListedImages(pets.splits.test, steps), preprocessor, 8)
+    assert batch.images.mean((1, 2, 3)).round().tolist() == [30, 10]
+
+
+def test_all_that_is_missing_is_told_before_anything_runs_one_sentence_each(root):
+    (root / "dtd/dtd/labels/val1.txt").unlink()
+    (root / "stanford_cars/cars_test/00003.jpg").unlink()
+    (root / "flowers-102/setid.mat").write_bytes(b"broken")
+    (root / "VOCdevkit/VOC2007/ImageSets").rename(root / "elsewhere")
+    with pytest.raises(DataError) as error:
+        read_all(["dtd", "pets", "cars", "flowers", "voc2007", "birds"], root)
+    sentences = [line.strip() for line in str(error.value).splitlines()]
+    assert len(sentences) == 5
+    for sentence, words in zip(
+        sentences,
+        (
+            f"data set dtd is not complete: {root}/dtd/dtd/labels/val1.txt is missing; unpack dtd-r1.0.1.tar.gz",
+            "cars_test/00003.jpg is listed but not there",
+            "data set flowers in",
+            "voc2007 is not complete",
+            "data set birds is none of aircraft,",
+        ),
+    ):
+        assert words in sentence
+    with pytest.raises(DataError, match="--data-root"):
+        read_all(["dtd"], root / "nowhere")
+
+
+def test_pickled_files_are_opened_only_if_they_are_the_originals(root, monkeypatch):
+    sums = [["train", "16019d7e3df5f24257cddd939b257f8d"]]
+    monkeypatch.setattr(datasets.CIFAR100, "train_list", sums)
+    with pytest.raises(DataError, match="data set cifar100 in .* cannot be read .*; unpack cifar-100-python.tar.gz"):
+        read_all(["cifar100"], root)
+
+
+def test_own_folders_are_data_sets_and_known_ones_may_lie_in_folders(tmp_path):
+    for name in ("mine", "pets"):
+        for part, count in (("train", 8), ("test", 4)):
+            write_images(tmp_path / name / part, count, size=8)
+    write_images(tmp_path / "mine/val", 4, size=8, seed=1)
+    mine, pets = read_all(["mine", "pets"], tmp_path)
+    assert (mine.metric, pets.metric) == ("top1", "mean_per_class")
+    assert mine.splits.val.tolist() == [8, 9, 10, 11]
+    assert pets.splits.val is None
+    assert mine.splits.train.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 2, 3]
+    assert mine.splits.train.names[8] == "val/class_0/0000.png"
+    assert found_below(tmp_path) == ["mine", "pets"]
+
+
+def test_the_overview_names_every_file_and_says_what_is_there(tmp_path):
+    files.pets(tmp_path)
+    text = overview(tmp_path)
+    assert found_below(tmp_path) == ["pets"]
+    assert text.count("[found]") == 1
+    for entry in TRANSFER_SETS.values():
+        assert all(file in text for file in entry.files)
+    assert "[missing SUN397/a]" in text

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.features.feature_file import Features
+from mmssl_dynamic.features.feature_store import FeatureStore
+
+IDENTITY = {"weights": "w", "list of images": "i"}
+ROWS = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
+SIDECAR = {"names": [str(i) for i in range(10)], "labels": None, "classes": None}
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(store, start, stop, step=2):
+    for first in range(start, stop, step):
+        store.append(ROWS[first : first + step])
+
+
+def test_the_array_gets_its_name_only_when_it_is_complete(tmp_path):
+    store = FeatureStore(tmp_path / "F.npy", 10, IDENTITY)
+    with store:
+        write(store, 0, 10)
+        assert "F.npy" not in files(tmp_path)
+    features = store.finish(SIDECAR)
+    assert files(tmp_path) == ["F.json", "F.npy"]
+    np.testing.assert_array_equal(features.rows, ROWS)
+    np.testing.assert_array_equal(np.load(tmp_path / "F.npy"), ROWS)
+
+
+def test_rows_count_as_done_only_after_a_flush(tmp_path):
+    store = FeatureStore(tmp_path / "F.npy", 10, IDENTITY, flush_seconds=1e9)
+    store.__enter__()
+    write(store, 0, 4)
+    assert FeatureStore(tmp_path / "F.npy", 10, IDENTITY).done == 0  # as after a kill at this moment
+    store.flush()
+    write(store, 4, 6)
+    assert FeatureStore(tmp_path / "F.npy", 10, IDENTITY).done == 4
+
+
+def test_an_error_keeps_the_rows_written_before_it_and_the_next_run_goes_on_there(tmp_path):
+    def interrupted():
+        with FeatureStore(tmp_path / "F.npy", 10, IDENTITY, flush_seconds=1e9) as store:
+            write(store, 0, 6)
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        interrupted()
+    assert files(tmp_path) == ["F.npy.partial", "F.npy.progress.json"]
+    with pytest.raises(ArtifactError, match="not finished"):
+        Features.load(tmp_path / "F.npy")
+    with FeatureStore(tmp_path / "F.npy", 10, IDENTITY) as store:
+        assert store.done == 6
+        write(store, 6, 10)
+    np.testing.assert_array_equal(store.finish(SIDECAR).rows, ROWS)
+
+
+def test_a_store_that_lacks_rows_cannot_be_finished(tmp_path):
+    with FeatureStore(tmp_path / "F.npy", 10, IDENTITY) as store:
+        write(store, 0, 8)
+    with pytest.raises(ArtifactError, match="has 8 of 10 rows"):
+        store.finish(SIDECAR)
+
+
+def test_a_kill_between_the_last_row_and_the_renaming_is_made_good(tmp_path):
+    with FeatureStore(tmp_path / "F.npy", 10, IDENTITY) as store:
+        write(store, 0, 10)
+    again = FeatureStore(tmp_path / "F.npy", 10, IDENTITY)
+    assert again.done == 10
+    assert not again.finished
+    again.finish(SIDECAR)
+    assert files(tmp_path) == ["F.json", "F.npy"]
+    assert FeatureStore(tmp_path / "F.npy", 10, IDENTITY).finished
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_other_weights_or_images_are_refused_by_name_and_restart_overwrites(tmp_path, finished):
+    with FeatureStore(tmp_path / "F.npy", 10, IDENTITY) as store:
+        write(store, 0, 10)
+    if finished:
+        store.finish(SIDECAR)
+    for key in IDENTITY:
+        with pytest.raises(ArtifactError, match=f"a different {key}; give another --out, or --restart"):
+            FeatureStore(tmp_path / "F.npy", 10, {**IDENTITY, key: "other"})
+    assert FeatureStore(tmp_path / "F.npy", 10, {**IDENTITY, "weights": "other"}, restart=True).done == 0
+    assert files(tmp_path) == []
+
+
+def test_a_broken_unfinished_file_is_refused(tmp_path):
+    with FeatureStore(tmp_path / "F.npy", 10, IDENTITY) as store:
+        write(store, 0, 4)
+    data = (tmp_path / "F.npy.partial").read_bytes()
+    (tmp_path / "F.npy.partial").write_bytes(data[:100])
+    with pytest.raises(ArtifactError, match="is broken; give --restart"):
+        FeatureStore(tmp_path / "F.npy", 10, IDENTITY)
+    (tmp_path / "F.npy.partial").write_bytes(data)
+    (tmp_path / "F.npy.progress.json").write_text("{")
+    with pytest.raises(ArtifactError, match="cannot be read as JSON"):
+        FeatureStore(tmp_path / "F.npy", 10, IDENTITY)
+
+
+def test_a_width_that_changes_between_runs_is_refused(tmp_path):
+    with FeatureStore(tmp_path / "F.npy", 10, IDENTITY) as store:
+        write(store, 0, 4)
+        with pytest.raises(ArtifactError, match="4 features per image, not 5"):
+            store.append(np.zeros((2, 5), np.float32))
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with (
+        pytest.raises(ArtifactError, match="no room for .*F.npy: 10 x 4 features"),
+        FeatureStore(tmp_path / "F.npy", 10, IDENTITY) as store,
+    ):
+        write(store, 0, 2)
+    assert files(tmp_path) == []
+
+
+def test_the_file_name_must_end_in_npy(tmp_path):
+    with pytest.raises(ConfigError, match="must end in .npy"):
+        FeatureStore(tmp_path / "F.bin", 10, IDENTITY)
+
+
+def test_progress_is_readable_json_with_the_identity(tmp_path):
+    with FeatureStore(tmp_path / "F.npy", 10, IDENTITY) as store:
+        write(store, 0, 4)
+    state = json.loads((tmp_path / "F.npy.progress.json").read_text())
+    assert state == {"identity": IDENTITY, "feature_dim": 4, "rows_done": 4}
