@@ -44,6 +44,21 @@ def shapes(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def image_folder(tmp_path_factory) -> Path:
+    """Three classes of seven images."""
+    root = tmp_path_factory.mktemp("images")
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label in ("ant", "bee", "cat"):
+        (root / label).mkdir()
+        for i in range(7):
+            Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(root / label / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
 def networks(tmp_path_factory):
     """Small sub-networks of every kind, exported for mmdet, by ``sdr``, ``mobilenet`` and ``resnet``."""
     from tests.detection_data import small_networks

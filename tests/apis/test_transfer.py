@@ -15,7 +15,7 @@ from mmssl_dynamic.errors import ConfigError, DataError, MissingStatisticsError
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, split_indices
 from mmssl_dynamic.evaluation.transfer_result import TransferResult
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config
-from tests.datasets import transfer_files
+from tests.downstream import transfer_files
 from tests.helpers import randomise, write_images
 
 CONFIG = """

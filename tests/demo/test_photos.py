@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmssl_dynamic.datasets import ImageFolder, demo_windows, downstream_folders
-from mmssl_dynamic.datasets import demo_photos as module
+from mmssl_dynamic.datasets import ImageFolder, downstream_folders
+from mmssl_dynamic.demo import photos as module
+from mmssl_dynamic.demo import windows
 from mmssl_dynamic.demo.photos import write_demo_data
 from mmssl_dynamic.demo.regions import PHOTOS, TASKS
 from mmssl_dynamic.demo.windows import gap_between, held_out_boxes, plan_pretraining, plan_tasks
@@ -41,8 +42,8 @@ def demo(photos, tmp_path_factory) -> module.DemoData:
 @pytest.fixture
 def few_per_class(photos, monkeypatch) -> None:
     """Tasks of a few images, for tests that write the data again and again."""
-    monkeypatch.setattr(demo_windows, "TRAIN_PER_CLASS", 3)
-    monkeypatch.setattr(demo_windows, "TEST_PER_CLASS", 2)
+    monkeypatch.setattr(windows, "TRAIN_PER_CLASS", 3)
+    monkeypatch.setattr(windows, "TEST_PER_CLASS", 2)
 
 
 def files(root: Path) -> dict[str, bytes]:

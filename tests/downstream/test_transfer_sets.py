@@ -10,7 +10,7 @@ from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.downstream.listed_images import LabelledImages, ListedImages
 from mmssl_dynamic.downstream.transfer_sets import TRANSFER_SETS, found_below, overview, read_all
 from mmssl_dynamic.errors import DataError
-from tests.datasets import transfer_files as files
+from tests.downstream import transfer_files as files
 from tests.helpers import write_images
 
 

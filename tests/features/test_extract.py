@@ -103,7 +103,7 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-import test_extraction as t
+import test_extract as t
 class Killing(t.Interrupting):
     def __getitem__(self, index):
         if index == 13:

@@ -10,7 +10,8 @@ from mmpretrain.registry import DATASETS
 from mmpretrain.utils import register_all_modules
 from PIL import Image
 
-from mmssl_dynamic.datasets import ImageFolder, sample_names, subset_lists
+from mmssl_dynamic.datasets import ImageFolder, sample_names
+from mmssl_dynamic.datasets.preparation import subset_lists
 from mmssl_dynamic.datasets.preparation.semantic_split import Component, SemanticSplit
 from mmssl_dynamic.datasets.preparation.subset_lists import check_lists, split_class_list, split_folder
 from mmssl_dynamic.datasets.preparation.wordnet import read_wordnet

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from mmssl_dynamic.datasets import wordnet as module
+from mmssl_dynamic.datasets.preparation import wordnet as module
 from mmssl_dynamic.datasets.preparation.wordnet import WordNet, read_wordnet, usual_places
 from mmssl_dynamic.errors import DataError
 from tests.datasets.preparation.wordnet_files import TREE, noun, wnid, write_nouns
