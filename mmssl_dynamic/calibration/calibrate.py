@@ -9,7 +9,6 @@ Dimensions: N images of a batch, C channels, H W height and width, K clusters.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from tqdm import tqdm
 
 from mmssl_dynamic.calibration.bn_bank import KINDS, STEM, BNBank, prefix_name, prefixes, stage_of
 from mmssl_dynamic.calibration.moments import Batches, pooled_statistics
+from mmssl_dynamic.calibration.sample import draw_images, sample_batches
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet, StaticResNet, SuperNetwork
@@ -135,8 +135,6 @@ def calibrate_bank(
         raise ConfigError("a slimmable network has no prefix statistics; leave 'prefix' out of bn.")
     if images < 2 or batch_size < 2:
         raise ConfigError(f"images={images} and batch_size={batch_size} must be at least 2 to have a variance.")
-    from mmssl_dynamic.datasets.batches import ImageBatches
-
     draw = _Sampler(net, dataset, clusters, images, seed)
     entries = [("path", FULL)]
     if "path" in bn:
@@ -156,11 +154,7 @@ def calibrate_bank(
 
         def batches(kind: str, name: str) -> Iterator[Tensor]:
             bar.set_postfix_str(f"{kind} {name}", refresh=False)
-            indices = samples[kind, name]
-            size = even_batch_size(len(indices), batch_size)
-            for batch in ImageBatches(
-                dataset, preprocessor, size, num_workers=num_workers, device=device, indices=indices
-            ):
+            for batch in sample_batches(dataset, samples[kind, name], preprocessor, batch_size, num_workers, device):
                 yield batch.images
                 bar.update(len(batch.images))
 
@@ -171,15 +165,6 @@ def calibrate_bank(
             assert isinstance(net, SDRResNet)
             bank.prefix = calibrate_prefixes(net, lambda prefix: batches("prefix", prefix))
     return bank
-
-
-def even_batch_size(num_images: int, batch_size: int) -> int:
-    """The size of batches of nearly equal length, at most ``batch_size``.
-
-    A small last batch would normalise with poor statistics of its own; 2,001 images make 11 batches of 182 or 181.
-    """
-    count = -(-num_images // batch_size)
-    return -(-num_images // count)
 
 
 class _Sampler:
@@ -198,7 +183,7 @@ class _Sampler:
             self.assignment, self.source = clusters.align(sample_names(dataset)), clusters.source
 
     def __call__(self, kind: str, name: str) -> list[int]:
-        """Indices into the data set, ascending."""
+        """Indices into the data set, in random order."""
         whole = name in (FULL, STEM)
         candidates = np.arange(self.num_images)
         if not whole and self.assignment is not None:
@@ -210,7 +195,4 @@ class _Sampler:
                 "least two; cluster anew into larger clusters."
             )
         # The stem takes the sample of W_0: both stand for D_0, and then have the same statistics.
-        key = zlib.crc32(FULL.encode() if whole else f"{kind}/{name}".encode())
-        rng = np.random.default_rng([self.seed, key])
-        chosen = rng.permutation(len(candidates))[: self.images]
-        return sorted(int(i) for i in candidates[chosen])
+        return draw_images(candidates, self.images, self.seed, FULL if whole else f"{kind}/{name}")

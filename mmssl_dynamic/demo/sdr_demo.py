@@ -8,11 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from torch import nn
 
 from mmssl_dynamic.apis.route import route
 from mmssl_dynamic.calibration.calibrate import load_statistics, pooled_statistics
+from mmssl_dynamic.calibration.sample import draw_images, sample_batches
 from mmssl_dynamic.clustering import ClusterReport, cluster_features
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
@@ -25,6 +26,7 @@ from mmssl_dynamic.features.extract import extract_features
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import find_config, load_backbone, load_config, select_device
+from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.visualization.montage import cluster_montage
 
 _PATHS = 16
@@ -116,7 +118,8 @@ def run_demo(
     with clock.step("baselines: random weights and SimSiam"):
         sdr = load_config(sdr_config, options)
         networks = {"random weights": random_backbone(config, seed).to(target), "SimSiam": simsiam}
-        calibration = _batches(dataset, preprocessor, target)
+        sample = draw_images(np.arange(len(dataset)), _CALIBRATION, seed, FULL)
+        calibration = sample_batches(dataset, sample, preprocessor, 128, device=target)
         for label, network in networks.items():
             load_statistics(network, pooled_statistics(network, calibration))  # as the sub-networks get them
             for name, root in tasks.items():
@@ -128,13 +131,6 @@ def run_demo(
         report = write_report(results, folder / "report.html")
     clock.announce_end(report)
     return report
-
-
-def _batches(dataset: Any, preprocessor: dict, device: torch.device) -> Any:
-    from mmssl_dynamic.datasets.batches import ImageBatches
-
-    step = max(1, len(dataset) // _CALIBRATION)
-    return ImageBatches(dataset, preprocessor, 128, device=device, indices=range(0, len(dataset), step))
 
 
 def _accuracies(network: nn.Module, splits: Splits) -> tuple[float, float]:

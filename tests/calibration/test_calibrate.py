@@ -8,7 +8,6 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmssl_dynamic.calibration import calibrate_bank, calibrate_path, calibrate_prefixes, pooled_statistics
-from mmssl_dynamic.calibration.calibrate import even_batch_size
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, SubnetError
 from mmssl_dynamic.models import SDRResNet
@@ -40,12 +39,6 @@ def test_a_last_batch_of_one_image_is_joined_with_its_predecessor():
         calibrate_path(net, "0-0-0-0", [batch[:1]])
     with pytest.raises(DataError, match="there are none"):
         calibrate_path(net, "0-0-0-0", [])
-
-
-def test_batches_are_of_nearly_equal_length():
-    assert even_batch_size(2000, 200) == 200
-    assert even_batch_size(2001, 200) == 182
-    assert even_batch_size(3, 200) == 3
 
 
 def test_calibrating_a_sub_network_does_not_touch_the_super_network():

@@ -8,8 +8,9 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmssl_dynamic.calibration.calibrate import calibrate_path, even_batch_size
-from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
+from mmssl_dynamic.calibration.calibrate import calibrate_path
+from mmssl_dynamic.calibration.sample import draw_images, sample_batches
+from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.models.backbones import BNStatistics, is_super_network
@@ -87,14 +88,14 @@ class CalibrateBNHook(Hook):
         total = len(self._dataset)
         if total < 2:
             raise DataError(f"extract_dataloader holds {total} image, and BatchNorm statistics need at least two.")
-        chosen = np.random.default_rng(runner.seed or 0).permutation(total)[: self.images]
-        batches = ImageBatches(
+        chosen = draw_images(np.arange(total), self.images, runner.seed or 0, FULL)
+        batches = sample_batches(
             self._dataset,
+            chosen,
             runner.cfg.model.get("data_preprocessor") or runner.cfg.get("data_preprocessor"),
-            even_batch_size(len(chosen), self.batch_size),
-            num_workers=loader.get("num_workers", 0),
-            device=next(net.parameters()).device,
-            indices=sorted(int(i) for i in chosen),
+            self.batch_size,
+            loader.get("num_workers", 0),
+            next(net.parameters()).device,
         )
         runner.logger.info(
             f"Calibrating BatchNorm statistics of {len(net.subnets)} networks with {len(chosen)} images."
