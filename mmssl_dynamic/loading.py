@@ -45,7 +45,7 @@ def _spread(config: Config, options: dict[str, Any]) -> None:
     changes = [
         (_SPREAD.get(key, (key,)), config[key], value)
         for key, value in options.items()
-        if "." not in key and config.get(key) is not None and not isinstance(config[key], dict)
+        if "." not in key and key in config._cfg_dict and not isinstance(config[key], dict)
     ]
 
     def replace(node: Any) -> None:

@@ -32,7 +32,7 @@ OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")
 MODEL_WRAPPERS = _child("model wrapper", root.MODEL_WRAPPERS, "engine")
 METRICS = _child("metric", root.METRICS, "evaluation")
 TASK_UTILS = _child("task util", root.TASK_UTILS, "routing")
-WEIGHT_INITIALIZERS = _child("weight initializer", root.WEIGHT_INITIALIZERS, "export")
+WEIGHT_INITIALIZERS = _child("weight initializer", root.WEIGHT_INITIALIZERS, "models", "export")
 
 __all__ = [
     "DATASETS",

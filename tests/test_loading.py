@@ -7,6 +7,7 @@ from mmssl_dynamic.models import SDRResNet
 
 CONFIG = """
 data_root = "one"
+init_from = None
 model = dict(
     type="mmssl_dynamic.SDR",
     backbone=dict(
@@ -17,6 +18,7 @@ model = dict(
         norm_cfg=dict(type="SyncBN"),
     ),
 )
+init_cfg = dict(init_from=init_from, checkpoint=None)
 train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root, other="one")))
 param_scheduler = [dict(T_max=7, end=7, begin=0)]
 max_epochs = 7
@@ -39,6 +41,8 @@ def test_a_top_level_option_reaches_what_was_built_from_it_and_nothing_else(conf
         0,
     )
     assert load_config(config_file, {"model.backbone.depth": 34}).model.backbone.depth == 34
+    unset = load_config(config_file, {"init_from": "base.pth"})  # also one that is None until it is given
+    assert (unset.init_cfg.init_from, unset.init_cfg.checkpoint) == ("base.pth", None)
 
 
 @pytest.mark.parametrize("text", ["x = (", "raise ValueError('no')", "_base_ = ['missing.py']"])

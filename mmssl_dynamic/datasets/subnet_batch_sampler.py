@@ -15,9 +15,12 @@ from mmssl_dynamic.datasets.sample_request import SampleRequest
 from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.registry import DATA_SAMPLERS
+from mmssl_dynamic.subnets import FULL
 
 # Streams of random numbers that must not coincide.
 _NETWORKS, _IMAGES, _AUGMENTATIONS = 0, 1, 2
+# W_0 is drawn as often as each path.
+UNIFORM = "uniform"
 # Shuffled passes kept at a time: making one anew is quick, and with subnet_data='full' each is as long as D_0.
 _HELD_PASSES = 32
 
@@ -26,25 +29,33 @@ _HELD_PASSES = 32
 class SubnetBatchSampler:
     """Batch sampler over a :class:`SubnetDataset`.
 
-    Every step draws one network uniformly from the space of its phase (our reading of "randomly sample"), then the next
-    batch of a shuffled pass over that network's images. An epoch has as many steps as D_0 has batches.
+    Every step draws one network from the space of its phase, then the next batch of a shuffled pass over that network's
+    images. An epoch has as many steps as D_0 has batches.
 
     Args:
         sampler: mmengine's ``DefaultSampler``, which knows data set, seed, rank and number of ranks.
         batch_size: Images per rank and step.
         repeats: Consecutive steps with the same network; set it to ``accumulative_counts`` when gradients accumulate.
+        full_share: Share of the steps that train W_0. ``'uniform'``: W_0 is drawn as often as each path of the phase
+            (our reading of the paper's "randomly sample"), which of 16 paths leaves it 1/17 of the last phase's steps.
+            A number from 0 to 1: that share wherever there are paths to draw, the rest spread evenly over the paths. A
+            list of these: one for each phase; phase 0, where there is only W_0, trains it whatever it says.
 
     Raises:
+        ConfigError: ``full_share`` is none of these.
         DataError: a network has fewer images than a batch over all ranks.
     """
 
-    def __init__(self, sampler: Any, batch_size: int, repeats: int = 1) -> None:
+    def __init__(
+        self, sampler: Any, batch_size: int, repeats: int = 1, full_share: str | float | Sequence[str | float] = UNIFORM
+    ) -> None:
         if batch_size < 1 or repeats < 1:
             raise ConfigError(f"batch_size={batch_size} and repeats={repeats} must be at least 1.")
         dataset = sampler.dataset
         if not isinstance(dataset, SubnetDataset):
             raise ConfigError(f"SubnetBatchSampler needs a SubnetDataset, not {type(dataset).__name__}.")
         self.sampler, self.dataset, self.batch_size, self.repeats = sampler, dataset, batch_size, repeats
+        self.full_share = _checked_share(full_share)
         self.seed, self.rank, self.world_size = int(sampler.seed), sampler.rank, sampler.world_size
         self.total_batch = batch_size * self.world_size
         self._networks = dataset.space.names
@@ -71,15 +82,20 @@ class SubnetBatchSampler:
         Args:
             spaces: The network space of every phase.
             ends: The step at which every phase ends; the last one is the number of steps of the whole training.
+
+        Raises:
+            ConfigError: ``full_share`` is a list of another length.
         """
+        shares = self.full_share if isinstance(self.full_share, tuple) else (self.full_share,) * len(spaces)
+        if len(shares) != len(spaces):
+            raise ConfigError(f"full_share={list(shares)} must hold {len(spaces)} values, one for each phase.")
         schedule: list[np.ndarray] = []
         start = 0
         index = {name: i for i, name in enumerate(self._networks)}
-        for space, end in zip(spaces, ends):
+        for space, end, share in zip(spaces, ends, shares):
             ids = np.array([index[name] for name in space], dtype=np.int32)
-            draws = np.random.default_rng([self.seed, _NETWORKS, len(schedule)]).integers(
-                len(ids), size=-(-(end - start) // self.repeats)
-            )
+            rng = np.random.default_rng([self.seed, _NETWORKS, len(schedule)])
+            draws = _draws(rng, space, share, size=-(-(end - start) // self.repeats))
             schedule.append(np.repeat(ids[draws], self.repeats)[: end - start])
             start = end
         self._schedule = np.concatenate(schedule)
@@ -135,3 +151,25 @@ class SubnetBatchSampler:
                 self._passes.clear()
             held = self._passes[network] = (number_of_pass, order)
         return held[1][offset * self.total_batch : (offset + 1) * self.total_batch]
+
+
+def _draws(rng: np.random.Generator, space: Sequence[str], share: str | float, size: int) -> np.ndarray:
+    """Positions in ``space``, drawn at random; W_0 with probability ``share``."""
+    if share == UNIFORM or FULL not in space or len(space) == 1:
+        return rng.integers(len(space), size=size)
+    full = list(space).index(FULL)
+    paths = rng.integers(len(space) - 1, size=size)
+    paths += paths >= full  # all but W_0
+    return np.where(rng.random(size) < float(share), full, paths)
+
+
+def _checked_share(share: str | float | Sequence[str | float]) -> str | float | tuple[str | float, ...]:
+    if not isinstance(share, str) and isinstance(share, Sequence):
+        return tuple(_checked_number(entry, share) for entry in share)
+    return _checked_number(share, share)
+
+
+def _checked_number(entry: Any, given: Any) -> str | float:
+    if entry == UNIFORM or (isinstance(entry, int | float) and not isinstance(entry, bool) and 0 <= entry <= 1):
+        return entry
+    raise ConfigError(f"full_share={given!r} must be 'uniform', a number from 0 to 1, or a list of these.")

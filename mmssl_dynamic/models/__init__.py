@@ -2,6 +2,7 @@
 
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticResNet, SuperNetwork
 from mmssl_dynamic.models.classifiers import SlimmableImageClassifier
+from mmssl_dynamic.models.from_plain import FromPlain
 from mmssl_dynamic.models.heads import ElasticLinearHead, LinearBNHead
 from mmssl_dynamic.models.losses import L2Distillation, SiamKD
 from mmssl_dynamic.models.necks import ElasticProjector
@@ -13,6 +14,7 @@ __all__ = [
     "DSPNet",
     "ElasticLinearHead",
     "ElasticProjector",
+    "FromPlain",
     "L2Distillation",
     "LinearBNHead",
     "SDRResNet",

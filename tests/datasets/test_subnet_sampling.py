@@ -90,6 +90,44 @@ def test_networks_are_drawn_uniformly_from_the_space_of_each_phase(dataset):
     assert all(abs(count - 240) < 60 for count in counts.values())
 
 
+@pytest.mark.parametrize("share", [0.5, 0.0, 1.0])
+def test_full_share_is_the_part_of_the_steps_that_train_w0_and_the_paths_share_the_rest(dataset, share):
+    names = [b[0].subnet for b in run(sampler(dataset, phases=[20, 60, 1260], full_share=share), 1260)]
+    assert set(names[:20]) == {FULL}
+    counts = Counter(names[60:])
+    assert abs(counts[FULL] - 1200 * share) < 70  # standard deviation at most 17
+    for path in dataset.space.paths:
+        assert abs(counts[path] - 1200 * (1 - share) / 4) < 60
+
+
+def test_full_share_of_a_list_goes_by_phase_and_uniform_draws_are_those_without_the_option(dataset):
+    phases = [20, 620, 1220]
+    names = [b[0].subnet for b in run(sampler(dataset, phases=phases, full_share=["uniform", 0.8, "uniform"]), 1220)]
+    plain = [b[0].subnet for b in run(sampler(dataset, phases=phases), 1220)]
+    assert abs(Counter(names[20:620])[FULL] - 480) < 50
+    assert names[620:] == plain[620:]
+    assert names[20:620] != plain[20:620]
+
+
+def test_full_share_goes_on_after_a_resume_and_is_the_same_on_all_ranks(dataset):
+    options = dict(full_share=[1, 0.5, 0.3])
+    whole = run(sampler(dataset, batch_size=8, **options), 150)
+    assert run(sampler(dataset, batch_size=8, **options), 73, start=77) == whole[77:]
+    first, second = (run(sampler(dataset, rank=rank, world_size=2, **options), 150) for rank in range(2))
+    assert [a + b for a, b in zip(first, second)] == whole
+
+
+@pytest.mark.parametrize("share", [1.5, "half", True, [0.5, "most"], -0.1])
+def test_an_impossible_full_share_is_refused(dataset, share):
+    with pytest.raises(ConfigError, match="full_share=.* must be 'uniform', a number from 0 to 1"):
+        sampler(dataset, full_share=share)
+
+
+def test_a_full_share_for_other_phases_is_refused(dataset):
+    with pytest.raises(ConfigError, match=r"full_share=\[0.5, 0.5\] must hold 3 values"):
+        sampler(dataset, full_share=[0.5, 0.5])
+
+
 def test_a_resumed_sampler_continues_as_if_it_had_never_stopped(dataset):
     whole = run(sampler(dataset), 200)
     for stop in (1, 12, 37, 100, 199):

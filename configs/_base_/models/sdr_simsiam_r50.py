@@ -1,8 +1,11 @@
 # SDR (AAAI 2022) on SimSiam: the same heads over a super-network, plus SiamKD towards W_0.
 _base_ = ["./simsiam_r50.py"]
 
+init_from = None  # weights of a plain network to start from, see FromPlain; None: random ones, as in the paper
+
 model = dict(
     type="mmssl_dynamic.SDR",
+    init_cfg=dict(type="mmssl_dynamic.FromPlain", init_from=init_from),
     backbone=dict(
         _delete_=True,
         type="mmssl_dynamic.SDRResNet",

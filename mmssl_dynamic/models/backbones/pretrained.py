@@ -10,23 +10,25 @@ from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models.backbones.slimmable import check_networks, with_switches
 from mmssl_dynamic.registry import WEIGHT_INITIALIZERS
 
-# Of mmssl_dynamic.export, which this package must not import: the registry finds it.
+# Of packages that this one must not import: the registry finds them.
 _SUBNET = "mmssl_dynamic.PretrainedSubnet"
+_INITIALISERS = (_SUBNET, "mmssl_dynamic.FromPlain")
 
 
 def load_pretrained(module: BaseModule) -> bool:
     """Load the checkpoint that ``init_cfg`` names; whether it names one.
 
-    ``Pretrained`` loads by :func:`load_backbone_weights`, ``mmssl_dynamic.PretrainedSubnet`` out of a super-network.
+    ``Pretrained`` loads by :func:`load_backbone_weights`, ``mmssl_dynamic.PretrainedSubnet`` out of a super-network and
+    ``mmssl_dynamic.FromPlain`` a plain network into a super-network.
 
     Raises:
         ArtifactError: as there.
     """
     configs = module.init_cfg if isinstance(module.init_cfg, list) else [module.init_cfg or {}]
-    pretrained = next((config for config in configs if config.get("type") in ("Pretrained", _SUBNET)), None)
+    pretrained = next((config for config in configs if config.get("type") in ("Pretrained", *_INITIALISERS)), None)
     if pretrained is None:
         return False
-    if pretrained["type"] == _SUBNET:
+    if pretrained["type"] in _INITIALISERS:
         WEIGHT_INITIALIZERS.build(pretrained)(module)
     else:
         load_backbone_weights(module, pretrained["checkpoint"], pretrained.get("prefix"))

@@ -20,6 +20,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.models.elastic import active_regions
 from mmssl_dynamic.models.elastic.channels import Region
+from mmssl_dynamic.models.from_plain import StartsFromPlain
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import FULL
 
@@ -27,7 +28,7 @@ Views = tuple[Tensor, Tensor]
 
 
 @MODELS.register_module()
-class SDR(BaseSelfSupervisor):
+class SDR(StartsFromPlain, BaseSelfSupervisor):
     """SDR on SimSiam.
 
     Another base method overrides :meth:`targets` and :meth:`teacher`.
@@ -37,7 +38,8 @@ class SDR(BaseSelfSupervisor):
         neck: Config of the projector; ``in_channels`` follows from the backbone.
         head: Config of mmpretrain's ``LatentPredictHead``: the predictor h and the loss of its output.
         distillation: Config of the distillation from W_0, ``SiamKD`` or ``L2Distillation``; ``None`` for none.
-        kwargs: Those of mmpretrain's ``BaseSelfSupervisor``.
+        kwargs: Those of mmpretrain's ``BaseSelfSupervisor``. ``init_cfg`` of type
+            :class:`~mmssl_dynamic.models.FromPlain` starts all paths from a plain network.
     """
 
     def __init__(
