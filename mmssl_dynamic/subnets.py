@@ -180,6 +180,17 @@ def width_name(width: float) -> str:
     return f"w{float(width):.6g}" if float(width) % 1 else f"w{float(width):.1f}"
 
 
+def parse_width(name: str) -> float:
+    """``'w0.75' -> 0.75``.
+
+    Raises:
+        SubnetError: ``name`` does not have this form.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"w\d+(\.\d+)?", name):
+        raise SubnetError(f"'{name}' is not the name of a width; use one such as 'w0.75'.")
+    return float(name[1:])
+
+
 def depth_name(blocks: Sequence[int]) -> str:
     """``(3, 4, 6, 3) -> 'd3463'``; numbers of two digits are set apart, ``'d3-4-23-3'``."""
     return "d" + ("" if max(blocks) < 10 else "-").join(str(count) for count in blocks)

@@ -5,7 +5,7 @@ model = dict(
     backbone=dict(
         type="mmssl_dynamic.SDRResNet",
         stage_groups=(4, 4, 4, 4),
-        path="0-0-0-0",
+        subnet="0-0-0-0",
         init_cfg=dict(type="Pretrained", checkpoint="work_dirs/networks/backbone_0-0-0-0_mmdet.pth"),
     ),
     neck=dict(in_channels=[240, 480, 960, 2080]),  # the same for every path

@@ -20,8 +20,8 @@ from mmssl_dynamic import cli
 from mmssl_dynamic.detection.average_precision import average_precision
 from mmssl_dynamic.detection.detector import prepare_detection
 from mmssl_dynamic.engine.launch import build_runner
-from mmssl_dynamic.errors import ConfigError, UserError
-from mmssl_dynamic.export.openmmlab_format import SUBNET_OPTIONS, backbone_config
+from mmssl_dynamic.errors import UserError
+from mmssl_dynamic.export.openmmlab_format import backbone_config
 from mmssl_dynamic.fileio import atomic_path, read_json, write_json
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.registry import MODELS
@@ -99,8 +99,6 @@ def detector_backbone(net: SuperNetwork, name: str, det_config: Config) -> tuple
     given = det_config.model.get("backbone") or {}
     config.update({key: given[key] for key in _DETECTOR_OPTIONS if key in given})
     plain = {**config, "norm_cfg": dict(type="BN")}
-    if not any(key in config for key in SUBNET_OPTIONS):
-        raise ConfigError(f"sub-network '{name}' cannot be built alone; choose another candidate.")
     return _as_json(config), list(MODELS.build(plain).out_channels)
 
 

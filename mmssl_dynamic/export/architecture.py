@@ -14,6 +14,7 @@ from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES as M
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import MobileNetWidths, mobilenet_widths
 from mmssl_dynamic.models.backbones.resnet_trunk import ARCHITECTURES as RESNETS
 from mmssl_dynamic.models.backbones.resnet_trunk import BLOCKS
+from mmssl_dynamic.subnets import width_name
 
 Four = tuple[int, int, int, int]
 
@@ -176,7 +177,9 @@ def build_backbone(architecture: Architecture, **options: Any) -> nn.Module:
     """
     if isinstance(architecture, MobileNetV3Architecture):
         width, images = architecture.width, architecture.in_channels
-        return SlimmableMobileNetV3(architecture.arch, (width,), width, in_channels=images, **options)
+        return SlimmableMobileNetV3(
+            architecture.arch, (width,), subnet=width_name(width), in_channels=images, **options
+        )
     return StaticResNet(
         None,
         architecture.stage_channels,

@@ -28,8 +28,6 @@ from mmssl_dynamic.export.base import (
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, SuperNetwork
 from mmssl_dynamic.registry import MODELS
 
-SUBNET_OPTIONS = ("path", "subnet", "width")  # with which a backbone is built as one sub-network alone
-
 
 class OpenMMLabFormat(Format):
     """A file for the ``Pretrained`` initialisation of a backbone.
@@ -84,7 +82,7 @@ def _(net: SDRResNet, name: str) -> dict[str, Any]:
     return {
         "type": "mmssl_dynamic.SDRResNet",
         "depth": net.depth,
-        "path": name,
+        "subnet": name,
         "stage_channels": list(net.stage_channels),
         "stage_groups": list(net.space.stage_groups),
         "shared_ratio": net.shared_ratio,
@@ -111,15 +109,13 @@ def _(net: SlimmableMobileNetV3, name: str) -> dict[str, Any]:
         "type": "mmssl_dynamic.SlimmableMobileNetV3",
         "arch": net.arch,
         "widths": list(net.space.widths),
-        "width": net.space.member(name)[0],
+        "subnet": name,
         "in_channels": net.in_channels,
     }
 
 
 def _label(source: Source) -> str:
-    config = backbone_config(source.net, source.name)
-    option = next(key for key in SUBNET_OPTIONS if key in config)
-    return f"{type(source.net).__name__}({option}={config[option]!r})"
+    return f"{type(source.net).__name__}(subnet={source.name!r})"
 
 
 def _mmpretrain(architecture: Architecture, pretrained: dict[str, str]) -> nn.Module | None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
-from mmssl_dynamic.export.openmmlab_format import SUBNET_OPTIONS, backbone_config
+from mmssl_dynamic.export.openmmlab_format import backbone_config
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 from mmssl_dynamic.registry import MODELS, WEIGHT_INITIALIZERS
@@ -17,7 +17,7 @@ from mmssl_dynamic.registry import MODELS, WEIGHT_INITIALIZERS
 
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedSubnet:
-    """Initialises a backbone that was built with ``path``, ``width`` or ``subnet`` from its super-network.
+    """Initialises a backbone that was built with ``subnet`` from its super-network.
 
     Args:
         checkpoint: Of the pre-training.
@@ -27,7 +27,7 @@ class PretrainedSubnet:
 
     Example:
         >>> backbone = dict(
-        ...     type='mmssl_dynamic.SDRResNet', depth=50, path='0-3-1-2', out_indices=(0, 1, 2, 3),
+        ...     type='mmssl_dynamic.SDRResNet', depth=50, subnet='0-3-1-2', out_indices=(0, 1, 2, 3),
         ...     init_cfg=dict(
         ...         type='mmssl_dynamic.PretrainedSubnet', checkpoint='epoch_200.pth', bank='bn_bank.safetensors'))
     """
@@ -46,7 +46,7 @@ class PretrainedSubnet:
         if not isinstance(module, SuperNetwork) or module.fixed is None:
             raise ConfigError(
                 f"init_cfg of type PretrainedSubnet is for one sub-network, and {type(module).__name__} was built "
-                f"without one; give it {', '.join(SUBNET_OPTIONS[:-1])} or {SUBNET_OPTIONS[-1]}."
+                "without one; give it subnet=NAME."
             )
         name = module.fixed
         with torch.random.fork_rng(devices=[]):  # other parts of a model start as they do with an export
@@ -66,8 +66,7 @@ def _super_network(module: SuperNetwork) -> SuperNetwork:
     """The super-network that the options of a single sub-network describe."""
     assert module.fixed is not None
     config: dict[str, Any] = backbone_config(module, module.fixed)
-    for option in SUBNET_OPTIONS:
-        config.pop(option, None)
+    del config["subnet"]
     if hasattr(module, "switchable_bn"):
         config["switchable_bn"] = module.switchable_bn
     return MODELS.build(config)

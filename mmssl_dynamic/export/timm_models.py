@@ -2,9 +2,9 @@
 
     >>> import timm
     >>> import mmssl_dynamic.export.timm_models
-    >>> net = timm.create_model('mmssl_sdr_resnet50', path='0-3-1-2', checkpoint_path='backbone.pth', num_classes=10)
+    >>> net = timm.create_model('mmssl_sdr_resnet50', subnet='0-3-1-2', checkpoint_path='backbone.pth', num_classes=10)
     >>> net = timm.create_model(
-    ...     'mmssl_slimmable_mobilenetv3_large', width=0.75, checkpoint_path='w0.75.pth', features_only=True)
+    ...     'mmssl_slimmable_mobilenetv3_large', subnet='w0.75', checkpoint_path='w0.75.pth', features_only=True)
 
 ``checkpoint_path`` takes an export in any PyTorch format (``tools/export.py``), whose BatchNorm statistics are the
 sub-network's, and checkpoints of the models themselves. Without ``num_classes`` there is no classifier. With
@@ -23,6 +23,8 @@ import torch
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.architecture import MobileNetV3Architecture, architecture_of
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableResNet
+from mmssl_dynamic.models.backbones.super_network import refuse_old_words
+from mmssl_dynamic.subnets import parse_width
 
 try:
     import timm
@@ -80,6 +82,7 @@ default_cfgs = generate_default_cfgs(
 
 
 def _create(kind: Any, variant: str, pretrained: bool, **kwargs: Any) -> Any:
+    refuse_old_words(f"timm's model {variant}", kwargs)
     return build_model_with_cfg(
         kind,
         variant,
@@ -93,7 +96,7 @@ def _create(kind: Any, variant: str, pretrained: bool, **kwargs: Any) -> Any:
 def _sdr(
     depth: int,
     pretrained: bool,
-    path: str | None = None,
+    subnet: str | None = None,
     stage_channels: Sequence[int] | None = None,
     stage_groups: Sequence[int] = (4, 4, 4, 4),
     shared_ratio: float = 0.5,
@@ -103,13 +106,13 @@ def _sdr(
     """One path of an SDRResNet of these options; the first one when left out, as all have the same shape."""
     with torch.device("meta"):
         net = SDRResNet(depth, stage_channels, stage_groups, shared_ratio, stem_channels)
-        architecture = architecture_of(net.plain_twin(path or net.subnets[0]))
+        architecture = architecture_of(net.plain_twin(subnet or net.subnets[0]))
     return _create(SubnetResNet, f"mmssl_sdr_resnet{depth}", pretrained, architecture=architecture, **kwargs)
 
 
 @register_model
 def mmssl_sdr_resnet18(pretrained: bool = False, **kwargs: Any) -> SubnetResNet:
-    """A path of SDR's ResNet-18; options of ``SDRResNet``: ``path``, ``stage_channels``, ``stage_groups``, ..."""
+    """A path of SDR's ResNet-18; options of ``SDRResNet``: ``subnet``, ``stage_channels``, ``stage_groups``, ..."""
     return _sdr(18, pretrained, **kwargs)
 
 
@@ -148,18 +151,22 @@ def mmssl_slimmable_resnet(
 
 
 @register_model
-def mmssl_slimmable_mobilenetv3_large(pretrained: bool = False, width: float = 1.0, **kwargs: Any) -> SubnetMobileNetV3:
-    """DSPNet's MobileNetV3-large of some width."""
-    architecture = MobileNetV3Architecture("large", width)
-    return _create(
-        SubnetMobileNetV3, "mmssl_slimmable_mobilenetv3_large", pretrained, architecture=architecture, **kwargs
-    )
+def mmssl_slimmable_mobilenetv3_large(
+    pretrained: bool = False, subnet: str = "w1.0", **kwargs: Any
+) -> SubnetMobileNetV3:
+    """DSPNet's MobileNetV3-large of any width, such as ``subnet='w0.75'``."""
+    return _mobilenet("large", pretrained, subnet, **kwargs)
 
 
 @register_model
-def mmssl_slimmable_mobilenetv3_small(pretrained: bool = False, width: float = 1.0, **kwargs: Any) -> SubnetMobileNetV3:
-    """DSPNet's MobileNetV3-small of some width."""
-    architecture = MobileNetV3Architecture("small", width)
-    return _create(
-        SubnetMobileNetV3, "mmssl_slimmable_mobilenetv3_small", pretrained, architecture=architecture, **kwargs
-    )
+def mmssl_slimmable_mobilenetv3_small(
+    pretrained: bool = False, subnet: str = "w1.0", **kwargs: Any
+) -> SubnetMobileNetV3:
+    """DSPNet's MobileNetV3-small of any width."""
+    return _mobilenet("small", pretrained, subnet, **kwargs)
+
+
+def _mobilenet(arch: str, pretrained: bool, subnet: str, **kwargs: Any) -> SubnetMobileNetV3:
+    name = f"mmssl_slimmable_mobilenetv3_{arch}"
+    architecture = MobileNetV3Architecture(arch, parse_width(subnet))
+    return _create(SubnetMobileNetV3, name, pretrained, architecture=architecture, **kwargs)

@@ -12,7 +12,7 @@ from torch import nn
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.models.backbones import SlimmableMobileNetV3, SlimmableResNet, SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.eval_mode import eval_mode
 
 
@@ -103,10 +103,7 @@ def single_network(net: nn.Module, name: str, options: Mapping[str, Any]) -> Net
         return Network(name, net, config)
     assert isinstance(net, SuperNetwork)
     net.bn_statistics(name)  # refuses a sub-network without them
-    if isinstance(net, SlimmableMobileNetV3):
-        config["width"] = net.space.member(name)[0]
-    else:
-        config["subnet" if isinstance(net, SlimmableResNet) else "path"] = name
+    config["subnet"] = name
     twin = net.static(name)
     twin.eval()
     return Network(name, twin, config)

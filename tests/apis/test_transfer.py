@@ -159,7 +159,7 @@ def test_images_with_several_classes_are_scored_by_mean_average_precision(work, 
 
 def test_an_ordinary_backbone_is_one_network(work, tmp_path):
     (tmp_path / "plain.py").write_text(
-        CONFIG.replace("stage_groups=(1, 1, 1, 2),", "stage_groups=(1, 1, 1, 2), path='0-0-0-1',")
+        CONFIG.replace("stage_groups=(1, 1, 1, 2),", "stage_groups=(1, 1, 1, 2), subnet='0-0-0-1',")
     )
     net = load_backbone(load_config(work / "config.py"), work / "epoch_1.pth", "cpu")
     BNBank.load(work / "bank.safetensors").apply(net)

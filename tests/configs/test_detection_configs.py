@@ -91,7 +91,7 @@ def test_widths_differ_in_width_weights_and_channels_alone():
     first, *others = (load(f"mask-rcnn_slimmable-mbv3-w{width}_fpn_180k_coco") for width in WIDTHS)
     for other in others:
         assert differences(first._cfg_dict.to_dict(), other._cfg_dict.to_dict()) == {
-            "model.backbone.width",
+            "model.backbone.subnet",
             "model.backbone.init_cfg.checkpoint",
             "model.neck.in_channels",
         }
@@ -136,7 +136,7 @@ def test_protocols_are_the_papers(name):
 def test_weights_have_the_names_that_exports_get():
     for name in CONFIGS:
         backbone = load(name).model.backbone
-        subnet = backbone.get("path") or backbone.get("subnet") or (f"w{backbone.width}" if "width" in backbone else "")
+        subnet = backbone.get("subnet")
         if subnet:
             assert backbone.init_cfg.checkpoint == f"work_dirs/networks/{default_file_name(subnet, 'mmdet')}"
 

@@ -34,7 +34,7 @@ def run(tmp_path_factory, repo_root):
     write_voc(root)
     network = small_networks(root)["sdr"]
     net = network.net
-    options = {key: value for key, value in network.options.items() if key not in ("path", "out_indices")}
+    options = {key: value for key, value in network.options.items() if key not in ("subnet", "out_indices")}
     (root / "config.py").write_text(CONFIG.replace("{options}", repr(options)))
     torch.save({f"backbone.{key}": value for key, value in net.state_dict().items()}, root / "epoch_1.pth")
     bank = BNBank.of(net)

@@ -37,7 +37,7 @@ def test_impossible_questions_are_refused():
         complexity(net, "full", 0)
     with pytest.raises(ConfigError, match="no sub-networks"):
         complexity(StaticResNet(18), "0-0-0-0")
-    assert complexity(SDRResNet(18, path="0-1-2-3"), "0-1-2-3", 32).params > 0
+    assert complexity(SDRResNet(18, subnet="0-1-2-3"), "0-1-2-3", 32).params > 0
 
 
 def test_counting_keeps_the_training_mode_of_every_part():

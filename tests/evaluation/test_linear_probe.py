@@ -19,7 +19,7 @@ BACKBONES = [
     dict(type="mmpretrain.ResNet", depth=18),
     dict(type="mmpretrain.MobileNetV3", arch="small"),
     dict(type="mmssl_dynamic.StaticResNet", depth=50, stage_channels=[8, 8, 8, 8], stem_channels=8),
-    dict(type="mmssl_dynamic.SlimmableMobileNetV3", arch="small", widths=[0.5, 1.0], width=0.5),
+    dict(type="mmssl_dynamic.SlimmableMobileNetV3", arch="small", widths=[0.5, 1.0], subnet="w0.5"),
 ]
 
 

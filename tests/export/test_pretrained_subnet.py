@@ -48,9 +48,9 @@ def test_other_weights_statistics_and_uses_are_refused(networks, tmp_path):
         build(network, {**initial, "checkpoint": "none.pth"})
     with pytest.raises(ArtifactError, match="PretrainedSubnet"):  # a super-network where an export is wanted
         build(network, dict(type="Pretrained", checkpoint=initial["checkpoint"]))
-    whole = {key: value for key, value in network.options.items() if key != "path"}
+    whole = {key: value for key, value in network.options.items() if key != "subnet"}
     backbone = MODELS.build(dict(type="mmssl_dynamic.SDRResNet", init_cfg=initial, **whole))
-    with pytest.raises(ConfigError, match="give it path, subnet or width"):
+    with pytest.raises(ConfigError, match="give it subnet=NAME"):
         backbone.init_weights()
     other = torch.load(initial["checkpoint"])
     other["state_dict"]["backbone.conv1.weight"] += 1

@@ -144,7 +144,7 @@ def test_the_full_network_is_exported_under_its_own_name(tmp_path):
     net = mobilenet()
     sidecar = json.loads(export_subnet(net, "full", tmp_path / "b.pth", "mmdet").sidecar.read_text())
     assert sidecar["subnet"] == "w0.5"
-    assert sidecar["usage"]["backbone"]["width"] == 0.5
+    assert sidecar["usage"]["backbone"]["subnet"] == "w0.5"
     deep = json.loads(export_subnet(resnet(), "full", tmp_path / "r.pth", "mmdet").sidecar.read_text())
     assert deep["usage"]["backbone"]["subnet"] == resnet().space.largest
 

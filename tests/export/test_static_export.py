@@ -60,7 +60,7 @@ def test_every_format_is_read_back_and_compared_before_it_is_there(net, tmp_path
     keys = set(load_state_dict(report.path))
     assert ("backbone.layer1.0.bn1.running_mean" in keys) == (format == "mmpretrain")
     assert ("layer1.0.bn1.running_mean" in keys) == (format != "mmpretrain")
-    models = {"torchvision": ("torchvision's ResNet",)}.get(format, (f"SDRResNet(path='{NAME}')",))
+    models = {"torchvision": ("torchvision's ResNet",)}.get(format, (f"SDRResNet(subnet='{NAME}')",))
     if format != "torchvision" and suffix == ".pth":
         models += ("mmpretrain's ResNet",)  # the widths of this network double, as mmpretrain's do
     assert report.models == models
@@ -132,10 +132,10 @@ def test_stock_widths_of_torchvision_are_rebuilt_exactly():
 
 
 def test_the_full_network_and_widths_that_do_not_double_can_be_exported(net, tmp_path):
-    assert export_subnet(net, "full", tmp_path / "full.pth").models[0] == "SDRResNet(path='full')"
+    assert export_subnet(net, "full", tmp_path / "full.pth").models[0] == "SDRResNet(subnet='full')"
     odd = super_network(50, (8, 8, 16, 24), (1, 1, 4, 2))
     odd.set_bn_statistics("0-0-2-0", calibrate_path(odd, "0-0-2-0", [images(4)]))
-    assert export_subnet(odd, "0-0-2-0", tmp_path / "odd.pth").models == ("SDRResNet(path='0-0-2-0')",)
+    assert export_subnet(odd, "0-0-2-0", tmp_path / "odd.pth").models == ("SDRResNet(subnet='0-0-2-0')",)
 
 
 def test_export_uses_the_statistics_that_were_set_last(tmp_path):

@@ -36,13 +36,13 @@ def mobilenet():
 # Network, name, timm's name and options, formats, out_indices of strides 4 to 32.
 STAGES = (0, 1, 2, 3)
 CASES = {
-    "sdr": (sdr, "0-3-1-2", "mmssl_sdr_resnet18", dict(path="0-3-1-2", **SDR), ("mmdet", "mmpretrain"), STAGES),
+    "sdr": (sdr, "0-3-1-2", "mmssl_sdr_resnet18", dict(subnet="0-3-1-2", **SDR), ("mmdet", "mmpretrain"), STAGES),
     "resnet": (resnet, None, "mmssl_slimmable_resnet", RESNETS, ("torchvision", "mmpretrain"), STAGES),
     "mobilenet": (
         mobilenet,
         "w0.35",
         "mmssl_slimmable_mobilenetv3_small",
-        dict(width=0.35),
+        dict(subnet="w0.35"),
         ("timm", "torchvision", "mmdet", "mmpretrain"),
         (1, 3, 8, 12),
     ),
@@ -204,7 +204,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     for options in (dict(checkpoint_path=tmp_path / "evil.pth"), dict(pretrained=True)):
         overlay = dict(pretrained_cfg_overlay=dict(file=str(tmp_path / "evil.pth"))) if "pretrained" in options else {}
         with pytest.raises((RuntimeError, pickle.UnpicklingError)):
-            timm.create_model("mmssl_slimmable_mobilenetv3_small", width=0.35, **options, **overlay)
+            timm.create_model("mmssl_slimmable_mobilenetv3_small", subnet="w0.35", **options, **overlay)
     assert not (tmp_path / "executed").exists()
 
     def careless(model, checkpoint_path, weights_only=False):
@@ -218,9 +218,15 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
 def test_what_is_no_sub_network_or_does_not_fit_is_refused(case):
     _, files, _ = case
     with pytest.raises(SubnetError, match="unknown sub-network '0-9-0-0'"):
-        timm.create_model("mmssl_sdr_resnet18", path="0-9-0-0")
+        timm.create_model("mmssl_sdr_resnet18", subnet="0-9-0-0")
     with pytest.raises(SubnetError, match=r"unknown sub-network 'w3\.0'"):
         timm.create_model("mmssl_slimmable_resnet", subnet="w3.0")
+    for name in ("w", "0.75", "w0.75-d2222", "wide"):
+        with pytest.raises(SubnetError, match=f"'{name}' is not the name of a width"):
+            timm.create_model("mmssl_slimmable_mobilenetv3_small", subnet=name)
+    for name, word in (("sdr_resnet18", "path"), ("slimmable_mobilenetv3_large", "width")):
+        with pytest.raises(ConfigError, match=rf"has no option {word}; a sub-network is named by subnet='w0\.75'"):
+            timm.create_model(f"mmssl_{name}", **{word: 0.75})
     with pytest.raises(ConfigError, match="stem of 7 channels"):
         timm.create_model("mmssl_sdr_resnet18", stem_channels=7)
     with pytest.raises(RuntimeError, match="size mismatch|Missing key"):

@@ -14,7 +14,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import ElasticLayers, PlainLayers
 from mmssl_dynamic.models.backbones.resnet_trunk import ResNetTrunk, architecture
 from mmssl_dynamic.models.backbones.static_resnet import StaticResNet
-from mmssl_dynamic.models.backbones.super_network import SuperNetwork
+from mmssl_dynamic.models.backbones.super_network import SuperNetwork, refuse_old_words
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
@@ -40,14 +40,14 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
         shared_ratio: Share of a split stage's channels that all sub-networks use.
         stem_channels: Channels of the stem, which is not split.
         in_channels: Channels of the images.
-        norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``path``.
-        path: Build only this sub-network (``'0-3-1-2'`` or ``'full'``), out of plain modules, as detectors want it.
+        norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``subnet``.
+        subnet: Build only this sub-network (``'0-3-1-2'`` or ``'full'``), out of plain modules, as detectors want it.
         kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``zero_init_residual`` and ``init_cfg`` of
             :class:`~mmssl_dynamic.models.backbones.resnet_trunk.ResNetTrunk`.
 
     Raises:
         ConfigError: widths that cannot be split into the groups.
-        SubnetError: ``path`` is not a path of this network.
+        SubnetError: ``subnet`` is none of this network.
 
     Example:
         >>> net = SDRResNet(depth=50)
@@ -67,15 +67,16 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
         stem_channels: int = 64,
         in_channels: int = 3,
         norm_cfg: dict | None = None,
-        path: str | None = None,
+        subnet: str | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_old_words(type(self).__name__, kwargs)
         if len(tuple(stage_groups)) != 4:
             raise ConfigError(f"stage_groups={tuple(stage_groups)} must hold four numbers, one per stage.")
         block, counts = architecture(depth)
         self.depth = depth
         self.space = PathSpace(tuple(stage_groups))
-        self.shared_ratio, self.stem_channels, self.fixed = shared_ratio, stem_channels, path
+        self.shared_ratio, self.stem_channels, self.fixed = shared_ratio, stem_channels, subnet
         self.in_channels = in_channels
         self.stage_channels = tuple(
             stage_channels if stage_channels is not None else default_stage_channels(stage_groups, shared_ratio)
@@ -83,8 +84,8 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
         self.expansion = block.expansion
         self._check_split()
         norm_cfg = norm_cfg or dict(type="BN", requires_grad=True)
-        if path is not None:
-            mids = [w if s is None else s.size for w, s in zip(self.stage_channels, self._stage_selections(path))]
+        if subnet is not None:
+            mids = [w if s is None else s.size for w, s in zip(self.stage_channels, self._stage_selections(subnet))]
             self._fixed_outputs = [mid * self.expansion for mid in mids]
             stages = list(zip(mids, self._fixed_outputs))
             super().__init__(PlainLayers(norm_cfg), block, counts, in_channels, stem_channels, stages, **kwargs)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from mmssl_dynamic.errors import ConfigError, SubnetError
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import ElasticLayers, PlainLayers
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import BN_EPS, MobileNetV3Trunk, mobilenet_widths
 from mmssl_dynamic.models.backbones.slimmable import check_switchable, prefix, remember_networks, switches_of
-from mmssl_dynamic.models.backbones.super_network import SuperNetwork
+from mmssl_dynamic.models.backbones.super_network import SuperNetwork, refuse_old_words
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
 from mmssl_dynamic.registry import MODELS
-from mmssl_dynamic.subnets import SlimmableSpace, width_name
+from mmssl_dynamic.subnets import SlimmableSpace
 
 
 @MODELS.register_module()
@@ -27,25 +27,25 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
     Args:
         arch: ``'large'`` or ``'small'``.
         widths: Multipliers of the channels, ascending.
-        width: Build only the network of this width, out of plain modules, as detectors want it.
         switchable_bn: ``None``: BatchNorm statistics of sub-networks are calibrated after training (BN bank).
             ``'statistics'``: each keeps running statistics of its own while training. ``'all'``: affine parameters
             of its own, too (switchable BatchNorm).
         in_channels: Channels of the images.
-        norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``width``. ``eps`` is
+        norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``subnet``. ``eps`` is
             0.001 and ``momentum`` 0.01 unless it says otherwise, as in every MobileNetV3.
+        subnet: Build only this network (such as ``'w0.75'``), out of plain modules, as detectors want it.
         kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval`` and ``init_cfg`` of
             :class:`~mmssl_dynamic.models.backbones.mobilenet_v3_trunk.MobileNetV3Trunk`.
 
     Raises:
         ConfigError: widths that are not ascending, too small, or so close that their networks are the same.
-        SubnetError: ``width`` is not among ``widths``.
+        SubnetError: ``subnet`` is not one of the networks.
 
     Example:
         >>> net = SlimmableMobileNetV3()
         >>> with net.subnet('w0.75'):
         ...     (features,) = net(images)
-        >>> backbone = SlimmableMobileNetV3(width=0.75, out_indices=(3, 6, 12, 16))
+        >>> backbone = SlimmableMobileNetV3(subnet='w0.75', out_indices=(3, 6, 12, 16))
     """
 
     space: SlimmableSpace
@@ -54,23 +54,26 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         self,
         arch: str = "large",
         widths: Sequence[float] = (0.5, 0.75, 1.0, 1.25, 1.5),
-        width: float | None = None,
         switchable_bn: str | None = None,
         in_channels: int = 3,
         norm_cfg: dict | None = None,
+        subnet: str | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_old_words(type(self).__name__, kwargs)
         self.space = SlimmableSpace(tuple(widths))
         self._widths = {w: mobilenet_widths(arch, w) for w in self.space.widths}
         for (narrow, a), (wide, b) in pairwise(self._widths.items()):
             if a == b:
                 raise ConfigError(f"widths {narrow} and {wide} of MobileNetV3-{arch} have the same channels; drop one.")
-        self.width, self.in_channels = width, in_channels
+        self.width: float | None = None
+        self.in_channels = in_channels
         self.switchable_bn = check_switchable(switchable_bn)
         norm_cfg = {"momentum": 0.01, **(norm_cfg or dict(type="BN"))}
-        if width is not None:
-            self.fixed = _name_of(self.space, width)
-            shape = self._widths[float(width)]
+        if subnet is not None:
+            self.fixed = subnet
+            self.width, _ = self.space.member(subnet)
+            shape = self._widths[self.width]
             blocks = [(b.expanded, b.squeezed, b.out) for b in shape.blocks]
             layers = PlainLayers(norm_cfg, BN_EPS)
             super().__init__(layers, arch, in_channels, shape.stem, blocks, shape.head, **kwargs)
@@ -104,7 +107,7 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         """Channels of every returned feature map, of the active or fixed sub-network."""
         if self.fixed is not None:
             assert self.width is not None
-            outputs = self._widths[float(self.width)].outputs
+            outputs = self._widths[self.width].outputs
             return tuple(outputs[i] for i in self.out_indices)
         return tuple(self._outputs[i].size for i in self.out_indices)
 
@@ -119,21 +122,11 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
 
     def plain_twin(self, name: str) -> SlimmableMobileNetV3:
         """The network of one width alone."""
-        width, _ = self.space.member(name)
         return SlimmableMobileNetV3(
             self.arch,
             self.space.widths,
-            width,
+            subnet=name,
             in_channels=self.in_channels,
             out_indices=self.out_indices,
             norm_eval=self.norm_eval,
         )
-
-
-def _name_of(space: SlimmableSpace, width: float) -> str:
-    if not isinstance(width, int | float) or float(width) not in space.widths:
-        raise SubnetError(
-            f"width={width} is not one of widths={space.widths}; choose one of these or give the widths that the "
-            "checkpoint was trained with."
-        )
-    return width_name(width)

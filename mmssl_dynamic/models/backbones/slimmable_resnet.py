@@ -16,7 +16,7 @@ from mmssl_dynamic.models.backbones.slimmable import (
     switches_of,
 )
 from mmssl_dynamic.models.backbones.static_resnet import StaticResNet
-from mmssl_dynamic.models.backbones.super_network import SuperNetwork
+from mmssl_dynamic.models.backbones.super_network import SuperNetwork, refuse_old_words
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import SlimmableSpace
@@ -68,6 +68,7 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         subnet: str | None = None,
         **kwargs: Any,
     ) -> None:
+        refuse_old_words(type(self).__name__, kwargs)
         if block not in BLOCKS:
             raise ConfigError(f"block='{block}' is not available; choose one of {sorted(BLOCKS)}.")
         self.channels = tuple(channels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmssl_dynamic.errors import ArtifactError, MissingStatisticsError, SubnetError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.models.elastic import (
     ActiveSubnet,
     Channels,
@@ -20,7 +20,7 @@ from mmssl_dynamic.models.elastic import (
     active_modules,
     select,
 )
-from mmssl_dynamic.subnets import FULL, SubnetSpace
+from mmssl_dynamic.subnets import FULL, SubnetSpace, width_name
 
 BNStatistics = dict[str, tuple[Tensor, Tensor]]
 """Mean and variance (each (C,)) of every BatchNorm layer of a sub-network, by the layer's name."""
@@ -162,6 +162,21 @@ class SuperNetwork(nn.Module):
             raise SubnetError(
                 f"{what} needs the super-network; build {type(self).__name__} without naming the sub-network "
                 f"'{self.fixed}'."
+            )
+
+
+def refuse_old_words(network: str, options: Mapping[str, Any]) -> None:
+    """Refuse other names of the option ``subnet``, with what to write instead.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for word in ("path", "width"):
+        if word in options:
+            value = options[word]
+            name = width_name(value) if isinstance(value, int | float) else value
+            raise ConfigError(
+                f"{network} has no option {word}; a sub-network is named by subnet={name!r}, not {word}={value!r}."
             )
 
 

@@ -61,7 +61,7 @@ class SlimmableImageClassifier(SandwichTraining, ImageClassifier):
         if not is_super_network(network):
             raise ConfigError(
                 f"SlimmableImageClassifier needs a super-network such as mmssl_dynamic.SlimmableMobileNetV3 without "
-                f"a fixed width, not {type(network).__name__}."
+                f"subnet=, not {type(network).__name__}."
             )
         features = cast(SuperNetwork, network).feature_channels
         head = {"type": "mmssl_dynamic.ElasticLinearHead", "in_channels": features.total, **head}

@@ -25,7 +25,7 @@ class Model(nn.Module):
 
 
 def backbone(**options):
-    return SDRResNet(**SDR, **{"path": "0-0-1-0", "out_indices": (0, 1, 2, 3), **options})
+    return SDRResNet(**SDR, **{"subnet": "0-0-1-0", "out_indices": (0, 1, 2, 3), **options})
 
 
 def test_the_sentence_has_the_right_numbers_and_names_the_sub_network():
@@ -78,6 +78,6 @@ def test_backbones_of_others_and_super_networks_are_left_alone():
 def test_plain_and_slimmable_backbones_are_checked_too():
     with pytest.raises(ConfigError, match="StaticResNet with"):
         Model(backbone=StaticResNet(18, (8, 8, 8, 8), out_indices=(2, 3)), neck=Neck([8, 16]))
-    mobile = SlimmableMobileNetV3("small", (0.25, 0.5), width=0.5, out_indices=(1, 3))
+    mobile = SlimmableMobileNetV3("small", (0.25, 0.5), subnet="w0.5", out_indices=(1, 3))
     with pytest.raises(ConfigError, match=r"SlimmableMobileNetV3 'w0.5' .* set in_channels=\[8, 16\]"):
         Model(backbone=mobile, neck=Neck([16, 24]))

@@ -6,7 +6,7 @@ from mmdet.registry import MODELS as MMDET_MODELS
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.models import SDRResNet
+from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
 from mmssl_dynamic.models.elastic import active_regions
 
 TINY = (16, 16, 32, 32)
@@ -110,7 +110,7 @@ def test_a_fixed_path_builds_that_subnet_alone_from_any_openmmlab_registry(regis
     fixed = registry.build(
         dict(
             type="mmssl_dynamic.SDRResNet",
-            path="1-0-3-2",
+            subnet="1-0-3-2",
             out_indices=(1, 3),
             frozen_stages=1,
             norm_eval=True,
@@ -141,7 +141,7 @@ def test_pretrained_weights_that_do_not_fit_are_refused(tmp_path):
         depth=18,
         stage_channels=TINY,
         stem_channels=8,
-        path="0-0-0-0",
+        subnet="0-0-0-0",
         init_cfg=dict(type="Pretrained", checkpoint=str(tmp_path / "super.pth")),
     )
     with pytest.raises(ArtifactError, match="export the sub-network first"):
@@ -181,6 +181,22 @@ def test_making_a_twin_uses_no_random_numbers():
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.parametrize("kind", [SDRResNet, SlimmableResNet, SlimmableMobileNetV3])
+@pytest.mark.parametrize(
+    ("old", "message"),
+    [
+        (dict(path="0-0-1-2"), r"named by subnet='0-0-1-2', not path='0-0-1-2'"),
+        (dict(width=0.75), r"named by subnet='w0\.75', not width=0\.75"),
+        (dict(width=1), r"named by subnet='w1\.0', not width=1"),
+    ],
+)
+def test_other_words_for_a_sub_network_are_refused_with_the_right_one(kind, old, message):
+    required = dict(depth=18) if kind is SDRResNet else {}
+    with pytest.raises(ConfigError, match=message) as error:
+        kind(**required, **old)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -196,8 +212,8 @@ def test_making_a_twin_uses_no_random_numbers():
         (dict(depth=18, frozen_stages=7), "frozen_stages"),
         (dict(depth=18, norm_cfg=dict(type="GN", num_groups=2)), "'GN'"),
         (dict(depth=18, norm_cfg=dict(type="BN", eps=1e-3)), "eps=1e-05"),
-        (dict(depth=18, path="0-0-0-4"), "0-0-0-4"),
-        (dict(depth=18, path="best"), "'best'"),
+        (dict(depth=18, subnet="0-0-0-4"), "0-0-0-4"),
+        (dict(depth=18, subnet="best"), "'best'"),
     ],
 )
 def test_wrong_options_are_named_in_one_sentence(options, message):

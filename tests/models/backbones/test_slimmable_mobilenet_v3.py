@@ -52,7 +52,7 @@ def test_weights_of_a_narrow_network_are_a_prefix_of_the_wide_ones(arch):
 )
 def test_every_width_has_the_shapes_of_torchvisions_network(arch, stock, last):
     for width in ELEVEN:
-        ours = SlimmableMobileNetV3(arch, ELEVEN, width)
+        ours = SlimmableMobileNetV3(arch, ELEVEN, subnet=f"w{width}")
         theirs = stock(width_mult=width).features[:last]
         assert [p.shape for p in ours.parameters()] == [p.shape for p in theirs.parameters()], width
 
@@ -77,7 +77,7 @@ def test_a_fixed_width_builds_that_network_alone_from_any_openmmlab_registry(reg
     fixed = registry.build(
         dict(
             type="mmssl_dynamic.SlimmableMobileNetV3",
-            width=0.75,
+            subnet="w0.75",
             out_indices=(1, 3, 8),
             frozen_stages=1,
             norm_eval=True,
@@ -113,7 +113,7 @@ def test_the_widest_network_is_the_full_one_under_both_names():
     assert torch.equal(*outputs)
     assert torch.equal(outputs[0], net(x)[0])
     assert net.num_parameters("w1.0") == net.num_parameters() == sum(p.numel() for p in net.parameters())
-    fixed = SlimmableMobileNetV3(**SMALL, width=1.0)
+    fixed = SlimmableMobileNetV3(**SMALL, subnet="w1.0")
     with fixed.subnet("full"):
         fixed(x)
 
@@ -228,7 +228,7 @@ def test_a_super_network_loads_its_own_checkpoint_and_a_plain_one_of_the_widest_
             loaded = pretrained(tmp_path / file, prefix, **SMALL)
             loaded.init_weights()
             assert_same(loaded, net)
-    fixed = pretrained(tmp_path / "super.pth", "backbone.", **SMALL, width=1.0)  # the widest has the same shapes
+    fixed = pretrained(tmp_path / "super.pth", "backbone.", **SMALL, subnet="w1.0")  # the widest has the same shapes
     fixed.init_weights()
     assert_same(net, fixed)
 
@@ -250,7 +250,7 @@ def test_checkpoints_that_do_not_fit_are_refused_in_one_sentence(tmp_path):
     net = make(**SMALL, switchable_bn="all")
     torch.save(net.state_dict(), tmp_path / "all.pth")
     torch.save(make(**SMALL).state_dict(), tmp_path / "super.pth")
-    torch.save(make(arch="small", widths=(0.75,), width=0.75).state_dict(), tmp_path / "plain.pth")
+    torch.save(make(arch="small", widths=(0.75,), subnet="w0.75").state_dict(), tmp_path / "plain.pth")
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "head.pth")
     (tmp_path / "broken.pth").write_bytes(b"no checkpoint")
     large = dict(arch="large", widths=SMALL["widths"])
@@ -258,7 +258,7 @@ def test_checkpoints_that_do_not_fit_are_refused_in_one_sentence(tmp_path):
         ("super.pth", large, "lacks"),
         ("super.pth", dict(arch="small", widths=(0.25, 0.5, 1.0)), "was trained with the networks"),
         ("super.pth", dict(arch="small", widths=(0.5, 1.0)), "was trained with the networks"),
-        ("super.pth", dict(**SMALL, width=0.5), "export the sub-network first"),
+        ("super.pth", dict(**SMALL, subnet="w0.5"), "export the sub-network first"),
         ("plain.pth", SMALL, "of a network of that width"),
         ("all.pth", SMALL, "switchable_bn='all'"),
         ("head.pth", SMALL, "lacks"),
@@ -295,8 +295,8 @@ def test_pretrained_weights_in_a_list_of_init_cfgs_are_loaded_as_strictly(tmp_pa
         (dict(widths=(1.0, 0.5)), "ascending"),
         (dict(widths=(0.05, 1.0)), "at least 0.25"),
         (dict(widths=(1.0, 1.001)), "same channels"),
-        (dict(width=0.6), "width=0.6"),
-        (dict(width="wide"), "width=wide"),
+        (dict(subnet="w0.6"), "unknown sub-network 'w0.6'"),
+        (dict(subnet="wide"), "unknown sub-network 'wide'"),
         (dict(switchable_bn="yes"), "switchable_bn='yes'"),
         (dict(out_indices=(17,)), "out_indices"),
         (dict(out_indices=()), "out_indices"),

@@ -104,7 +104,7 @@ def test_width_one_is_timms_and_mmpretrains_mobilenet_v3(build, arch):
 )
 def test_narrow_models_of_timm_and_mmpretrain_have_other_channels(arch, width, name):
     """Which is why such a width is exported for timm's class and not for its model of this name."""
-    twin = SlimmableMobileNetV3(arch, FIVE, width)
+    twin = SlimmableMobileNetV3(arch, FIVE, subnet=f"w{width}")
     shapes = [value.shape for value in twin.state_dict().values()]
     stock = timm.create_model(f"mobilenetv3_{name}", features_only=True)
     assert [value.shape for value in stock.state_dict().values()] != shapes

@@ -298,7 +298,7 @@ def test_training_starts_from_dspnets_weights_or_from_byols_on_the_largest_netwo
 
 
 def test_backbones_and_heads_that_do_not_fit_are_named():
-    for backbone in (dict(type="ResNet", depth=18), dict(MOBILENET, width=0.5)):
+    for backbone in (dict(type="ResNet", depth=18), dict(MOBILENET, subnet="w0.5")):
         with pytest.raises(ConfigError, match="needs a super-network"):
             build(backbone)
     with pytest.raises(ConfigError, match="head.in_channels"):
