@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.fileio import atomic_path
 from mmssl_dynamic.rows import normalise
+from mmssl_dynamic.writing import to_json, write_stream
 
 SCHEMA_VERSION = 1
 
@@ -168,14 +168,13 @@ class Clusters:
             "assignment": self.assignment,
             "num_clusters": np.asarray(self.num_clusters),
             "method": np.frombuffer(self.method.encode(), dtype=np.uint8),
-            "meta": np.frombuffer(json.dumps(self.meta).encode(), dtype=np.uint8),
+            "meta": np.frombuffer(to_json(self.meta).encode(), dtype=np.uint8),
         }
         if self.centroids is not None:
             arrays["centroids"] = self.centroids
         if self.mean is not None:
             arrays["mean"] = self.mean
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        write_stream(path, lambda stream: np.savez_compressed(stream, **arrays))  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Clusters:

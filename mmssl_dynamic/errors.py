@@ -29,5 +29,9 @@ class ArtifactError(UserError):
     """A clusters file, BN bank, checkpoint or export that is broken or belongs to something else."""
 
 
+class OutputError(UserError):
+    """A file or folder that cannot be written, or for which there is no room."""
+
+
 class MissingStatisticsError(UserError, RuntimeError):
     """A sub-network is to be evaluated without BatchNorm statistics of its own."""

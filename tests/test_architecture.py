@@ -20,6 +20,7 @@ FLOORS = (
     "subnets",
     "registry",
     "fileio",
+    "writing",
     "rows",
     "clusters",
     "result_cache",

@@ -3,29 +3,8 @@ import torch
 from safetensors.torch import save_file
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.fileio import atomic_path, load_state_dict, read_json, weights_fingerprint, write_json
-
-
-def write_half(target):
-    with atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-
-
-def test_an_error_leaves_neither_a_new_file_nor_a_changed_one(tmp_path):
-    target = tmp_path / "deep" / "file.txt"
-    with pytest.raises(RuntimeError):
-        write_half(target)
-    assert list(target.parent.iterdir()) == []
-    target.write_text("old")
-    with pytest.raises(RuntimeError):
-        write_half(target)
-    assert target.read_text() == "old"
-    with atomic_path(target) as temporary:
-        assert temporary.suffix == ".txt"
-        temporary.write_text("new")
-    assert [p.name for p in target.parent.iterdir()] == ["file.txt"]
-    assert target.read_text() == "new"
+from mmssl_dynamic.fileio import load_state_dict, read_json, weights_fingerprint
+from mmssl_dynamic.writing import write_json
 
 
 def test_json_round_trips_and_broken_files_are_named(tmp_path):

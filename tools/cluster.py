@@ -84,9 +84,9 @@ def main() -> None:
     )
     from mmssl_dynamic.errors import ConfigError
     from mmssl_dynamic.features import Features
-    from mmssl_dynamic.fileio import write_json
     from mmssl_dynamic.loading import select_device
     from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
+    from mmssl_dynamic.writing import write_json
 
     out = Path(args.out)
     if out.suffix != ".npz":

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import torch
-
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.fileio import atomic_path, load_state_dict
+from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config
 from mmssl_dynamic.models.backbones import is_super_network
 from mmssl_dynamic.models.pruning import num_nonzero, prune_by_magnitude
+from mmssl_dynamic.writing import save_torch
 
 
 def subnet_size(config: str | os.PathLike[str], name: str | None = None) -> int:
@@ -60,6 +59,5 @@ def prune_checkpoint(
     state = load_state_dict(checkpoint)
     prefix = "backbone." if any(key.startswith("backbone.") for key in state) else ""  # or a backbone's own weights
     state.update({f"{prefix}{key}": value for key, value in backbone.state_dict().items()})
-    with atomic_path(out) as temporary:
-        torch.save({"state_dict": state}, temporary)
+    save_torch({"state_dict": state}, out)
     return {"before": before, "after": num_nonzero(backbone), "layers": layers}

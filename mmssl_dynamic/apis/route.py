@@ -19,13 +19,14 @@ from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.export import ExportReport, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
-from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import load_backbone, load_config, load_super_network, need
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.routing import RoutingResult
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
 from mmssl_dynamic.visualization.routing_report import ClusterPictures, RoutedTask, write_routing_report
+from mmssl_dynamic.writing import write_json
 
 PathLike = str | os.PathLike[str]
 

@@ -24,13 +24,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
-from mmssl_dynamic.fileio import atomic_path, weights_fingerprint
+from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.models.backbones import BNStatistics, SuperNetwork
 from mmssl_dynamic.subnets import FULL, PathSpace, SubnetSpace, parse_path, path_name, space_from_record
+from mmssl_dynamic.writing import save_safetensors, to_json
 
 SCHEMA_VERSION = 2
 KINDS = ("path", "prefix")
@@ -165,8 +165,7 @@ class BNBank:
             "space": self.space.record(),
             **self.meta,
         }
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata={"bn_bank": json.dumps(header)})
+        save_safetensors(tensors, path, {"bn_bank": to_json(header)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BNBank:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
@@ -28,10 +27,11 @@ from mmssl_dynamic.demo.steps import (
 )
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
-from mmssl_dynamic.fileio import atomic_path, read_json
+from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import build_backbone, find_config, load_config
 from mmssl_dynamic.models.backbones import SlimmableResNet
 from mmssl_dynamic.visualization.training_log import read_log
+from mmssl_dynamic.writing import save_torch
 
 _CONFIG = "demo/dspnet_demo.py"
 _BANK = "bn_bank.safetensors"
@@ -174,8 +174,7 @@ def _random_weights(config_file: Path, config: Config, folder: Path, seed: int, 
     checkpoint, bank = folder / "random.pth", folder / _BANK
     if not bank.is_file():
         state = random_backbone(config, seed).state_dict()
-        with atomic_path(checkpoint) as temporary:
-            torch.save(state, temporary)
+        save_torch(state, checkpoint)
         hook = next(hook for hook in config.custom_hooks if hook["type"].endswith("BNBankHook"))
         sample = {"images": hook["images"], "batch_size": hook["batch_size"]}
         calibrate(config_file, checkpoint, bank, seed=seed, cfg_options=options, **sample)

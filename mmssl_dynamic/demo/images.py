@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.writing import write_stream
 
 
 def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, size: int = 64) -> Path:
@@ -40,9 +42,7 @@ def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, si
         pixels = read_image(Path(source) / name)  # (H, W, 3), BGR
         image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
         scale = min(1.0, size / min(image.size))
-        copy.parent.mkdir(parents=True, exist_ok=True)
         shape = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        partial = copy.with_suffix(".partial")
-        image.resize(shape, Image.Resampling.LANCZOS).save(partial, format="PNG")
-        partial.replace(copy)
+        small = image.resize(shape, Image.Resampling.LANCZOS)
+        write_stream(copy, partial(small.save, format="PNG"))
     return target

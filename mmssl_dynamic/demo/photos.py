@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -21,7 +19,8 @@ from PIL import Image
 from mmssl_dynamic.demo.regions import PHOTOS, TASKS, Photo
 from mmssl_dynamic.demo.windows import PatchPlan, plan_pretraining, plan_tasks
 from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.writing import atomic_folder, write_json
 
 SCHEMA_VERSION = 1
 MARKER = "demo_data.json"
@@ -89,13 +88,8 @@ def write_demo_data(out_dir: str | Path, size: int = 32, seed: int = 0, num_pret
     photos = load_photos()
     grey = {name: np.asarray(Image.fromarray(pixels).convert("L")) for name, pixels in photos.items()}
     plans = plan_pretraining(grey, num_pretrain, seed) + plan_tasks(grey, seed)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-    try:
-        _write(partial / "data", plans, photos, arguments)
-        _move_into_place(partial, root)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with atomic_folder(root) as temporary:
+        _write(temporary, plans, photos, arguments)
     return _demo_data(root, read_json(root / MARKER, "demo data"))
 
 
@@ -207,10 +201,3 @@ def _check_replaceable(root: Path) -> None:
         raise ConfigError(f"{root} is a file; give a folder for the demo data.")
     if root.is_dir() and not (root / MARKER).is_file() and any(root.iterdir()):
         raise ConfigError(f"{root} holds files that are not demo data; give a new or empty folder.")
-
-
-def _move_into_place(partial: Path, root: Path) -> None:
-    """Put the written folder where it belongs, and what was there aside, to be deleted along with ``partial``."""
-    if root.exists():
-        root.rename(partial / "old")
-    (partial / "data").rename(root)

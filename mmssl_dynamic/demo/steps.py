@@ -22,10 +22,11 @@ from mmssl_dynamic.demo.photos import write_demo_data
 from mmssl_dynamic.engine.launch import prepare_config
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import quiet_openmmlab
-from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import build_backbone
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
+from mmssl_dynamic.writing import write_json, write_text
 
 
 @dataclass
@@ -137,7 +138,7 @@ def train_to_end(config: Path, work_dir: Path, seed: int, options: dict[str, Any
     if not finished.is_file():
         overrides = {**options, "randomness.seed": seed, "log_level": "WARNING"}
         train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
-        finished.write_text("")
+        write_text(finished, "")
     return final
 
 

@@ -22,9 +22,10 @@ from mmssl_dynamic.detection.detector import prepare_detection
 from mmssl_dynamic.engine.launch import build_runner
 from mmssl_dynamic.errors import UserError
 from mmssl_dynamic.export.openmmlab_format import backbone_config
-from mmssl_dynamic.fileio import atomic_path, read_json, write_json
+from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.writing import write_json, write_text
 
 # Options of a backbone that belong to the detector, and not to the pre-training.
 _DETECTOR_OPTIONS = ("out_indices", "frozen_stages", "norm_cfg", "norm_eval")
@@ -69,8 +70,7 @@ class CandidateJob:
         Args:
             file: The job file.
         """
-        with atomic_path(file) as temporary:
-            temporary.write_text(repr(asdict(self)), encoding="utf-8")
+        write_text(file, repr(asdict(self)))
 
     @classmethod
     def read(cls, file: str | Path) -> CandidateJob:

@@ -21,10 +21,11 @@ from mmssl_dynamic.detection.prediction_pictures_hook import PredictionPicturesH
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
-from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint, write_json
+from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.loading import load_config, need
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
+from mmssl_dynamic.writing import write_json
 
 SCHEMA_VERSION = 1
 PathLike = str | os.PathLike[str]

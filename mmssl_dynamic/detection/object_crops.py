@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from tqdm import tqdm
 
 from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.writing import atomic_folder
 
 _CONTEXT = 0.15  # of the box on every side: what an object stands on is a part of it for a network
 _MARKER = ".complete"
@@ -57,19 +56,13 @@ def write_object_crops(
             "candidates cannot be short-listed on its objects; use --shortlist random."
         )
     share = max(2, limit // len(by_class))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with atomic_folder(target) as temporary:
         for label, found in tqdm(by_class.items(), desc="cutting out objects", unit="class"):
-            own = partial / names[label].replace("/", "_")
+            own = temporary / names[label].replace("/", "_")
             own.mkdir()
             for number, (path, box) in enumerate(found[:share]):
                 crop(path, box, size).save(own / f"{number:06d}.png")
-        (partial / _MARKER).touch()
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        (temporary / _MARKER).touch()
     return target
 
 

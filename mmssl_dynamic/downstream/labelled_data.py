@@ -17,8 +17,8 @@ from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.downstream.label_subsets import draw_labelled, listed_images
 from mmssl_dynamic.downstream.task import Task, config_task
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.fileio import atomic_path
 from mmssl_dynamic.loading import load_config
+from mmssl_dynamic.writing import write_text
 
 PathLike = str | os.PathLike[str]
 
@@ -161,6 +161,5 @@ def write_labels(dataset: Any, indices: Sequence[int], path: PathLike) -> dict[s
         if image is None:
             raise DataError("semi-supervised evaluation needs images in files; give an image folder with --data-root.")
         lines.append(f"{image if '://' in image else os.path.abspath(image)} {label}\n")
-    with atomic_path(path) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    write_text(path, "".join(lines))
     return {"type": "CustomDataset", "ann_file": str(Path(path).resolve())}

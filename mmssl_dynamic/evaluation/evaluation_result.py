@@ -9,7 +9,8 @@ from typing import Any
 
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.evaluation.latency import Latency
-from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.writing import write_json
 
 SCHEMA_VERSION = 1
 _REMEDY = "write it with tools/evaluate.py"

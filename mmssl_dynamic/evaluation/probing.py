@@ -29,8 +29,8 @@ from mmssl_dynamic.evaluation.linear_probe import (
     training_record,
 )
 from mmssl_dynamic.features.networks import Network
-from mmssl_dynamic.fileio import atomic_path
 from mmssl_dynamic.loading import find_config
+from mmssl_dynamic.writing import save_torch
 
 LINEAR = "transfer/linear_dspnet.py"
 SEMISUP = {"finetune": "transfer/semisup_finetune_dspnet.py", "frozen": "transfer/semisup_frozen_dspnet.py"}
@@ -136,8 +136,8 @@ class Probe:
         """
         labels = None
         if is_main_process():
-            with atomic_path(folder / "backbone.pth") as temporary:
-                torch.save({key: tensor.cpu() for key, tensor in network.backbone.state_dict().items()}, temporary)
+            state = {key: tensor.cpu() for key, tensor in network.backbone.state_dict().items()}
+            save_torch(state, folder / "backbone.pth")
         if self._labelled is not None:
             labels = folder / "labels.txt"
             if is_main_process():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from mmssl_dynamic.export.architecture import Architecture, ResNetArchitecture
@@ -100,9 +100,9 @@ class Format:
 
 
 def write_weights(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors, by the suffix as safetensors or with ``torch.save``."""
+    """Write tensors into a file that is there, by the suffix as safetensors or with ``torch.save``."""
     if path.suffix == ".safetensors":
-        save_file(tensors, path)
+        path.write_bytes(save(tensors))  # save_file() would put another file in its place
     else:
         torch.save(tensors, path)
 

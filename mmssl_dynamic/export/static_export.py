@@ -20,11 +20,12 @@ from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.export.architecture import architecture_of
 from mmssl_dynamic.export.base import Outputs, Reading, Source, openmmlab_outputs
 from mmssl_dynamic.export.formats import find_format
-from mmssl_dynamic.fileio import atomic_path, weights_fingerprint, write_json
+from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.subnets import FULL, SlimmableSpace
 from mmssl_dynamic.version import __version__
+from mmssl_dynamic.writing import atomic_path, write_json
 
 SCHEMA_VERSION = 2
 _TOLERANCE = 1e-4  # of a feature map's largest value; the same operations on equal weights differ by rounding at most
@@ -94,7 +95,8 @@ def export_subnet(
     source = source_of(net, name)
     name, architecture = source.name, source.architecture
     writer.check(name, architecture)
-    with atomic_path(target) as temporary:
+    size = sum(tensor.nbytes for tensor in source.state.values())
+    with atomic_path(target, size) as temporary:
         writer.write(source, temporary)
         tensors = writer.tensors(source)
         models, difference, compared = _verify(source, tensors, writer.read(source, temporary), image_size)

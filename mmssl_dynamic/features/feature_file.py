@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.fileio import atomic_path, read_json, write_json
+from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.rows import Rows, chunks
+from mmssl_dynamic.writing import atomic_path, write_json
 
 SCHEMA_VERSION = 1
 
@@ -134,7 +135,7 @@ class Features:
         """
         if len(self.names) != self.num_images or (self.labels is not None and len(self.labels) != self.num_images):
             raise ArtifactError(f"{self.source}: there must be one name and label for each of {self.num_images} rows.")
-        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        with atomic_path(path, self.rows.nbytes) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(self.rows, dtype=np.float32), allow_pickle=False)
         write_json(sidecar_path(path), self.sidecar())
 

@@ -8,7 +8,6 @@ N images, D feature dimension.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from pathlib import Path
@@ -19,8 +18,9 @@ import numpy as np
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.features.feature_file import SCHEMA_VERSION, Features, partial_path, sidecar_path
-from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.rows import Rows
+from mmssl_dynamic.writing import flush, is_full, no_room, write_json
 
 
 class FeatureStore:
@@ -104,7 +104,8 @@ class FeatureStore:
         """Write the next (n, D) rows.
 
         Raises:
-            ArtifactError: D differs from that of earlier rows, or the disk is full.
+            ArtifactError: D differs from that of earlier rows.
+            OutputError: there is no room for all rows.
         """
         if self._map is None:
             self._map = self._open(rows.shape[1])
@@ -128,13 +129,11 @@ class FeatureStore:
         try:
             self._reserve()
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not is_full(error):
                 return rows  # a file system that cannot reserve space
+            sentence = no_room(self.path, rows.nbytes, error, self.partial)
             self.partial.unlink()
-            raise ArtifactError(
-                f"no room for {self.path}: {self.num_rows} x {dim} features take {rows.nbytes / 2**30:.1f} GiB; free "
-                "space or give an --out on another disk."
-            ) from error
+            raise sentence from error
         return rows
 
     def _reserve(self) -> None:
@@ -162,7 +161,9 @@ class FeatureStore:
             header = {"schema_version": SCHEMA_VERSION, "complete": True, "num_rows": self.num_rows, "feature_dim": dim}
             # In this order a kill in between leaves either a resumable or a finished file, never a wrong pair.
             write_json(sidecar_path(self.path), {**header, "identity": self.identity, **sidecar})
+            flush(self.partial)
             self.partial.replace(self.path)
+            flush(self.path.parent)
             self.progress.unlink(missing_ok=True)
             self.finished = True
         return Features.load(self.path)

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.writing import write_json
 
 SCHEMA_VERSION = 2
 _REMEDY = "write it with tools/route.py"

@@ -20,7 +20,7 @@ from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.features.feature_file import Features
-from mmssl_dynamic.fileio import atomic_path
+from mmssl_dynamic.writing import write_stream
 
 BACKGROUND = (255, 255, 255)
 INK = (30, 30, 30)
@@ -136,8 +136,8 @@ def cluster_montage(
     if cell is None:
         cell = 64 if min(clusters.num_clusters, max_clusters or clusters.num_clusters) <= 64 else 40
     picture = draw_montage(choose_rows(clusters, image_root, samples, max_clusters, cell, seed), samples, cell)
-    with atomic_path(out) as temporary:
-        picture.save(temporary)
+    kind = Image.registered_extensions().get(Path(out).suffix.lower(), "PNG")
+    write_stream(out, lambda stream: picture.save(stream, format=kind))
     return Path(out)
 
 
@@ -176,6 +176,5 @@ def size_plot(clusters: Clusters, out: str | os.PathLike[str]) -> Path:
     axes.set_title(f"{len(clusters)} images in {clusters.num_clusters} clusters ({clusters.method})", fontsize=11)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(out) as temporary:
-        figure.savefig(temporary, dpi=120)
+    write_stream(out, lambda stream: figure.savefig(stream, format="png", dpi=120))
     return Path(out)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from mmssl_dynamic.fileio import atomic_path
+from mmssl_dynamic.writing import write_text
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; --paper: #fff; --mark: #fff4d6; }
@@ -103,8 +103,7 @@ class HtmlReport:
             f"<title>{html.escape(self.title)}</title><style>{_STYLE}</style></head>"
             f"<body><h1>{html.escape(self.title)}</h1>{''.join(self._parts)}</body></html>\n"
         )
-        with atomic_path(path) as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        write_text(path, page)
         return Path(path)
 
 

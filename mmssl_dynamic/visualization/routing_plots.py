@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -13,8 +14,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.fileio import atomic_path
 from mmssl_dynamic.routing.result import RoutingResult, SubnetScore
+from mmssl_dynamic.writing import write_stream
 
 _GAIN_LABEL = "gain in kNN accuracy over the full network (percentage points)"
 _MAX_LABELS = 64  # names of sub-networks along an axis; more cannot be read
@@ -117,8 +118,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], formats: Sequence[
         # Not with_suffix(): a task's name may hold a dot.
         target = Path(f"{os.fspath(path)}.{suffix}")
         metadata = {"Date": None} if suffix == "svg" else None
-        with atomic_path(target) as temporary, matplotlib.rc_context({"svg.hashsalt": "mmssl_dynamic"}):
-            figure.savefig(temporary, format=suffix, dpi=150, metadata=metadata)
+        with matplotlib.rc_context({"svg.hashsalt": "mmssl_dynamic"}):
+            write_stream(target, partial(figure.savefig, format=suffix, dpi=150, metadata=metadata))
         written.append(target)
     return written
 

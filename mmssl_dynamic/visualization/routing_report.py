@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.fileio import atomic_path
 from mmssl_dynamic.routing.result import RoutingResult, SubnetScore
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.montage import choose_rows, draw_montage
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure, task_gains, task_heatmap
+from mmssl_dynamic.writing import write_stream
 
 _CLASSES = 8  # most frequent ones that are listed
 
@@ -177,8 +177,7 @@ def _clusters(page: HtmlReport, results: Sequence[RoutingResult], pictures: Clus
     if pictures.image_root is not None:
         file = folder / "chosen_clusters.png"
         picture = draw_montage(choose_rows(clusters, pictures.image_root, 10, only=shown), 10, columns=1)
-        with atomic_path(file) as temporary:
-            picture.save(temporary, format="PNG")
+        write_stream(file, lambda stream: picture.save(stream, format="PNG"))
         page.figure(file, "Random images of the clusters of the chosen sub-networks; number and size at the left")
     rows = []
     for task, index in chosen.items():

@@ -10,9 +10,10 @@ from mmssl_dynamic.detection import routing
 from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config
 from mmssl_dynamic.detection.routing import DetectionPlan, route_detection
 from mmssl_dynamic.errors import ConfigError, UserError
-from mmssl_dynamic.fileio import load_state_dict, write_json
+from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.writing import write_json
 from tests.detection_data import small_networks, small_options, write_voc
 
 pytest.importorskip("mmdet")

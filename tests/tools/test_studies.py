@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from mmssl_dynamic.fileio import read_json, write_json
+from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.writing import write_json
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -16,7 +17,8 @@ from sdr_variants import SPLITS, TASKS, VARIANTS, Variant
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.fileio import atomic_path, load_state_dict, read_json, write_json
+from mmssl_dynamic.fileio import load_state_dict, read_json
+from mmssl_dynamic.writing import write_json, write_stream, write_text
 
 START, END = "<!-- results -->", "<!-- /results -->"
 COLOURS = {"full": "#5f6b73", "routed": "#c44e52", "hindsight": "#b8c0c8"}
@@ -177,13 +179,12 @@ def main() -> None:
     if not results:
         raise ConfigError(f"{study} holds no finished run; run tools/studies/sdr_study.py first.")
     before, after = text.split(START)[0], text.split(END)[1]
-    with atomic_path(doc) as temporary:
-        body = "\n".join(markdown(results))
-        temporary.write_text(f"{before}{START}\n{body}\n{END}{after}", encoding="utf-8")
+    body = "\n".join(markdown(results))
+    write_text(doc, f"{before}{START}\n{body}\n{END}{after}")
     folder = doc.with_suffix("")
     folder.mkdir(exist_ok=True)
-    picture(results, "knn", "Weighted kNN, k = 200").savefig(folder / "knn.png", dpi=130)
-    picture(results, "transfer", "Logistic regression").savefig(folder / "transfer.png", dpi=130)
+    for kind, title in (("knn", "Weighted kNN, k = 200"), ("transfer", "Logistic regression")):
+        write_stream(folder / f"{kind}.png", partial(picture(results, kind, title).savefig, format="png", dpi=130))
     shutil.copyfile(study / "commands.sh", folder / "commands.sh")
     files = [file for runs in results.values() for run in runs for file in run.files]
     files += [study / f"seed{seed}" / f"{split.name}.npz" for seed in seeds for split in SPLITS]

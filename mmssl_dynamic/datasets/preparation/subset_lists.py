@@ -19,7 +19,7 @@ from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.preparation.semantic_split import SemanticSplit, shared_ancestors, split_classes
 from mmssl_dynamic.datasets.preparation.wordnet import WNID, WordNet
 from mmssl_dynamic.errors import DataError, first_line
-from mmssl_dynamic.fileio import atomic_path, write_json
+from mmssl_dynamic.writing import atomic_path, write_json
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ def split_folder(
     split = split_classes(wordnet, dataset.CLASSES, depth)
     images = Counter(_class_of(name) for name in names)
     files = {subset: Path(out) / f"subset_{subset}.txt" for subset in "ab"}
+    labels = {wnid: label for label, wnid in enumerate(dataset.CLASSES)}
     with ExitStack() as stack:  # both lists get their names, or none
-        lists = {subset: stack.enter_context(atomic_path(path)) for subset, path in files.items()}
-        labels = {wnid: label for label, wnid in enumerate(dataset.CLASSES)}
-        for subset, path in lists.items():
+        lists = {}
+        for subset, path in files.items():
             classes = set(split.classes(subset))
-            path.write_text(
-                "".join(f"{name} {labels[_class_of(name)]}\n" for name in names if _class_of(name) in classes),
-                encoding="utf-8",
-            )
+            lines = [f"{name} {labels[_class_of(name)]}\n" for name in names if _class_of(name) in classes]
+            data = "".join(lines).encode("utf-8")
+            lists[subset] = stack.enter_context(atomic_path(path, len(data)))
+            lists[subset].write_bytes(data)
         check_lists(wordnet, lists["a"], lists["b"], depth, names)
     record = Path(out) / "split.json"
     write_json(record, _record(split, wordnet, images))

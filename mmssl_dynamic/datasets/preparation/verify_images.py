@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.fileio import atomic_path
+from mmssl_dynamic.writing import write_text
 
 _CHUNK = 32  # images per job: few enough that the bar moves, enough that a million images are no million jobs
 
@@ -71,9 +71,7 @@ class ImageReport:
 
     def write_unreadable(self, path: str | os.PathLike[str]) -> None:
         """Write the absolute paths of the unreadable files, one a line."""
-        with atomic_path(path) as temporary:
-            paths = [str(Path(image).absolute()) for image, _ in self.unreadable]
-            temporary.write_text("".join(f"{image}\n" for image in paths), encoding="utf-8")
+        write_text(path, "".join(f"{Path(image).absolute()}\n" for image, _ in self.unreadable))
 
 
 def inspect_image(path: str) -> ImageFacts:

@@ -12,9 +12,9 @@ from mmengine.runner import Runner
 
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.fileio import write_json
 from mmssl_dynamic.models.selfsup import batch_subnet
 from mmssl_dynamic.registry import HOOKS
+from mmssl_dynamic.writing import write_json
 
 
 @HOOKS.register_module()
