@@ -44,6 +44,7 @@ MODEL_FLOORS = (
     "elastic",
     "eval_mode",
     "backbones",
+    "from_plain",
     "necks",
     "heads",
     "losses",
