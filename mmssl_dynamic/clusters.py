@@ -7,24 +7,32 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.arrays import ArrayKind, read_arrays
+from mmssl_dynamic.errors import ArtifactError, first_line
+from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.rows import normalise
 from mmssl_dynamic.writing import to_json, write_stream
 
 SCHEMA_VERSION = 1
 
-# A truncated or foreign file fails in many ways (an .npy file as a context manager is a TypeError).
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, TypeError, AttributeError)
+_MOST_CLUSTERS = 2**20
+_ARRAYS = {
+    "schema_version": ArrayKind("iu", 0),
+    "names": ArrayKind("u", 1),
+    "assignment": ArrayKind("iu", 1),
+    "num_clusters": ArrayKind("iu", 0),
+    "method": ArrayKind("u", 1),
+    "meta": ArrayKind("u", 1),
+    "centroids": ArrayKind("f", 2),
+    "mean": ArrayKind("f", 1),
+}
 _MAKE_ANEW = "write it anew with tools/cluster.py"
 
 
@@ -64,6 +72,8 @@ class Clusters:
             raise ArtifactError(
                 f"{self.source}: {len(self.names)} image names but {len(assignment)} assignments; {_MAKE_ANEW}."
             )
+        if not 0 < self.num_clusters <= _MOST_CLUSTERS:
+            raise ArtifactError(f"{self.source}: {self.num_clusters} clusters cannot be; {_MAKE_ANEW}.")
         if not len(assignment) or assignment.min() < 0 or assignment.max() >= self.num_clusters:
             raise ArtifactError(
                 f"{self.source}: no images, or clusters outside 0..{self.num_clusters - 1}; {_MAKE_ANEW}."
@@ -82,10 +92,12 @@ class Clusters:
                 raise ArtifactError(
                     f"{self.source}: {self.num_clusters} clusters, centroids of shape {centroids.shape}; {_MAKE_ANEW}."
                 )
+            if not np.isfinite(centroids).all():
+                raise ArtifactError(f"{self.source}: the centroids hold NaN or infinity; {_MAKE_ANEW}.")
             object.__setattr__(self, "centroids", centroids)
         if self.mean is not None:
             mean = np.asarray(self.mean, dtype=np.float32)
-            if self.centroids is None or mean.shape != self.centroids.shape[1:]:
+            if self.centroids is None or mean.shape != self.centroids.shape[1:] or not np.isfinite(mean).all():
                 raise ArtifactError(f"{self.source}: a mean of shape {mean.shape} fits no centroids; {_MAKE_ANEW}.")
             object.__setattr__(self, "mean", mean)
 
@@ -183,14 +195,14 @@ class Clusters:
         Raises:
             ArtifactError: the file is missing, broken, or of another format version.
         """
-        file = Path(path)
-        if not file.is_file():
-            raise ArtifactError(f"clusters file {file} does not exist; write it with tools/cluster.py.")
+        file = existing_file(path, "clusters file", "write it with tools/cluster.py")
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
+            arrays = read_arrays(file, _ARRAYS)
             version = int(arrays["schema_version"])
             if version == SCHEMA_VERSION:
+                meta = json.loads(arrays["meta"].tobytes())
+                if not isinstance(meta, dict):
+                    raise ValueError("'meta' is no record")
                 return cls(
                     names=arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\n"),
                     assignment=arrays["assignment"],
@@ -198,11 +210,13 @@ class Clusters:
                     method=arrays["method"].tobytes().decode(),
                     centroids=arrays.get("centroids"),
                     mean=arrays.get("mean"),
-                    meta=json.loads(arrays["meta"].tobytes()),
+                    meta=meta,
                     source=f"clusters file {file}",
                 )
         except ArtifactError:
             raise
-        except _UNREADABLE as e:
-            raise ArtifactError(f"clusters file {file} is broken or no clusters file; {_MAKE_ANEW}.") from e
+        except Exception as e:  # damaged archives and headers raise nearly anything
+            raise ArtifactError(
+                f"clusters file {file} is broken or no clusters file ({first_line(e)}); {_MAKE_ANEW}."
+            ) from e
         raise ArtifactError(f"clusters file {file} has format version {version}, not {SCHEMA_VERSION}; {_MAKE_ANEW}.")

@@ -2,8 +2,13 @@
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message, for a sentence of our own; its type where it has no message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of an error's message, for a sentence of our own; its type where it has no message.
+
+    What a damaged file holds can be in it, so it is cut at 300 letters, and shown escaped if it is not printable.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = line if len(line) <= 300 else f"{line[:300]}..."
+    return line if line.isprintable() else ascii(line)[1:-1]
 
 
 class UserError(Exception):

@@ -5,32 +5,47 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
 from mmssl_dynamic.errors import ArtifactError, first_line
+from mmssl_dynamic.file_checks import check_torch_archive, existing_file, foreign_object
 
 
-def read_json(path: str | os.PathLike[str], what: str) -> Any:
+def read_json(path: str | os.PathLike[str], what: str, most_bytes: int = 16 * 2**20) -> Any:
     """Read a JSON file; ``what`` names its role in error messages.
 
+    Args:
+        path: The file.
+        what: Its role, such as 'routing result'.
+        most_bytes: A larger file is refused unread: parsed, it would take up to thirty times as much memory.
+
     Raises:
-        ArtifactError: the file is missing or is not JSON.
+        ArtifactError: the file is missing, too large, nested too deeply or not JSON (NaN and infinity are not).
     """
+    file = existing_file(path, what)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{what} {path} does not exist; check the path.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
-        raise ArtifactError(f"{what} {path} cannot be read as JSON ({error}); write it anew.") from error
+        if file.stat().st_size > most_bytes:
+            raise ValueError(f"more than {most_bytes / 2**20:.0f} MiB")
+        # Editors on Windows put a mark in front of UTF-8.
+        return json.loads(file.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ArtifactError(f"{what} {path} cannot be read as JSON (nested too deeply); write it anew.") from error
+    except (ValueError, OSError) as error:
+        raise ArtifactError(f"{what} {path} cannot be read as JSON ({first_line(error)}); write it anew.") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}, which is no number")
 
 
 def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -42,17 +57,15 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         ArtifactError: the file is missing, broken, holds anything but plain data, or has no tensors.
     """
     file = local_file(path)
-    try:
-        if file.suffix == ".safetensors":
+    if file.suffix == ".safetensors":
+        try:
             return load_safetensors(str(file))
-        checkpoint = load_run_checkpoint(file)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = first_line(error)
-        raise ArtifactError(
-            f"checkpoint {file} cannot be loaded safely ({reason}); it must be a .safetensors file or a PyTorch file "
-            "that holds nothing but tensors and plain data."
-        ) from error
-    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else {}
+        except Exception as error:  # SafetensorError; of types that torch does not have, nearly anything
+            raise ArtifactError(
+                f"checkpoint {file} is damaged or no .safetensors file ({first_line(error)}); write it anew."
+            ) from error
+    checkpoint = load_run_checkpoint(file)
+    state = checkpoint.get("state_dict", checkpoint)
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise ArtifactError(f"checkpoint {file} holds no weights; give a file written by training or by an export.")
@@ -67,9 +80,7 @@ def local_file(path: str | os.PathLike[str]) -> Path:
     """
     if "://" in str(path):
         raise ArtifactError(f"checkpoint {path} is an address; download it and give the file.")
-    if not Path(path).is_file():
-        raise ArtifactError(f"checkpoint {path} does not exist; check the path.")
-    return Path(path)
+    return existing_file(path, "checkpoint")
 
 
 def _history_buffer_attribute(owner: Any, name: str) -> Any:
@@ -78,7 +89,7 @@ def _history_buffer_attribute(owner: Any, name: str) -> Any:
 
     allowed = {"mean", "max", "min", "current"}
     if owner is not HistoryBuffer or name not in allowed:
-        raise pickle.UnpicklingError(f"a checkpoint may not look up the attribute {name!r} of {owner!r}")
+        raise UnpicklingError(f"a checkpoint may not look up the attribute {name!r} of {owner!r}")
     return getattr(owner, name)
 
 
@@ -114,13 +125,47 @@ def load_run_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu")
     Since torch 2.6 mmengine 0.10's own loading fails on its message hub (HistoryBuffer, numpy scalars, ``getattr``);
     here just these are allow-listed, and only for the time of the call. The config text inside the checkpoint's
     meta data is dropped: mmengine would execute it on resume.
+
+    Raises:
+        ArtifactError: the file is missing, damaged, packed, or holds more than tensors and plain data; the message
+            names the first object that is neither.
     """
-    with _mmengine_globals():
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("meta"), dict):
+    file = local_file(path)
+    try:
+        check_torch_archive(file)
+        with _mmengine_globals(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on protocols of pickle, before the refusal that says what is wrong
+            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ArtifactError(f"checkpoint {file} needs more memory than there is; free some or give another.") from error
+    except Exception as error:  # damaged files make the readers raise nearly any built-in exception
+        raise ArtifactError(_refusal(file, error)) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict", {}), dict):
+        raise ArtifactError(f"checkpoint {file} holds no weights; give a file written by training or by an export.")
+    if isinstance(checkpoint.get("meta"), dict):
         checkpoint["meta"].pop("config", None)
         checkpoint["meta"].pop("cfg", None)
     return checkpoint
+
+
+def _refusal(file: Path, error: Exception) -> str:
+    """Why a checkpoint was not loaded; torch's own text ends in the advice to execute the file."""
+    reason = first_line(error)
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    name = named[1] if named is not None else foreign_object(file) if isinstance(error, UnpicklingError) else None
+    if name is not None:
+        return (
+            f"checkpoint {file} cannot be loaded safely: it holds the object {name}, which is neither a tensor nor "
+            "plain data; ask for a file of the weights alone."
+        )
+    if isinstance(error, EOFError):
+        reason = "it ends too early" if file.stat().st_size else "it is empty"
+    if "weights_only" in reason or isinstance(error, KeyError | IndexError | AttributeError | TypeError):
+        reason = "no PyTorch file"
+    return (
+        f"checkpoint {file} is damaged ({reason}); it must be a .safetensors file or a PyTorch file that holds "
+        "tensors and plain data alone."
+    )
 
 
 def weights_fingerprint(state: Mapping[str, Tensor]) -> str:

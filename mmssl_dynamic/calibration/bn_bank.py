@@ -19,16 +19,17 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, first_line
+from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.models.backbones import BNStatistics, SuperNetwork
+from mmssl_dynamic.records import read_record
 from mmssl_dynamic.subnets import FULL, PathSpace, SubnetSpace, parse_path, path_name, space_from_record
 from mmssl_dynamic.writing import save_safetensors, to_json
 
@@ -36,6 +37,14 @@ SCHEMA_VERSION = 2
 KINDS = ("path", "prefix")
 STEM = "stem"
 _REMEDY = "write it with tools/calibrate_bn.py"
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What is read of a bank's header."""
+
+    fingerprint: str
+    space: dict[str, Any]
 
 
 def stage_of(layer: str) -> int:
@@ -174,29 +183,27 @@ class BNBank:
         Raises:
             ArtifactError: the file is missing, broken, no bank, or of another schema version.
         """
-        file = Path(path)
-        if not file.is_file():
-            raise ArtifactError(f"BN bank {file} does not exist; {_REMEDY}.")
+        file = existing_file(path, "BN bank", _REMEDY)
         tensors: dict[str, Tensor] = {}
         try:
             with safe_open(str(file), framework="pt") as reader:
                 header = json.loads((reader.metadata() or {}).get("bn_bank", "null"))
-                if header and header.get("schema_version") == SCHEMA_VERSION:
-                    tensors = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118  not a dict
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ArtifactError(f"BN bank {file} is broken ({error}); {_REMEDY}.") from error
-        if not isinstance(header, dict) or "schema_version" not in header:
-            raise ArtifactError(f"{file} is not a BN bank; {_REMEDY}.")
-        version = header.pop("schema_version")
-        if version != SCHEMA_VERSION:
-            raise ArtifactError(f"BN bank {file} has schema version {version}, not {SCHEMA_VERSION}; {_REMEDY}.")
-        if not {"fingerprint", "space"} <= set(header):
-            raise ArtifactError(f"{file} is not a BN bank; {_REMEDY}.")
-        try:
-            space = space_from_record(header.pop("space"))
-        except ConfigError as error:
-            raise ArtifactError(f"BN bank {file} is broken: {error}") from error
-        bank = cls(header.pop("fingerprint"), space, meta=header, source=f"BN bank {file}")
+                if not isinstance(header, dict) or "schema_version" not in header:
+                    raise ArtifactError(f"{file} is not a BN bank; {_REMEDY}.")
+                version = header.pop("schema_version")
+                if version != SCHEMA_VERSION:
+                    raise ArtifactError(
+                        f"BN bank {file} has schema version {version}, not {SCHEMA_VERSION}; {_REMEDY}."
+                    )
+                tensors = {key: reader.get_tensor(key) for key in reader.keys()}  # noqa: SIM118  not a dict
+            known = read_record(_Header, header)
+            space = space_from_record(known.space)
+        except ArtifactError:
+            raise
+        except Exception as error:  # of damaged headers nearly anything
+            raise ArtifactError(f"BN bank {file} is broken ({first_line(error)}); {_REMEDY}.") from error
+        meta = {key: value for key, value in header.items() if key not in ("fingerprint", "space")}
+        bank = cls(known.fingerprint, space, meta=meta, source=f"BN bank {file}")
         bank._fill(tensors)
         return bank
 
@@ -211,6 +218,9 @@ class BNBank:
             var = tensors.get(f"{kind}/{name}/{layer}/var")
             if var is None:
                 raise ArtifactError(f"{self.source} lacks '{kind}/{name}/{layer}/var'; {_REMEDY}.")
+            sound = mean.ndim == 1 and mean.shape == var.shape and mean.isfinite().all() and var.isfinite().all()
+            if not sound or bool((var < 0).any()):
+                raise ArtifactError(f"{self.source}: '{key}' and its variance are no BatchNorm statistics; {_REMEDY}.")
             getattr(self, kind).setdefault(name, {})[layer] = (mean, var)
 
 

@@ -180,6 +180,8 @@ def _finished(root: Path, arguments: dict[str, int]) -> DemoData | None:
     wanted = {"schema_version": SCHEMA_VERSION, **arguments}
     if any(marker.get(key) != value for key, value in wanted.items()):
         return None
+    if not isinstance(marker.get("counts"), dict):
+        return None
     found = {name: sum(1 for _ in (root / name).rglob("*.png")) for name in marker["counts"]}
     return _demo_data(root, marker) if found == marker["counts"] else None
 

@@ -24,11 +24,21 @@ from mmssl_dynamic.errors import UserError
 from mmssl_dynamic.export.openmmlab_format import backbone_config
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.records import RecordError, read_record
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.writing import write_json, write_text
 
 # Options of a backbone that belong to the detector, and not to the pre-training.
 _DETECTOR_OPTIONS = ("out_indices", "frozen_stages", "norm_cfg", "norm_eval")
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """What a candidate leaves behind: its settings, AP, AP50 and AP75 by kind, and the seconds it took."""
+
+    settings: dict[str, Any]
+    AP: dict[str, dict[str, float]]
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,10 @@ class CandidateJob:
     def finished(self) -> dict[str, Any] | None:
         """The result of an earlier run with the same settings."""
         try:
-            found = read_json(self.result_file, "candidate result")
-        except UserError:
+            found = read_record(_Finished, read_json(self.result_file, "candidate result"))
+        except (UserError, RecordError):
             return None
-        return found if found.get("settings") == _as_json(self.settings()) else None
+        return asdict(found) if found.settings == _as_json(self.settings()) else None
 
 
 def detector_backbone(net: SuperNetwork, name: str, det_config: Config) -> tuple[dict[str, Any], list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,8 +18,8 @@ from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
 from mmssl_dynamic.engine.unwrap import bare_model
-from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError, first_line
-from mmssl_dynamic.fileio import load_run_checkpoint, local_file
+from mmssl_dynamic.errors import ConfigError, DataError, UserError, first_line
+from mmssl_dynamic.fileio import load_run_checkpoint
 from mmssl_dynamic.registry import RUNNERS
 
 
@@ -128,14 +127,7 @@ class Runner(MMEngineRunner):
         Raises:
             ArtifactError: the file is missing or holds more than plain data.
         """
-        local_file(filename)
-        try:
-            checkpoint = load_run_checkpoint(filename, map_location)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            raise ArtifactError(
-                f"checkpoint {filename} cannot be loaded safely ({first_line(error)}); it is damaged or was not "
-                "written by this training."
-            ) from error
+        checkpoint = load_run_checkpoint(filename, map_location)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         model = bare_model(self.model)
         state = {"state_dict": checkpoint.get("state_dict", checkpoint)}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.evaluation.latency import Latency
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.records import Amount, Count, Percent, RecordError, read_record
 from mmssl_dynamic.writing import write_json
 
 SCHEMA_VERSION = 1
@@ -32,12 +33,12 @@ class NetworkResult:
     """
 
     name: str
-    top1: float
-    top5: float | None
-    params: int
-    macs: int
+    top1: Percent
+    top5: Percent | None
+    params: Count
+    macs: Count
     latency: Latency | None
-    seconds: float
+    seconds: Amount
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
@@ -48,12 +49,9 @@ class NetworkResult:
         """What :meth:`record` gave.
 
         Raises:
-            KeyError, TypeError, ValueError: it is no such record.
+            RecordError: it is no such record.
         """
-        values = {f.name: record[f.name] for f in fields(cls)}
-        if values["latency"] is not None:
-            values["latency"] = Latency.from_record(values["latency"])
-        return cls(**values)
+        return read_record(cls, record)
 
 
 def by_cost(networks: Iterable[NetworkResult]) -> list[NetworkResult]:
@@ -106,11 +104,12 @@ class EvaluationResult:
                 f"{source} has schema version {data['schema_version']}, not {SCHEMA_VERSION}; {_REMEDY} again."
             )
         try:
-            values = {f.name: data[f.name] for f in fields(cls) if f.name != "source"}
-            values["networks"] = [NetworkResult.from_record(record) for record in data["networks"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"{source} is incomplete ({error}); {_REMEDY} again.") from error
-        return cls(**values, source=source)
+            result = replace(read_record(cls, data, without=["source"]), source=source)
+        except RecordError as error:
+            raise ArtifactError(f"{source} is incomplete or broken: {error}; {_REMEDY} again.") from error
+        if not result.networks:
+            raise ArtifactError(f"{source} holds no network; {_REMEDY} again.")
+        return result
 
     def table(self) -> str:
         """One line per network, cheapest first, and how the latency was measured."""

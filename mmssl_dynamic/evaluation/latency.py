@@ -15,6 +15,7 @@ from torch import nn
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.features.networks import image_channels
 from mmssl_dynamic.models.eval_mode import eval_mode
+from mmssl_dynamic.records import Amount, Count
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,19 @@ class Latency:
         threads: Threads of PyTorch on the CPU.
     """
 
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    batch_size: int
-    image_size: tuple[int, int]
-    repeats: int
-    warm_up: int
+    median_ms: Amount
+    low_ms: Amount
+    high_ms: Amount
+    batch_size: Count
+    image_size: tuple[Count, Count]
+    repeats: Count
+    warm_up: Count
     device: str
-    threads: int
+    threads: Count
 
     def record(self) -> dict[str, Any]:
         """As plain data."""
         return {**asdict(self), "image_size": list(self.image_size)}
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Latency:
-        """What :meth:`record` gave."""
-        height, width = record["image_size"]
-        return cls(**{**record, "image_size": (height, width)})
 
     @property
     def conditions(self) -> str:

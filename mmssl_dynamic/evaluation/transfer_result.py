@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.evaluation.many_shot import METRICS
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.records import Amount, Count, Percent, RecordError, read_record
 from mmssl_dynamic.writing import write_json
 
 SCHEMA_VERSION = 1
@@ -37,22 +38,22 @@ class TransferScore:
     network: str
     dataset: str
     metric: str
-    score: float
-    val_score: float
+    score: Percent
+    val_score: Percent
     weight_decay: float
-    metrics: dict[str, float]
-    fits: int
-    iterations: int
-    seconds: float
+    metrics: dict[str, Percent]
+    fits: Count
+    iterations: Count
+    seconds: Amount
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TransferScore:
         """What ``asdict`` gave.
 
         Raises:
-            KeyError, TypeError: it is no such record.
+            RecordError: it is no such record.
         """
-        return cls(**{f.name: record[f.name] for f in fields(cls)})
+        return read_record(cls, record)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class TransferResult:
     protocol: dict[str, Any]
     data: dict[str, Any]
     weights_fingerprint: str
-    networks: dict[str, dict[str, int]]
+    networks: dict[str, dict[str, Count]]
     full: str | None
     scores: list[TransferScore]
     versions: dict[str, str]
@@ -128,11 +129,15 @@ class TransferResult:
                 f"{source} has schema version {data.get('schema_version')}, not {SCHEMA_VERSION}; {_REMEDY} again."
             )
         try:
-            values = {f.name: data[f.name] for f in fields(cls) if f.name != "source"}
-            values["scores"] = [TransferScore.from_record(record) for record in data["scores"]]
-        except (KeyError, TypeError) as error:
-            raise ArtifactError(f"{source} is incomplete ({error}); {_REMEDY} again.") from error
-        return cls(**values, source=source)
+            result = replace(read_record(cls, data, without=["source"]), source=source)
+        except RecordError as error:
+            raise ArtifactError(f"{source} is incomplete or broken: {error}; {_REMEDY} again.") from error
+        if not result.networks or not result.data:
+            raise ArtifactError(f"{source} holds no network or no data set; {_REMEDY} again.")
+        for network in result.networks:
+            for dataset in result.datasets:
+                result.score(network, dataset)  # refuses a result that lacks one
+        return result
 
     def table(self) -> str:
         """One line per network, one column per data set and their mean; below, what was chosen and the metrics."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
@@ -14,9 +14,11 @@ from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES as M
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import MobileNetWidths, mobilenet_widths
 from mmssl_dynamic.models.backbones.resnet_trunk import ARCHITECTURES as RESNETS
 from mmssl_dynamic.models.backbones.resnet_trunk import BLOCKS
+from mmssl_dynamic.records import RecordError, read_record
 from mmssl_dynamic.subnets import width_name
 
 Four = tuple[int, int, int, int]
+_MOST, _MOST_BLOCKS = 2**20, 1000  # of what can be built at all
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class ResNetArchitecture:
         for field in ("blocks", "stage_channels"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         numbers = (*self.blocks, *self.stage_channels, self.stem_channels, self.in_channels)
-        whole = all(isinstance(number, int) and number > 0 for number in numbers)
-        if self.block not in BLOCKS or len(self.blocks) != 4 or len(self.stage_channels) != 4 or not whole:
+        whole = all(type(number) is int and 0 < number <= _MOST for number in numbers)
+        four = len(self.blocks) == len(self.stage_channels) == 4
+        if self.block not in BLOCKS or not four or not whole or max(self.blocks) > _MOST_BLOCKS:
             raise ConfigError(f"{self} is no ResNet: it needs block 'basic' or 'bottleneck' and positive numbers.")
 
     @classmethod
@@ -94,7 +97,7 @@ class ResNetArchitecture:
         Raises:
             ArtifactError: it describes no ResNet.
         """
-        return cls(**_entry(sidecar, cls.family, ("block", "blocks", "stage_channels", "stem_channels", "in_channels")))
+        return _entry(cls, sidecar)
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,11 @@ class MobileNetV3Architecture:
         Raises:
             ArtifactError: it describes no MobileNetV3.
         """
-        return cls(**_entry(sidecar, cls.family, ("arch", "width", "in_channels")))
+        return _entry(cls, sidecar)
 
 
 Architecture = ResNetArchitecture | MobileNetV3Architecture
+T = TypeVar("T", ResNetArchitecture, MobileNetV3Architecture)
 
 
 def architecture_from_sidecar(sidecar: Mapping[str, Any]) -> Architecture:
@@ -160,7 +164,7 @@ def architecture_from_sidecar(sidecar: Mapping[str, Any]) -> Architecture:
     Raises:
         ArtifactError: it describes none.
     """
-    family = _value(sidecar, "family")
+    family = _family(sidecar)
     kinds: dict[str, type[ResNetArchitecture] | type[MobileNetV3Architecture]]
     kinds = {kind.family: kind for kind in (ResNetArchitecture, MobileNetV3Architecture)}
     if family not in kinds:
@@ -191,19 +195,23 @@ def build_backbone(architecture: Architecture, **options: Any) -> nn.Module:
     )
 
 
-def _entry(sidecar: Mapping[str, Any], family: str, fields: tuple[str, ...]) -> dict[str, Any]:
-    """The fields of an architecture in a sidecar."""
-    actual = _value(sidecar, "family")
+def _entry(kind: type[T], sidecar: Mapping[str, Any]) -> T:
+    """The architecture in a sidecar, of one family."""
+    actual, family = _family(sidecar), kind.family
     if actual != family:
         raise ArtifactError(f"this sidecar describes a {actual}, not a {family}; give that of another export.")
-    return {field: _value(sidecar, field) for field in fields}
-
-
-def _value(sidecar: Mapping[str, Any], field: str) -> Any:
     try:
-        return sidecar["architecture"][field]
-    except (KeyError, TypeError) as error:
-        raise ArtifactError("this is not the sidecar of an export; give the .json beside the weights.") from error
+        return read_record(kind, sidecar["architecture"], "architecture")
+    except (RecordError, ConfigError) as error:
+        raise ArtifactError(f"this sidecar is broken: {error}; export the sub-network anew.") from error
+
+
+def _family(sidecar: Mapping[str, Any]) -> str:
+    entry = sidecar.get("architecture")
+    family = entry.get("family") if isinstance(entry, Mapping) else None
+    if not isinstance(family, str):
+        raise ArtifactError("this is not the sidecar of an export; give the .json beside the weights.")
+    return family
 
 
 def architecture_of(twin: nn.Module) -> Architecture:

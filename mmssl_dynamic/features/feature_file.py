@@ -16,14 +16,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.arrays import ArrayKind, map_array
+from mmssl_dynamic.errors import ArtifactError, first_line
+from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.records import Count, Label, RecordError, read_record
 from mmssl_dynamic.rows import Rows, chunks
 from mmssl_dynamic.writing import atomic_path, write_json
 
 SCHEMA_VERSION = 1
 
 _ANEW = "extract the features anew with tools/extract_features.py"
+
+
+# Of a sidecar, in bytes: a path has 4096 at most, and its letters up to three times as many in JSON.
+_MOST_PER_ROW = 16 * 2**10
+
+
+@dataclass(frozen=True)
+class _Sidecar:
+    """What is read of ``F.json``."""
+
+    names: list[str]
+    num_rows: Count
+    feature_dim: Count
+    complete: bool = False
+    labels: list[Label] | None = None
+    classes: list[str] | None = None
+    weights_fingerprint: str | None = None
+    image_root: str | None = None
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
@@ -81,49 +102,55 @@ class Features:
                     "the same arguments to resume it."
                 )
             raise ArtifactError(f"features file {file} does not exist; write it with tools/extract_features.py.")
+        existing_file(file, "features file")
         try:
-            rows = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise ArtifactError(f"features file {file} is broken or no .npy file; {_ANEW}.") from error
-        if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype != np.float32 or not rows.size:
-            shape = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "an archive"
-            raise ArtifactError(f"features file {file} holds {shape}, not float32 rows, one per image; {_ANEW}.")
+            rows = map_array(file, ArrayKind("f", 2))
+        except Exception as error:  # damaged headers raise nearly anything
+            raise ArtifactError(
+                f"features file {file} is broken or no .npy file of float32 rows, one per image ({first_line(error)}); "
+                f"{_ANEW}."
+            ) from error
+        if rows.dtype != np.float32 or not rows.size:
+            raise ArtifactError(
+                f"features file {file} holds {rows.dtype} of shape {rows.shape}, not float32 rows, one per image; "
+                f"{_ANEW}."
+            )
         sidecar = sidecar_path(file)
         if not sidecar.is_file():
             raise ArtifactError(
                 f"features file {file} has no sidecar {sidecar.name} with the image names; move the two together or "
                 f"{_ANEW}."
             )
-        return cls._with_sidecar(file, rows, read_json(sidecar, "features sidecar"))
+        most = 2**20 + _MOST_PER_ROW * len(rows)
+        return cls._with_sidecar(file, rows, read_json(sidecar, "features sidecar", most))
 
     @classmethod
-    def _with_sidecar(cls, file: Path, rows: Rows, sidecar: Any) -> Features:
+    def _with_sidecar(cls, file: Path, rows: Rows, data: Any) -> Features:
         name = sidecar_path(file)
-        if not isinstance(sidecar, dict) or not isinstance(sidecar.get("names"), list):
-            raise ArtifactError(f"features sidecar {name} holds no list of image names; {_ANEW}.")
-        if sidecar.get("schema_version") != SCHEMA_VERSION:
-            raise ArtifactError(
-                f"features sidecar {name} has format version {sidecar.get('schema_version')}, not {SCHEMA_VERSION}; "
-                f"{_ANEW}."
-            )
-        if not sidecar.get("complete"):
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if isinstance(data, dict) and version != SCHEMA_VERSION:
+            raise ArtifactError(f"features sidecar {name} has format version {version}, not {SCHEMA_VERSION}; {_ANEW}.")
+        try:
+            sidecar = read_record(_Sidecar, data)
+        except RecordError as error:
+            raise ArtifactError(f"features sidecar {name} is broken: {error}; {_ANEW}.") from error
+        if not sidecar.complete:
             raise ArtifactError(f"features file {file} is not complete according to {name.name}; {_ANEW}.")
-        told = (sidecar.get("num_rows"), sidecar.get("feature_dim"))
-        labels = sidecar.get("labels")
-        counts = {len(sidecar["names"]), *([len(labels)] if labels is not None else [])}
+        told = (sidecar.num_rows, sidecar.feature_dim)
+        counts = {len(sidecar.names), *([len(sidecar.labels)] if sidecar.labels is not None else [])}
         if told != rows.shape or counts != {len(rows)}:
             raise ArtifactError(
                 f"features file {file} has shape {rows.shape} but its sidecar {name.name} tells of {told} with "
-                f"{len(sidecar['names'])} names; the two belong to different runs: {_ANEW}."
+                f"{len(sidecar.names)} names; the two belong to different runs: {_ANEW}."
             )
         return cls(
             rows=rows,
-            names=sidecar["names"],
-            labels=None if labels is None else np.asarray(labels, dtype=np.int64),
-            classes=sidecar.get("classes"),
-            weights_fingerprint=sidecar.get("weights_fingerprint") or "",
-            image_root=sidecar.get("image_root"),
-            meta=sidecar,
+            names=sidecar.names,
+            labels=None if sidecar.labels is None else np.asarray(sidecar.labels, dtype=np.int64),
+            classes=sidecar.classes,
+            weights_fingerprint=sidecar.weights_fingerprint or "",
+            image_root=sidecar.image_root,
+            meta=data,
             source=f"features file {file}",
         )
 

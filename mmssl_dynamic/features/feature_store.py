@@ -10,17 +10,29 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from mmssl_dynamic.arrays import ArrayKind, map_array
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.features.feature_file import SCHEMA_VERSION, Features, partial_path, sidecar_path
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.records import Count, RecordError, read_record
 from mmssl_dynamic.rows import Rows
 from mmssl_dynamic.writing import flush, is_full, no_room, write_json
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What ``F.npy.progress.json`` holds."""
+
+    identity: dict[str, Any]
+    feature_dim: Count
+    rows_done: Count
 
 
 class FeatureStore:
@@ -81,16 +93,19 @@ class FeatureStore:
             )
 
     def _resume(self) -> None:
-        state = read_json(self.progress, "progress file")
-        self._compare(state.get("identity"), f"the unfinished {self.partial}")
         try:
-            rows = np.load(self.partial, mmap_mode="r", allow_pickle=False)
-            fits = rows.shape == (self.num_rows, state["feature_dim"]) and rows.dtype == np.float32
-        except (ValueError, OSError, EOFError, KeyError):
+            state = read_record(_Progress, read_json(self.progress, "progress file"))
+        except RecordError as error:
+            raise ArtifactError(f"{self.progress} is broken: {error}; give --restart to begin anew.") from error
+        self._compare(state.identity, f"the unfinished {self.partial}")
+        try:
+            rows = map_array(self.partial, ArrayKind("f", 2))
+            fits = rows.shape == (self.num_rows, state.feature_dim) and rows.dtype == np.float32
+        except Exception:  # damaged headers raise nearly anything
             fits = False
-        if not fits:
+        if not fits or state.rows_done > self.num_rows:
             raise ArtifactError(f"the unfinished {self.partial} is broken; give --restart to begin anew.")
-        self.done = self._written = int(state["rows_done"])
+        self.done = self._written = state.rows_done
 
     def __enter__(self) -> FeatureStore:
         self._flushed_at = time.monotonic()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.records import Count, Percent, Points, RecordError, read_record
 from mmssl_dynamic.writing import write_json
 
 SCHEMA_VERSION = 2
@@ -30,11 +31,11 @@ class SubnetScore:
     """
 
     name: str
-    select_accuracy: float
-    test_accuracy: float | None
-    gain_over_full: float
-    params: int
-    flops: int
+    select_accuracy: Percent
+    test_accuracy: Percent | None
+    gain_over_full: Points
+    params: Count
+    flops: Count
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class DroppedSubnet:
     """
 
     name: str
-    select_accuracy: float | None
-    images: int
+    select_accuracy: Percent | None
+    images: Count
     reason: str
 
 
@@ -156,14 +157,12 @@ class RoutingResult:
                 f"{source} has schema version {data['schema_version']}, not {SCHEMA_VERSION}; {_REMEDY} again."
             )
         try:
-            values = {f.name: data[f.name] for f in fields(cls) if f.name != "source"}
-            values["subnets"] = [SubnetScore(**score) for score in data["subnets"]]
-            values["full"] = SubnetScore(**data["full"])
-            values["dropped"] = [DroppedSubnet(**entry) for entry in data["dropped"]]
-            result = cls(**values, source=source)
-            intact = result.best.name == data["best"]
-        except (KeyError, TypeError, IndexError) as error:
-            raise ArtifactError(f"{source} is incomplete ({error}); {_REMEDY} again.") from error
+            result = replace(read_record(cls, data, without=["source"]), source=source)
+        except RecordError as error:
+            raise ArtifactError(f"{source} is incomplete or broken: {error}; {_REMEDY} again.") from error
+        if not result.subnets:
+            raise ArtifactError(f"{source} ranks no sub-network; {_REMEDY} again.")
+        intact = result.best.name == data.get("best")
         if not intact:
             raise ArtifactError(f"{source} names another best sub-network than its ranking; {_REMEDY} again.")
         return result

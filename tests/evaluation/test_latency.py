@@ -6,6 +6,7 @@ from torch import nn
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.latency import Latency, latency
+from mmssl_dynamic.records import read_record
 
 
 class Counter(nn.Module):
@@ -33,7 +34,7 @@ def test_counts_its_passes_in_inference_and_evaluation_mode_and_leaves_the_netwo
 
 def test_conditions_are_told_in_words_and_survive_a_record():
     found = latency(Counter(), 8, repeats=3, warm_up=1)
-    assert Latency.from_record(found.record()) == found
+    assert read_record(Latency, found.record()) == found
     assert found.conditions.startswith("median of 3 passes after 1, 1 image of 8 x 8 px, CPU")
     assert "1 thread" in found.conditions
 

@@ -51,7 +51,7 @@ def change_sidecar(path, **changes):
         ({"num_rows": 599}, "different runs"),
         ({"names": ["a"]}, "with 1 names"),
         ({"labels": [1, 2]}, "different runs"),
-        ({"names": None}, "no list of image names"),
+        ({"names": None}, "'names' is None, not a list"),
         ({"schema_version": 7}, "format version 7"),
     ],
 )
@@ -78,7 +78,7 @@ def test_missing_unfinished_and_broken_files_are_told_apart(features, tmp_path):
     with pytest.raises(ArtifactError, match=r"holds float64 of shape \(600, 16\)"):
         Features.load(path)
     np.save(path, features.rows[0])
-    with pytest.raises(ArtifactError, match="not float32 rows"):
+    with pytest.raises(ArtifactError, match="no .npy file of float32 rows"):
         Features.load(path)
     np.save(path, np.array([{"a": 1}]), allow_pickle=True)
     with pytest.raises(ArtifactError, match="broken or no .npy file"):

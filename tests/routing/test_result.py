@@ -72,7 +72,7 @@ def test_scores_are_found_by_name(result):
     [
         ({"schema_version": 7}, "schema version 7"),
         ({"subnets": None}, "incomplete"),
-        ({"subnets": []}, "incomplete"),
+        ({"subnets": []}, "ranks no sub-network"),
         ({"full": {"name": "full"}}, "incomplete"),
         ({"best": "1-1"}, "another best"),
     ],
