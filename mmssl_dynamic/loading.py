@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError, first_line
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
@@ -94,6 +95,34 @@ def need(config: Config, *keys: str) -> None:
     for key in keys:
         if config.get(key) is None:
             raise ConfigError(f"config {config.filename} does not define '{key}'; start from a file in configs/sdr.")
+
+
+def data_preprocessor(config: Config) -> dict[str, Any]:
+    """The config of the data preprocessor that a training with ``config`` has.
+
+    mmengine's Runner puts the one at the top level into a model that has none of its own.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    need(config, "model")
+    found = config.model.get("data_preprocessor", config.get("data_preprocessor"))
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"config {config.filename} has no data_preprocessor, neither in its model nor at the top, and nothing else "
+            "says how images are normalised; take it over from the pre-training, such as data_preprocessor=dict("
+            "mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)."
+        )
+    return dict(found)
+
+
+def normalisation_of(config: Config) -> Normalisation:
+    """How images are normalised for the network of a config.
+
+    Raises:
+        ConfigError: as :func:`data_preprocessor`, or it does something else to images.
+    """
+    return Normalisation.of(data_preprocessor(config))
 
 
 def select_device(name: str | None = None) -> torch.device:

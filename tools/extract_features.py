@@ -33,7 +33,7 @@ def main() -> None:
     args = parse_args()
     from mmssl_dynamic.datasets.batches import build_dataset
     from mmssl_dynamic.features.extract import apply_bank, extract_features
-    from mmssl_dynamic.loading import load_backbone, load_config, need, select_device
+    from mmssl_dynamic.loading import load_backbone, load_config, need, normalisation_of, select_device
 
     config = load_config(args.config, args.cfg_options)
     need(config, "extract_dataloader")
@@ -45,7 +45,7 @@ def main() -> None:
     features = extract_features(
         backbone,
         build_dataset(loader.dataset),
-        config.model.get("data_preprocessor"),
+        normalisation_of(config),
         args.out,
         subnet=args.subnet,
         batch_size=loader.get("batch_size", 64) if args.batch_size is None else args.batch_size,

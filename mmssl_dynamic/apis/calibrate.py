@@ -11,7 +11,7 @@ from mmssl_dynamic.calibration import BNBank, calibrate_bank
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.loading import load_super_network, need
+from mmssl_dynamic.loading import load_super_network, need, normalisation_of
 
 PathLike = str | os.PathLike[str]
 
@@ -69,7 +69,7 @@ def calibrate(
         net,
         build_dataset(cfg.extract_dataloader.dataset),
         split,
-        cfg.model.get("data_preprocessor"),
+        normalisation_of(cfg),
         bn=bn,
         images=images,
         batch_size=batch_size,

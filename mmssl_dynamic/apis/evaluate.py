@@ -28,7 +28,7 @@ from mmssl_dynamic.evaluation.nearest_neighbours import KNN, NearestNeighbours, 
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol, start_processes, stop_processes
 from mmssl_dynamic.features.networks import Network, network_names, single_network
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.loading import load_backbone, load_config, select_device
+from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.result_cache import ResultCache
 from mmssl_dynamic.version import __version__
@@ -113,6 +113,7 @@ def evaluate(
     others = _curves(baselines, kind)
     data = LabelledData.of(data_root, dataset_config)
     cfg = load_config(config, model_options)
+    normalisation = normalisation_of(cfg)
     target = _device(device, protocol, launcher)
     start_processes(launcher)
     try:
@@ -123,17 +124,16 @@ def evaluate(
         names = network_names(net, subnets, Path(config).stem)
         statistics = apply_bank(net, bank, names, bn)
         method: _Method
-        preprocessor = cfg.model.get("data_preprocessor")
         if isinstance(protocol, TrainedProtocol):
             task = data.task(load_config(protocol.file).get("test_pipeline") or [])
             datasets = {"train": data.train, "test": data.test}
             sizes = image_size, batch_size, num_workers
-            method = Probe(protocol, task, datasets, preprocessor, *sizes, seed, launcher, shown)
+            method = Probe(protocol, task, datasets, normalisation, *sizes, seed, launcher, shown)
         else:
             pipeline = evaluation_pipeline(cfg, image_size)
             task = data.task(pipeline)
             pipelines = data.pipelines(pipeline)
-            method = NearestNeighbours(protocol, task, pipelines, preprocessor, batch_size, num_workers, target, shown)
+            method = NearestNeighbours(protocol, task, pipelines, normalisation, batch_size, num_workers, target, shown)
         record = {**method.record(), "bn_statistics": statistics}
         evaluation = _Evaluation(method, net, cfg.model.backbone, Path(out), record, data_record(task), shown)
         networks = evaluation(names, latency_batch, latency_repeats)

@@ -20,7 +20,7 @@ from mmssl_dynamic.export import ExportReport, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.loading import load_backbone, load_config, load_super_network, need
+from mmssl_dynamic.loading import load_config, load_super_network, need, normalisation_of
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.routing import RoutingResult
 from mmssl_dynamic.routing.method import RoutingMethod
@@ -88,30 +88,31 @@ def route(
     method, protocol = method or RoutingMethod(), protocol or KNNProtocol()
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     need(cfg, "eval_pipeline")
+    normalisation = normalisation_of(cfg)
     if not isinstance(net, SDRResNet):
         raise ConfigError(
             "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
         )
     tasks = _tasks(data_roots, dataset_configs, cfg)
-    base = None
-    if method.name == "cluster":
-        assert method.base_config is not None
-        assert method.base_checkpoint is not None
-        base = load_backbone(load_config(method.base_config, method.base_options), method.base_checkpoint, device)
-    router = method.router(net, BNBank.load(bank), base, protocol=protocol, memory_gib=memory_gib, progress=progress)
+    router = method.router(
+        net, BNBank.load(bank), normalisation, protocol=protocol, memory_gib=memory_gib, progress=progress
+    )
     sources: dict[str, Any] = dict(config=str(config), checkpoint=str(checkpoint), bank=str(bank))
     found: list[tuple[RoutingResult, ExportReport]] = []
     routed = []
     for task in tasks:
         folder = Path(out) / task.name if len(tasks) > 1 else Path(out)
-        splits = task.splits(cfg.model.get("data_preprocessor"), batch_size, num_workers, router.device)
+        splits = task.splits(normalisation, batch_size, num_workers, router.device)
         sizes = {part: count_images(batches) for part, batches in splits.parts().items()}
         settings = {**asdict(method), **protocol.record(), "task": task.name, "images": sizes}
+        settings["normalisation"] = normalisation.record()
         settings = {key: value if value is None else str(value) for key, value in settings.items()}
         result = _finished(folder, settings, router.bank.fingerprint)
         if result is None:
             (folder / "settings.json").unlink(missing_ok=True)
-            result = replace(router.route(splits, method.subnets, task.name), **sources)
+            result = router.route(splits, method.subnets, task.name)
+            protocol_record = {**result.protocol, "normalisation": normalisation.record()}
+            result = replace(result, protocol=protocol_record, **sources)
             result.save(folder / "routing.json")
             write_json(folder / "settings.json", settings)
         save_figure(gains_histogram(result), folder / "gains_histogram")

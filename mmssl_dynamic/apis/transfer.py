@@ -24,7 +24,7 @@ from mmssl_dynamic.evaluation.transfer_result import TransferResult, TransferSco
 from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.features.networks import network_names
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.loading import load_backbone, load_config, select_device
+from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
 from mmssl_dynamic.result_cache import ResultCache
 from mmssl_dynamic.visualization.routing_plots import save_figure
 from mmssl_dynamic.visualization.transfer_plots import transfer_gains, transfer_scores
@@ -100,24 +100,23 @@ def transfer(
         datasets = found_below(data_root) if Path(data_root).is_dir() else ["found"]
     data = [_Prepared.of(entry, protocol) for entry in read_all(datasets or list(TRANSFER_SETS), data_root)]
     cfg = load_config(config, cfg_options)
+    normalisation = normalisation_of(cfg)
     target = select_device(device)
     net = load_backbone(cfg, checkpoint, target)
     names = network_names(net, subnets, Path(config).stem)
     statistics = apply_bank(net, bank, names, bn)
-    preprocessor = cfg.model.get("data_preprocessor")
-    normalisation = {key: (preprocessor or {}).get(key) for key in ("mean", "std", "to_rgb")}
     record = {
         **protocol.record(),
         "image_size": image_size,
         "pipeline": pipeline,
-        "normalisation": {key: list(v) if isinstance(v, Sequence) else v for key, v in normalisation.items()},
+        "normalisation": normalisation.record(),
         "bn_statistics": statistics,
     }
     fingerprint = weights_fingerprint(net.state_dict())
     cache = FeatureCache(
         Path(features) if features is not None else Path(out) / "features",
         fingerprint,
-        preprocessor,
+        normalisation,
         batch_size,
         num_workers,
         target,

@@ -22,6 +22,7 @@ from mmssl_dynamic.calibration.bn_bank import KINDS, STEM, BNBank, prefix_name, 
 from mmssl_dynamic.calibration.moments import Batches, pooled_statistics
 from mmssl_dynamic.calibration.sample import draw_images, sample_batches
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet, StaticResNet, SuperNetwork
 from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
@@ -100,7 +101,7 @@ def calibrate_bank(
     net: SuperNetwork,
     dataset: Any,
     clusters: Clusters | None,
-    preprocessor: dict,
+    normalisation: Normalisation,
     bn: Sequence[str] | None = None,
     images: int = 2000,
     batch_size: int = 200,
@@ -114,7 +115,7 @@ def calibrate_bank(
         net: The super-network; runs on its device and is not changed.
         dataset: The pre-training images with the evaluation pipeline (``cfg.extract_dataloader.dataset``), built.
         clusters: The subsets D_i; ``None`` when every sub-network trained on all images.
-        preprocessor: ``cfg.model.data_preprocessor``.
+        normalisation: That of the network, see :func:`mmssl_dynamic.loading.normalisation_of`.
         bn: Which kinds to make: ``'path'``, ``'prefix'`` or both; all that the network has when left out. ``'full'``
             is always part of it.
         images: Images per sub-network or prefix; a smaller subset is used whole.
@@ -154,7 +155,7 @@ def calibrate_bank(
 
         def batches(kind: str, name: str) -> Iterator[Tensor]:
             bar.set_postfix_str(f"{kind} {name}", refresh=False)
-            for batch in sample_batches(dataset, samples[kind, name], preprocessor, batch_size, num_workers, device):
+            for batch in sample_batches(dataset, samples[kind, name], normalisation, batch_size, num_workers, device):
                 yield batch.images
                 bar.update(len(batch.images))
 

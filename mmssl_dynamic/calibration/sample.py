@@ -8,13 +8,13 @@ comes out too small. So the images of a sample keep the random order in which th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmssl_dynamic.datasets.batches import ImageBatches
+from mmssl_dynamic.datasets.normalisation import Normalisation
 
 
 def draw_images(candidates: NDArray[np.integer], count: int, seed: int, stream: str) -> list[int]:
@@ -33,7 +33,7 @@ def draw_images(candidates: NDArray[np.integer], count: int, seed: int, stream: 
 def sample_batches(
     dataset: Any,
     indices: list[int],
-    preprocessor: Mapping[str, Any] | None,
+    normalisation: Normalisation,
     batch_size: int,
     num_workers: int = 0,
     device: Any = "cpu",
@@ -43,14 +43,14 @@ def sample_batches(
     Args:
         dataset: Images in evaluation form.
         indices: What :func:`draw_images` gave.
-        preprocessor: ``data_preprocessor`` of the model's config.
+        normalisation: That of the network.
         batch_size: Images per batch at most.
         num_workers: Loader processes.
         device: Where the images go.
     """
     return ImageBatches(
         dataset,
-        preprocessor,
+        normalisation,
         even_batch_size(len(indices), batch_size),
         num_workers=num_workers,
         device=device,

@@ -6,6 +6,7 @@ from mmssl_dynamic.datasets.gaussian_blur import GaussianBlur
 from mmssl_dynamic.datasets.image_folder import DownstreamFolders, ImageFolder, downstream_folders, list_images
 from mmssl_dynamic.datasets.load_image import LoadImage, read_image
 from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.datasets.resumable_batch_sampler import ResumableBatchSampler
 from mmssl_dynamic.datasets.sample_request import SampleRequest
 from mmssl_dynamic.datasets.seeded_dataset import SeededDataset
@@ -21,6 +22,7 @@ __all__ = [
     "ImageBatches",
     "ImageFolder",
     "LoadImage",
+    "Normalisation",
     "ResumableBatchSampler",
     "SeededDataset",
     "SubnetBatchSampler",

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError, DataError, UserError, first_line
 
 
@@ -45,33 +46,6 @@ def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
     if len(dataset) == 0:
         raise DataError(f"data set {config.get('type')} ({config.get('data_root')}) holds no image; correct data_root.")
     return dataset
-
-
-class Normalizer(nn.Module):
-    """What mmpretrain's data preprocessors do to an image: order of channels, mean and standard deviation.
-
-    Args:
-        config: ``data_preprocessor`` of a config, with ``mean``, ``std`` and ``to_rgb``.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, config: Mapping[str, Any] | None) -> None:
-        super().__init__()
-        config = config or {}
-        mean = torch.tensor(config.get("mean") or (0.0, 0.0, 0.0)).view(-1, 1, 1)
-        std = torch.tensor(config.get("std") or (1.0, 1.0, 1.0)).view(-1, 1, 1)
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-        self.to_rgb = bool(config.get("to_rgb", False))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """uint8 (N, 3, H, W), BGR as transforms give it -> float (N, 3, H, W)."""
-        images = images.float()
-        if self.to_rgb:
-            images = images.flip(1)
-        return (images - self.mean) / self.std
 
 
 @dataclass
@@ -123,7 +97,7 @@ class ImageBatches:
 
     Args:
         dataset: A data set whose pipeline ends in ``PackInputs``.
-        preprocessor: The ``data_preprocessor`` of the model's config.
+        normalisation: That of the network, see :func:`mmssl_dynamic.loading.normalisation_of`.
         batch_size: Images per batch; the last one may be smaller.
         num_workers: Loader processes.
         device: Where the images go.
@@ -133,7 +107,7 @@ class ImageBatches:
     def __init__(
         self,
         dataset: Any,
-        preprocessor: Mapping[str, Any] | None,
+        normalisation: Normalisation,
         batch_size: int,
         num_workers: int = 0,
         device: str | torch.device = "cpu",
@@ -141,9 +115,10 @@ class ImageBatches:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch size {batch_size} must be at least 1.")
+        if not isinstance(normalisation, Normalisation):  # raw pixels would give numbers, but wrong ones
+            raise ConfigError(f"ImageBatches needs the Normalisation of the network, not {normalisation!r}.")
         self.device = torch.device(device)
-        self.normalizer = Normalizer(preprocessor).to(self.device)
-        self._dataset, self._preprocessor = dataset, preprocessor
+        self.normalisation, self._dataset = normalisation, dataset
         self._positions = list(indices) if indices is not None else None
         samples: Dataset = _Indexed(dataset)
         if self._positions is not None:
@@ -164,7 +139,7 @@ class ImageBatches:
         loader = self._loader
         size = loader.batch_size
         assert size is not None
-        return ImageBatches(self._dataset, self._preprocessor, size, loader.num_workers, self.device, chosen)
+        return ImageBatches(self._dataset, self.normalisation, size, loader.num_workers, self.device, chosen)
 
     def labels(self) -> np.ndarray | None:
         """(N,) classes as the data set lists them, without reading an image; ``None`` if it does not, or several."""
@@ -180,4 +155,4 @@ class ImageBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for images, indices, labels in self._loader:
-            yield Batch(self.normalizer(images.to(self.device, non_blocking=True)), indices, labels)
+            yield Batch(self.normalisation(images.to(self.device, non_blocking=True)), indices, labels)

@@ -25,7 +25,7 @@ from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_ac
 from mmssl_dynamic.features.extract import extract_features
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.loading import find_config, load_backbone, load_config, select_device
+from mmssl_dynamic.loading import find_config, load_backbone, load_config, normalisation_of, select_device
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.visualization.montage import cluster_montage
 
@@ -78,9 +78,9 @@ def run_demo(
         config = load_config(simsiam_config, options)
         simsiam = load_backbone(config, checkpoint, target)
         dataset = build_dataset(config.extract_dataloader.dataset)
-        preprocessor = config.model.data_preprocessor
+        normalisation = normalisation_of(config)
         features = extract_features(
-            simsiam, dataset, preprocessor, folder / "features.npy", batch_size=128, num_workers=1, device=target
+            simsiam, dataset, normalisation, folder / "features.npy", batch_size=128, num_workers=1, device=target
         )
         clusters_file = folder / "clusters.npz"
         if clusters_file.is_file():  # SDR may have begun with them
@@ -119,11 +119,11 @@ def run_demo(
         sdr = load_config(sdr_config, options)
         networks = {"random weights": random_backbone(config, seed).to(target), "SimSiam": simsiam}
         sample = draw_images(np.arange(len(dataset)), _CALIBRATION, seed, FULL)
-        calibration = sample_batches(dataset, sample, preprocessor, 128, device=target)
+        calibration = sample_batches(dataset, sample, normalisation, 128, device=target)
         for label, network in networks.items():
             load_statistics(network, pooled_statistics(network, calibration))  # as the sub-networks get them
             for name, root in tasks.items():
-                splits = folder_task(root, sdr.eval_pipeline).splits(preprocessor, 128, 0, target)
+                splits = folder_task(root, sdr.eval_pipeline).splits(normalisation, 128, 0, target)
                 results.tasks[name].baselines[label] = _accuracies(network, splits)
 
     with clock.step("report"):

@@ -36,7 +36,7 @@ from mmssl_dynamic.export import ExportReport, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.loading import load_backbone, load_config, load_super_network, need, select_device
+from mmssl_dynamic.loading import load_super_network, need, normalisation_of, select_device
 from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
@@ -265,16 +265,13 @@ def _shortlist(
     dataset = build_dataset(
         dict(type="mmssl_dynamic.ImageFolder", data_root=str(crops), with_label=True, pipeline=list(cfg.eval_pipeline))
     )
-    batches = ImageBatches(dataset, cfg.model.get("data_preprocessor"), batch_size, num_workers, device)
-    base = None
+    normalisation = normalisation_of(cfg)
+    batches = ImageBatches(dataset, normalisation, batch_size, num_workers, device)
     if plan.shortlist == "cluster":
         method = replace(method, name="cluster", candidates=count)
-        assert method.base_config is not None
-        assert method.base_checkpoint is not None
-        base = load_backbone(load_config(method.base_config, method.base_options), method.base_checkpoint, device)
     else:
         method = replace(method, name=plan.shortlist, finalists=max(count, method.finalists))
-    router = method.router(net.to(device), BNBank.load(bank), base, protocol=KNNProtocol(k=20))
+    router = method.router(net.to(device), BNBank.load(bank), normalisation, protocol=KNNProtocol(k=20))
     result = router.route(Splits(batches), names, "cut-out objects")
     net.to("cpu")
     result.save(folder / "shortlist.json")

@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
 from mmssl_dynamic.datasets.image_folder import downstream_folders
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.splits import Splits
 from mmssl_dynamic.errors import ConfigError, DataError
 
@@ -32,18 +33,18 @@ class Task:
     datasets: dict[str, Any]
 
     def splits(
-        self, preprocessor: dict | None, batch_size: int, num_workers: int = 0, device: str | torch.device = "cpu"
+        self, normalisation: Normalisation, batch_size: int, num_workers: int = 0, device: str | torch.device = "cpu"
     ) -> Splits:
         """Batches of all parts.
 
         Args:
-            preprocessor: ``cfg.model.data_preprocessor``.
+            normalisation: That of the network.
             batch_size: Images per batch.
             num_workers: Loader processes.
             device: Where the images go.
         """
         batches = {
-            part: ImageBatches(dataset, preprocessor, batch_size, num_workers=num_workers, device=device)
+            part: ImageBatches(dataset, normalisation, batch_size, num_workers=num_workers, device=device)
             for part, dataset in self.datasets.items()
         }
         return Splits(batches["train"], batches.get("test"), batches.get("val"))

@@ -12,7 +12,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.loading import data_preprocessor
 
 _REFERENCE = 224  # the image size that the margin around the test crop is for
 
@@ -83,7 +85,7 @@ def set_data(
         if not loader.get("num_workers"):
             loader.pop("persistent_workers", None)
     config.model.head.num_classes = num_classes
-    config.model.data_preprocessor.num_classes = num_classes
+    config.model.data_preprocessor = {**data_preprocessor(config), "num_classes": num_classes}
 
 
 def set_network(
@@ -92,7 +94,7 @@ def set_network(
     checkpoint: str | os.PathLike[str],
     feature_dim: int,
     frozen_stages: int,
-    preprocessor: Mapping[str, Any] | None,
+    normalisation: Normalisation,
 ) -> None:
     """Classify with this backbone.
 
@@ -102,7 +104,7 @@ def set_network(
         checkpoint: Its weights.
         feature_dim: D.
         frozen_stages: What freezes all of it, see :func:`last_stage`.
-        preprocessor: ``data_preprocessor`` of the pre-training: images are normalised as they were there.
+        normalisation: That of the pre-training.
     """
     frozen = config.model.backbone.get("frozen_stages", -1) >= 0
     config.model.backbone = {
@@ -111,9 +113,7 @@ def set_network(
         "init_cfg": {"type": "Pretrained", "checkpoint": str(checkpoint)},
     }
     config.model.head.in_channels = feature_dim
-    for key in ("mean", "std", "to_rgb"):
-        if preprocessor is not None and preprocessor.get(key) is not None:
-            config.model.data_preprocessor[key] = preprocessor[key]
+    config.model.data_preprocessor.update(normalisation.record())
 
 
 def training_record(config: Config, processes: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.labelled_data import labels_of
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import DataError
@@ -44,7 +45,7 @@ class NearestNeighbours:
         protocol: How to vote.
         task: Labelled images.
         pipelines: What its data sets do to an image, for results.
-        preprocessor: ``data_preprocessor`` of the pre-training.
+        normalisation: That of the pre-training.
         batch_size: Images per batch, 64 when left out.
         num_workers: Loader processes, 2 when left out.
         device: Of the networks.
@@ -56,17 +57,17 @@ class NearestNeighbours:
         protocol: KNNProtocol,
         task: Task,
         pipelines: dict[str, Any],
-        preprocessor: dict | None,
+        normalisation: Normalisation,
         batch_size: int | None,
         num_workers: int | None,
         device: torch.device,
         progress: bool,
     ) -> None:
-        self.protocol, self.task, self.preprocessor = protocol, task, preprocessor
+        self.protocol, self.task, self.normalisation = protocol, task, normalisation
         self.device, self.progress = device, progress
         self.pipelines = pipelines
         self.batch_size, self.num_workers = batch_size or 64, 2 if num_workers is None else num_workers
-        self.splits = task.splits(preprocessor, self.batch_size, self.num_workers, device)
+        self.splits = task.splits(normalisation, self.batch_size, self.num_workers, device)
         height, width = task.datasets["test"][0]["inputs"].shape[-2:]
         self.size = (int(height), int(width))
         self._cut = min(protocol.k, len(task.datasets["train"]))
@@ -76,7 +77,8 @@ class NearestNeighbours:
     def record(self) -> dict[str, Any]:
         """The protocol, for results."""
         sizes = {"k_used": self._cut, "image_size": list(self.size)}
-        return {"kind": "knn", **self.protocol.record(), **sizes, "pipelines": self.pipelines}
+        images = {"normalisation": self.normalisation.record(), "pipelines": self.pipelines}
+        return {"kind": "knn", **self.protocol.record(), **sizes, **images}
 
     def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, None]:
         """Accuracy of one network; ``folder`` holds features that do not fit into memory, and is gone afterwards."""
@@ -107,7 +109,7 @@ class NearestNeighbours:
         found = extract_features(
             network.backbone,
             dataset,
-            self.preprocessor,
+            self.normalisation,
             folder / f"{part}.npy",
             batch_size=self.batch_size,
             num_workers=self.num_workers,

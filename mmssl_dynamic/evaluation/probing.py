@@ -15,6 +15,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
 
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.labelled_data import LabelSubset, num_classes, write_labels
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.engine.cpu import prepare_cpu
@@ -83,7 +84,7 @@ class Probe:
         protocol: What to do.
         task: Labelled images; their pipelines are the transfer config's unless their own configs name one.
         datasets: Configs of ``train`` and ``test``.
-        preprocessor: ``data_preprocessor`` of the pre-training.
+        normalisation: That of the pre-training.
         image_size: Side of the crops; the transfer config's when left out.
         batch_size: Images per step and process; the transfer config's when left out.
         num_workers: Loader processes.
@@ -97,7 +98,7 @@ class Probe:
         protocol: TrainedProtocol,
         task: Task,
         datasets: Mapping[str, Mapping[str, Any]],
-        preprocessor: Mapping[str, Any] | None,
+        normalisation: Normalisation,
         image_size: int | None = None,
         batch_size: int | None = None,
         num_workers: int | None = None,
@@ -105,7 +106,7 @@ class Probe:
         launcher: str = "none",
         progress: bool = True,
     ) -> None:
-        self.protocol, self.task, self.datasets, self.preprocessor = protocol, task, datasets, preprocessor
+        self.protocol, self.task, self.datasets, self.normalisation = protocol, task, datasets, normalisation
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.seed, self.launcher, self.progress = seed, launcher, progress
         self._warned = False
@@ -121,6 +122,7 @@ class Probe:
         if self.protocol.labels is not None and self._labelled is not None:
             found["labels"] = self.protocol.labels.record(self._labelled, self.task.datasets["train"])
             found["mode"] = self.protocol.mode
+        found["normalisation"] = self.normalisation.record()
         return {**found, **training_record(self._config("unused", None), get_world_size())}
 
     def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, float | None]:
@@ -145,7 +147,7 @@ class Probe:
         barrier()
         config = self._config(str(folder), labels)
         stages = last_stage(network.backbone) if config.model.backbone.get("frozen_stages", -1) >= 0 else -1
-        set_network(config, network.config, folder / "backbone.pth", network.feature_dim, stages, self.preprocessor)
+        set_network(config, network.config, folder / "backbone.pth", network.feature_dim, stages, self.normalisation)
         config.experiment_name = f"{folder.parent.name}-{network.name}-{next(_counter)}"
         if self.progress:
             bar = dict(type="mmssl_dynamic.ProgressBarHook", label=label)

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.datasets.batches import ImageBatches
 from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError
 from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.features.feature_store import FeatureStore
@@ -33,7 +34,7 @@ from mmssl_dynamic.subnets import FULL
 def extract_features(
     backbone: nn.Module,
     dataset: Any,
-    preprocessor: Mapping[str, Any] | None,
+    normalisation: Normalisation,
     out: str | os.PathLike[str],
     subnet: str = FULL,
     batch_size: int = 64,
@@ -51,7 +52,7 @@ def extract_features(
     Args:
         backbone: on ``device``; a plain one or a super-network. Put in evaluation mode for the time of the call.
         dataset: a data set whose pipeline has no random transforms.
-        preprocessor: ``data_preprocessor`` of the model's config.
+        normalisation: that of the network, see :func:`mmssl_dynamic.loading.normalisation_of`.
         out: ``F.npy``.
         subnet: sub-network of a super-network; a plain backbone has only ``'full'``.
         batch_size: images per batch.
@@ -82,14 +83,14 @@ def extract_features(
         "BN statistics": _statistics_fingerprint(backbone, state, subnet),
         "subnet": subnet,
         "list of images": _sha256("\n".join(chosen)),
-        "pipeline": _sha256(pipeline_text(dataset) + repr(dict(preprocessor or {}))),
+        "pipeline": _sha256(pipeline_text(dataset) + repr(normalisation)),
     }
     store = FeatureStore(out, len(indices), identity, restart, flush_seconds)
     left = indices[store.done :]
     if store.done and progress:
         print(f"{store.path}: {store.done} of {len(indices)} images were done before", flush=True)
     if left:
-        batches = ImageBatches(dataset, preprocessor, batch_size, num_workers, device, indices=left)
+        batches = ImageBatches(dataset, normalisation, batch_size, num_workers, device, indices=left)
         active: AbstractContextManager = backbone.subnet(subnet) if elastic else nullcontext()  # type: ignore[operator]
         bar = tqdm(total=len(indices), initial=store.done, desc="features", unit="img", disable=not progress)
         with bar, store, eval_mode(backbone), active:

@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from mmssl_dynamic.datasets.batches import ImageBatches
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.listed_images import ListedImages
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.features.extract import pipeline_text
@@ -33,7 +33,7 @@ class FeatureCache:
     Args:
         folder: The folder.
         weights: Fingerprint of the checkpoint's backbone.
-        preprocessor: ``data_preprocessor`` of the pre-training.
+        normalisation: That of the pre-training.
         batch_size: Images per batch.
         num_workers: Loader processes.
         device: Of the networks.
@@ -45,14 +45,14 @@ class FeatureCache:
         self,
         folder: Path,
         weights: str,
-        preprocessor: Mapping[str, Any] | None,
+        normalisation: Normalisation,
         batch_size: int = 64,
         num_workers: int = 0,
         device: torch.device | str = "cpu",
         progress: bool = False,
         flush_seconds: float = 20.0,
     ) -> None:
-        self.folder, self.weights, self.preprocessor = folder, weights, preprocessor
+        self.folder, self.weights, self.normalisation = folder, weights, normalisation
         self.batch_size, self.num_workers, self.device = batch_size, num_workers, device
         self.progress, self.flush_seconds = progress, flush_seconds
 
@@ -86,7 +86,7 @@ class FeatureCache:
             file.unlink(missing_ok=True)
 
     def _identity(self, network: Network, images: ListedImages) -> dict[str, str]:
-        pipeline = pipeline_text(images) + repr(dict(self.preprocessor or {}))
+        pipeline = pipeline_text(images) + repr(self.normalisation)
         return {
             "weights": self.weights,
             "BN statistics": network.statistics_fingerprint,
@@ -117,7 +117,7 @@ class FeatureCache:
     ) -> None:
         """Append the rows from ``start``; a store that is ahead takes only those that it lacks."""
         left = range(start, len(images))
-        batches = ImageBatches(images, self.preprocessor, self.batch_size, self.num_workers, self.device, indices=left)
+        batches = ImageBatches(images, self.normalisation, self.batch_size, self.num_workers, self.device, indices=left)
         ahead = {network.name: stores[network.name].done - start for network in networks}
         shown = f"{label}: features of {len(networks)} network{'s'[: len(networks) > 1]}"
         with ExitStack() as stack:

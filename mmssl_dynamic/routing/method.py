@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.routing.cluster_router import ClusterGuidedRouter
 from mmssl_dynamic.routing.halving_router import SuccessiveHalvingRouter
@@ -59,11 +62,38 @@ class RoutingMethod:
                 if getattr(self, key) is None:
                     raise ConfigError(f"--method cluster needs --{key.replace('_', '-')}.")
 
-    def router(self, net: SDRResNet, bank: BNBank, base: nn.Module | None, **options: Any) -> Router:
-        """The router; ``base`` is the network whose features were clustered, for ``'cluster'``."""
+    def base(self, normalisation: Normalisation, device: torch.device) -> nn.Module:
+        """The network whose features were clustered.
+
+        Raises:
+            ConfigError: it takes images that are normalised in another way than those of the task.
+        """
+        assert self.base_config is not None
+        assert self.base_checkpoint is not None
+        config = load_config(self.base_config, self.base_options)
+        if (own := normalisation_of(config)) != normalisation:
+            raise ConfigError(
+                f"--base-config {self.base_config} normalises images with {own.record()} and the super-network's "
+                f"config with {normalisation.record()}; give the base network that the super-network's clusters are "
+                "from, or route with --method knn."
+            )
+        return load_backbone(config, self.base_checkpoint, device)
+
+    def router(self, net: SDRResNet, bank: BNBank, normalisation: Normalisation, **options: Any) -> Router:
+        """The router.
+
+        Args:
+            net: The super-network.
+            bank: Its BN bank.
+            normalisation: Of the images.
+            options: As of :class:`~mmssl_dynamic.routing.Router`.
+
+        Raises:
+            UserError: the base network, of ``'cluster'``, cannot be used with it.
+        """
         if self.name == "cluster":
             assert self.clusters is not None
-            assert base is not None
+            base = self.base(normalisation, next(net.parameters()).device)
             clusters = Clusters.load(self.clusters)
             return ClusterGuidedRouter(
                 net, bank, self.bn, clusters=clusters, base=base, candidates=self.candidates, **options

@@ -9,6 +9,7 @@ from torch import nn
 
 from mmssl_dynamic.calibration import calibrate_bank, calibrate_path, calibrate_prefixes, pooled_statistics
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, SubnetError
 from mmssl_dynamic.models import SDRResNet
 from tests.calibration.bn_reference import assert_close, cumulative, images
@@ -109,7 +110,7 @@ class FakeDataset:
         return {"img_path": f"/data/{index}.png"}
 
 
-PREPROCESSOR = {"mean": [127.0] * 3, "std": [50.0] * 3, "to_rgb": True}
+NORMALISATION = Normalisation((127.0,) * 3, (50.0,) * 3, to_rgb=True)
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def normalised(dataset, indices):
 def test_every_sub_network_of_a_bank_is_calibrated_with_its_own_images(split):
     dataset, clusters = split
     net = super_network()
-    bank = calibrate_bank(net, dataset, clusters, PREPROCESSOR, batch_size=40, progress=False)
+    bank = calibrate_bank(net, dataset, clusters, NORMALISATION, batch_size=40, progress=False)
     assert set(bank.path) == set(net.subnets)
     for i, name in enumerate(net.subnets):
         own = torch.arange(40) if name == "full" else (dataset.assignment == i).nonzero().squeeze(1)
@@ -145,22 +146,22 @@ def test_a_bank_samples_the_same_images_whatever_else_is_calibrated(split):
     dataset, clusters = split
     net = super_network()
     options = {"images": 6, "batch_size": 3, "progress": False}
-    both = calibrate_bank(net, dataset, clusters, PREPROCESSOR, **options)
-    path = calibrate_bank(net, dataset, clusters, PREPROCESSOR, bn=("path",), **options)
+    both = calibrate_bank(net, dataset, clusters, NORMALISATION, **options)
+    path = calibrate_bank(net, dataset, clusters, NORMALISATION, bn=("path",), **options)
     assert not path.prefix
     for name in net.subnets:
         assert all(torch.equal(a[0], b[0]) for a, b in zip(both.path[name].values(), path.path[name].values()))
-    prefix = calibrate_bank(net, dataset, clusters, PREPROCESSOR, bn=("prefix",), **options)
+    prefix = calibrate_bank(net, dataset, clusters, NORMALISATION, bn=("prefix",), **options)
     assert list(prefix.path) == ["full"]
     assert torch.equal(prefix.prefix["0-0-1"]["layer3.0.bn1"][0], both.prefix["0-0-1"]["layer3.0.bn1"][0])
-    other = calibrate_bank(net, dataset, clusters, PREPROCESSOR, bn=("path",), seed=1, **options)
+    other = calibrate_bank(net, dataset, clusters, NORMALISATION, bn=("path",), seed=1, **options)
     assert not torch.equal(other.path["full"]["bn1"][0], path.path["full"]["bn1"][0])
 
 
 def test_without_clusters_every_sub_network_sees_all_images(split):
     dataset, _ = split
     net = super_network()
-    bank = calibrate_bank(net, dataset, None, PREPROCESSOR, bn=("path",), batch_size=40, progress=False)
+    bank = calibrate_bank(net, dataset, None, NORMALISATION, bn=("path",), batch_size=40, progress=False)
     assert torch.equal(bank.path["0-0-0-0"]["bn1"][0], bank.path["full"]["bn1"][0])
 
 
@@ -168,13 +169,13 @@ def test_clusters_that_do_not_fit_are_refused(split):
     dataset, clusters = split
     net = super_network()
     with pytest.raises(ArtifactError, match="8 paths"):
-        calibrate_bank(super_network((1, 2, 2, 2)), dataset, clusters, PREPROCESSOR, progress=False)
+        calibrate_bank(super_network((1, 2, 2, 2)), dataset, clusters, NORMALISATION, progress=False)
     assignment = clusters.assignment.copy()
     assignment[assignment == 3] = 2
     lonely = Clusters(clusters.names, assignment, 4, "random")
     with pytest.raises(ArtifactError, match="0 images for the BatchNorm statistics of '0-0-1-1'"):
-        calibrate_bank(net, dataset, lonely, PREPROCESSOR, progress=False)
+        calibrate_bank(net, dataset, lonely, NORMALISATION, progress=False)
     with pytest.raises(ConfigError, match="at least 2"):
-        calibrate_bank(net, dataset, clusters, PREPROCESSOR, images=1, progress=False)
+        calibrate_bank(net, dataset, clusters, NORMALISATION, images=1, progress=False)
     with pytest.raises(ConfigError, match="must name"):
-        calibrate_bank(net, dataset, clusters, PREPROCESSOR, bn=("own",), progress=False)
+        calibrate_bank(net, dataset, clusters, NORMALISATION, bn=("own",), progress=False)

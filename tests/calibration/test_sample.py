@@ -12,12 +12,13 @@ from PIL import Image
 from mmssl_dynamic.calibration import calibrate_bank, calibrate_path
 from mmssl_dynamic.calibration.sample import draw_images, even_batch_size
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.demo.photos import load_photos
 from mmssl_dynamic.engine import CalibrateBNHook
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.models import SDRResNet
 
-PREPROCESSOR = {"mean": [127.0] * 3, "std": [50.0] * 3, "to_rgb": True}
+NORMALISATION = Normalisation((127.0,) * 3, (50.0,) * 3, to_rgb=True)
 
 
 def test_batches_are_of_nearly_equal_length():
@@ -78,7 +79,7 @@ NAME = "0-0-1-0"
 @pytest.fixture(scope="module")
 def reference(net, dataset):
     """Statistics of one batch of all images."""
-    (everything,) = ImageBatches(dataset, PREPROCESSOR, len(dataset))
+    (everything,) = ImageBatches(dataset, NORMALISATION, len(dataset))
     return calibrate_path(net, NAME, [everything.images])
 
 
@@ -87,20 +88,20 @@ def astray(net, dataset, found, reference):
     features = []
     for statistics in (found, reference):
         net.set_bn_statistics(NAME, statistics)
-        features.append(pooled_features(net, ImageBatches(dataset, PREPROCESSOR, 200), NAME)[0])
+        features.append(pooled_features(net, ImageBatches(dataset, NORMALISATION, 200), NAME)[0])
     one, other = features
     return float((one - other).norm() / (other - other.mean(0)).norm())
 
 
 def test_the_order_of_a_folder_spoils_statistics(net, dataset, reference):
     """What the tests below protect from."""
-    listed = calibrate_path(net, NAME, ImageBatches(dataset, PREPROCESSOR, BATCH))
+    listed = calibrate_path(net, NAME, ImageBatches(dataset, NORMALISATION, BATCH))
     assert astray(net, dataset, listed, reference) > 0.4
 
 
 def test_a_bank_of_images_listed_by_class_has_the_statistics_of_one_large_batch(net, dataset, reference):
     options = dict(images=len(dataset), batch_size=BATCH, progress=False)
-    bank = calibrate_bank(net, dataset, None, PREPROCESSOR, **options)
+    bank = calibrate_bank(net, dataset, None, NORMALISATION, **options)
     for kind in ("path", "prefix"):
         assert astray(net, dataset, bank.statistics(NAME, kind), reference) < 0.12
 
@@ -109,7 +110,7 @@ def test_the_hook_calibrates_on_images_listed_by_class_as_on_one_large_batch(net
     model = torch.nn.Module()
     model.backbone = net
     loader = dict(dataset=extract_config(folder))
-    config = Config(dict(model=dict(data_preprocessor=PREPROCESSOR), extract_dataloader=loader))
+    config = Config(dict(model=dict(data_preprocessor=NORMALISATION.record()), extract_dataloader=loader))
     runner = SimpleNamespace(model=model, cfg=config, seed=0, logger=logging.getLogger("calibration"))
     CalibrateBNHook(images=len(dataset), batch_size=BATCH).calibrate(runner)
     assert astray(net, dataset, net.bn_statistics(NAME), reference) < 0.12

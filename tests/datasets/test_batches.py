@@ -2,11 +2,11 @@ import pytest
 import torch
 from mmpretrain.registry import MODELS
 
-from mmssl_dynamic.datasets import ImageBatches, build_dataset
+from mmssl_dynamic.datasets import ImageBatches, Normalisation, build_dataset
 from mmssl_dynamic.errors import ConfigError, DataError
 from tests.helpers import write_images
 
-PREPROCESSOR = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+NORMALISATION = Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), to_rgb=True)
 PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
 
 
@@ -18,7 +18,7 @@ def dataset(tmp_path_factory):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_hold_every_image_in_order_with_its_label(dataset, workers):
-    batches = ImageBatches(dataset, PREPROCESSOR, 4, num_workers=workers)
+    batches = ImageBatches(dataset, NORMALISATION, 4, num_workers=workers)
     seen = list(batches)
     assert (len(batches), batches.num_images) == (3, 10)
     assert [i for batch in seen for i in batch.indices] == list(range(10))
@@ -28,15 +28,21 @@ def test_batches_hold_every_image_in_order_with_its_label(dataset, workers):
 
 
 def test_images_are_normalised_as_mmpretrains_preprocessor_does(dataset):
-    theirs = MODELS.build(dict(type="SelfSupDataPreprocessor", **PREPROCESSOR))
-    batch = next(iter(ImageBatches(dataset, PREPROCESSOR, 4)))
+    theirs = MODELS.build(dict(type="SelfSupDataPreprocessor", **NORMALISATION.record()))
+    batch = next(iter(ImageBatches(dataset, NORMALISATION, 4)))
     raw = torch.stack([dataset[i]["inputs"] for i in range(4)])
     expected = theirs(dict(inputs=[raw], data_samples=[None]))["inputs"][0]
     torch.testing.assert_close(batch.images, expected)
 
 
+@pytest.mark.parametrize("nothing", [None, {}, dict(mean=[0.0] * 3, std=[1.0] * 3)])
+def test_batches_without_a_normalisation_are_refused(dataset, nothing):
+    with pytest.raises(ConfigError, match="needs the Normalisation"):
+        ImageBatches(dataset, nothing, 4)
+
+
 def test_a_part_of_the_data_set_comes_in_the_order_asked_for(dataset):
-    batches = ImageBatches(dataset, PREPROCESSOR, 2, indices=[7, 1, 4])
+    batches = ImageBatches(dataset, NORMALISATION, 2, indices=[7, 1, 4])
     assert [batch.indices for batch in batches] == [[7, 1], [4]]
 
 
@@ -59,4 +65,4 @@ def test_images_of_different_sizes_in_a_batch_are_explained(tmp_path):
     write_images(tmp_path / "data/class_9", 2, size=24)
     dataset = build_dataset(dict(type="mmssl_dynamic.ImageFolder", data_root=str(tmp_path / "data"), pipeline=PIPELINE))
     with pytest.raises(ConfigError, match="CenterCrop"):
-        list(ImageBatches(dataset, None, 4))
+        list(ImageBatches(dataset, NORMALISATION, 4))

@@ -134,6 +134,24 @@ def test_finished_candidates_never_run_twice(run, tmp_path, trained):
     assert len(trained) == 5
 
 
+def test_the_short_list_normalises_as_the_pre_training_did_wherever_its_config_says_so(run, tmp_path, trained):
+    net, files, config, options = run
+    inside = files[0].read_text()
+    entry = next(line for line in inside.splitlines() if "data_preprocessor=" in line)
+    top = inside.replace(f",\n{entry}", ")\n" + entry.strip()[:-1])
+    found = {}
+    for name, text in {"inside": inside, "top": top, "none": inside.replace(entry, ")")}.items():
+        (tmp_path / f"{name}.py").write_text(text)
+        arguments = (net, (tmp_path / f"{name}.py", *files[1:]), config, options)
+        if name == "none":
+            with pytest.raises(ConfigError, match="none.py has no data_preprocessor"):
+                route(arguments, tmp_path / name, candidates=1)
+        else:
+            route(arguments, tmp_path / name, candidates=1)
+            found[name] = RoutingResult.load(tmp_path / name / "shortlist.json")
+    assert found["top"].subnets == found["inside"].subnets
+
+
 def test_halving_trains_few_candidates_long_and_says_what_it_saved(run, tmp_path, trained):
     result, _ = route(run, tmp_path, iterations=100, halving=2, finalists=1)
     assert result.protocol["rounds"] == [

@@ -4,6 +4,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import config_task, folder_task
 from mmssl_dynamic.errors import ConfigError, DataError
 
@@ -12,7 +13,7 @@ PIPELINE = [
     {"type": "CenterCrop", "crop_size": 16},
     {"type": "PackInputs"},
 ]
-PREPROCESSOR = {"mean": [0.0] * 3, "std": [255.0] * 3, "to_rgb": True}
+NORMALISATION = Normalisation((0.0,) * 3, (255.0,) * 3, to_rgb=True)
 
 
 def write(root, parts):
@@ -34,7 +35,7 @@ def test_a_folder_is_a_task_with_batches_of_its_parts(tmp_path):
     root = write(tmp_path / "flowers", {"train": {"daisy": 3, "rose": 2}, "test": {"daisy": 1, "rose": 1}})
     task = folder_task(root, PIPELINE)
     assert task.name == "flowers"
-    splits = task.splits(PREPROCESSOR, batch_size=4)
+    splits = task.splits(NORMALISATION, batch_size=4)
     assert splits.val is None
     assert list(splits.parts()) == ["train", "test"]
     assert splits.train.num_images == 5
@@ -47,7 +48,7 @@ def test_a_folder_is_a_task_with_batches_of_its_parts(tmp_path):
 def test_a_folder_with_validation_images_has_them_as_a_part(tmp_path):
     classes = {"a": 1, "b": 1}
     task = folder_task(write(tmp_path, {"train": classes, "val": classes, "test": classes}), PIPELINE)
-    assert list(task.splits(PREPROCESSOR, 2).parts()) == ["train", "val", "test"]
+    assert list(task.splits(NORMALISATION, 2).parts()) == ["train", "val", "test"]
 
 
 def test_data_sets_of_mmpretrain_are_a_task(tmp_path):
@@ -55,7 +56,7 @@ def test_data_sets_of_mmpretrain_are_a_task(tmp_path):
     data = {part: {"type": "CustomDataset", "data_root": str(root / part)} for part in ("train", "test")}
     task = config_task(config(tmp_path / "letters_v2.py", name="letters", **data), PIPELINE)
     assert task.name == "letters"
-    assert [int(label) for batch in task.splits(PREPROCESSOR, 4).train for label in batch.labels] == [0, 0, 1, 1]
+    assert [int(label) for batch in task.splits(NORMALISATION, 4).train for label in batch.labels] == [0, 0, 1, 1]
     assert config_task(config(tmp_path / "letters_v2.py", **data), PIPELINE).name == "letters_v2"
 
 

@@ -7,6 +7,7 @@ from torchvision import datasets
 
 from mmssl_dynamic.datasets.batches import ImageBatches
 from mmssl_dynamic.datasets.load_image import read_image
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.listed_images import LabelledImages, ListedImages
 from mmssl_dynamic.downstream.transfer_sets import TRANSFER_SETS, found_below, overview, read_all
 from mmssl_dynamic.errors import DataError
@@ -108,14 +109,14 @@ def test_fingerprints_follow_the_images_and_not_the_place(root, tmp_path_factory
 
 def test_pixels_and_files_reach_the_network_alike(root):
     steps = [dict(type="CenterCrop", crop_size=8), dict(type="PackInputs")]
-    preprocessor = dict(mean=[0.0] * 3, std=[1.0] * 3, to_rgb=True)
+    normalisation = Normalisation((0.0,) * 3, (1.0,) * 3, to_rgb=True)
     (cifar,) = read_all(["cifar10"], root)
-    (batch,) = ImageBatches(ListedImages(cifar.splits.test, steps), preprocessor, 8)
+    (batch,) = ImageBatches(ListedImages(cifar.splits.test, steps), normalisation, 8)
     red = torch.tensor([10.0, 30.0, 50.0, 30.0])
     assert torch.equal(batch.images[:, 0], red[:, None, None].expand(4, 8, 8))  # RGB: the first plane is red
     assert not batch.images[:, 1:].any()
     (pets,) = read_all(["pets"], root)
-    (batch,) = ImageBatches(ListedImages(pets.splits.test, steps), preprocessor, 8)
+    (batch,) = ImageBatches(ListedImages(pets.splits.test, steps), normalisation, 8)
     assert batch.images.mean((1, 2, 3)).round().tolist() == [30, 10]
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmpretrain.registry import MODELS
 
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.linear_probe import (
     is_frozen,
@@ -61,7 +62,7 @@ def test_the_image_size_reaches_training_and_test_crops(config):
 
 
 def test_a_network_is_frozen_where_the_config_says_so_and_normalised_as_in_its_pre_training(config, repo_root):
-    arguments = (dict(type="ResNet"), "b.pth", 24, 4, dict(mean=[1, 2, 3], std=[4, 5, 6], to_rgb=False))
+    arguments = (dict(type="ResNet"), "b.pth", 24, 4, Normalisation((1, 2, 3), (4, 5, 6), to_rgb=False))
     set_network(config, *arguments)
     assert config.model.backbone == dict(
         type="ResNet", frozen_stages=4, init_cfg=dict(type="Pretrained", checkpoint="b.pth")

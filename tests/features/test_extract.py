@@ -12,11 +12,12 @@ from PIL import Image
 
 from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.features.extract import apply_bank, extract_features
 from mmssl_dynamic.models import SDRResNet
 
-PREPROCESSOR = {"mean": [120.0, 110.0, 100.0], "std": [60.0, 60.0, 60.0], "to_rgb": True}
+NORMALISATION = Normalisation((120.0, 110.0, 100.0), (60.0, 60.0, 60.0), to_rgb=True)
 
 
 def dataset_of(folder, size=32, **arguments):
@@ -63,7 +64,7 @@ class Interrupting:
 
 def extract(backbone, dataset, out, **arguments):
     return extract_features(
-        backbone, dataset, PREPROCESSOR, out, **{"batch_size": 4, "progress": False, "flush_seconds": 0, **arguments}
+        backbone, dataset, NORMALISATION, out, **{"batch_size": 4, "progress": False, "flush_seconds": 0, **arguments}
     )
 
 
@@ -77,7 +78,7 @@ def test_rows_are_the_averages_of_the_last_feature_map_of_every_image(make, imag
     assert features.image_root == str(image_folder)
     pixels = np.array(Image.open(image_folder / features.names[9]))[4:36, 8:40]
     pixels = torch.from_numpy(pixels).permute(2, 0, 1).float()
-    mean, std = (torch.tensor(PREPROCESSOR[key]).view(3, 1, 1) for key in ("mean", "std"))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (NORMALISATION.mean, NORMALISATION.std))
     with torch.no_grad():
         expected = backbone(((pixels - mean) / std)[None])[-1].mean(dim=(2, 3))[0]
     np.testing.assert_allclose(features.rows[9], expected, rtol=1e-4, atol=1e-6)

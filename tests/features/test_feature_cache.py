@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mmssl_dynamic.datasets.batches import ImageBatches
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.listed_images import LabelledImages, ListedImages
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.features.feature_cache import FeatureCache
@@ -15,7 +16,7 @@ from tests.helpers import randomise
 
 OPTIONS = dict(channels=[[8] * 4, [16] * 4], blocks=[[1, 1, 1, 1]], zero_init_residual=False)
 SMALL, LARGE = "w0.033333-d1111", "w0.066667-d1111"
-PREPROCESSOR = dict(mean=[120.0] * 3, std=[60.0] * 3, to_rgb=True)
+NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3, to_rgb=True)
 STEPS = [dict(type="CenterCrop", crop_size=16), dict(type="PackInputs")]
 COUNT = 11
 
@@ -51,7 +52,7 @@ def networks(net, names=(SMALL, LARGE)):
 
 
 def cache(folder, weights="w", **options):
-    return FeatureCache(folder, weights, PREPROCESSOR, 4, flush_seconds=0.0, **options)
+    return FeatureCache(folder, weights, NORMALISATION, 4, flush_seconds=0.0, **options)
 
 
 def test_features_are_those_of_each_network_and_every_image_is_read_once(net, source, tmp_path):
@@ -59,7 +60,7 @@ def test_features_are_those_of_each_network_and_every_image_is_read_once(net, so
     found = cache(tmp_path).compute(networks(net), images, "set train")
     assert images.read == list(range(COUNT))
     for network in networks(net):
-        expected, _ = pooled_features(network.backbone, ImageBatches(ListedImages(source, STEPS), PREPROCESSOR, 5))
+        expected, _ = pooled_features(network.backbone, ImageBatches(ListedImages(source, STEPS), NORMALISATION, 5))
         np.testing.assert_allclose(found[network.name], expected.numpy(), rtol=1e-5, atol=1e-6)
     again = Counted(source, STEPS)
     kept = cache(tmp_path).compute(networks(net), again, "set train")

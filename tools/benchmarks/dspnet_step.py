@@ -21,7 +21,7 @@ from timing import alternate, ratios, summary
 from mmssl_dynamic import cli
 from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.engine.cpu import prepare_cpu
-from mmssl_dynamic.loading import find_config, load_config, select_device
+from mmssl_dynamic.loading import data_preprocessor, find_config, load_config, select_device
 
 CONFIG = "dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"
 
@@ -75,7 +75,7 @@ def loader(args, folder):
                 transform.size = args.image_size
     with TRANSFORMS.switch_scope_and_registry("mmpretrain") as registry:
         transforms = [registry.build(step) for step in pipeline]
-        preprocessor = MODELS.build(config.model.data_preprocessor)
+        preprocessor = MODELS.build(data_preprocessor(config))
     files = cycle(list_images(folder))
 
     def load():

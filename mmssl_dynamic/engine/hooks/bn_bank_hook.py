@@ -13,6 +13,7 @@ from mmssl_dynamic.calibration.calibrate import calibrate_bank
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.loading import normalisation_of
 from mmssl_dynamic.registry import HOOKS
 
 
@@ -45,6 +46,7 @@ class BNBankHook(Hook):
             raise ConfigError(
                 "BNBankHook needs extract_dataloader in the config: the training images with eval_pipeline."
             )
+        normalisation_of(runner.cfg)
 
     def after_train(self, runner: Runner) -> None:
         """Calibrate and write, on the main process."""
@@ -56,7 +58,7 @@ class BNBankHook(Hook):
                 model.backbone,
                 build_dataset(loader.dataset),
                 getattr(runner.train_dataloader.dataset, "clusters", None),
-                runner.cfg.model.get("data_preprocessor"),
+                normalisation_of(runner.cfg),
                 bn=self.bn,
                 images=self.images,
                 batch_size=self.batch_size,

@@ -13,6 +13,7 @@ from mmssl_dynamic.calibration.sample import draw_images, sample_batches
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.loading import normalisation_of
 from mmssl_dynamic.models.backbones import BNStatistics, is_super_network
 from mmssl_dynamic.registry import HOOKS
 from mmssl_dynamic.subnets import FULL
@@ -54,6 +55,7 @@ class CalibrateBNHook(Hook):
             raise ConfigError(
                 "CalibrateBNHook needs extract_dataloader in the config: the training images with eval_pipeline."
             )
+        normalisation_of(runner.cfg)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Calibrate. Every process does, on the same images, and finds the same."""
@@ -92,7 +94,7 @@ class CalibrateBNHook(Hook):
         batches = sample_batches(
             self._dataset,
             chosen,
-            runner.cfg.model.get("data_preprocessor") or runner.cfg.get("data_preprocessor"),
+            normalisation_of(runner.cfg),
             self.batch_size,
             loader.get("num_workers", 0),
             next(net.parameters()).device,
