@@ -41,7 +41,9 @@ def read_json(path: str | os.PathLike[str], what: str, most_bytes: int = 16 * 2*
     except RecursionError as error:
         raise ArtifactError(f"{what} {path} cannot be read as JSON (nested too deeply); write it anew.") from error
     except (ValueError, OSError) as error:
-        raise ArtifactError(f"{what} {path} cannot be read as JSON ({first_line(error)}); write it anew.") from error
+        # Python's own text goes on to tell how to lift the limit.
+        reason = "a number of thousands of digits" if "digits" in str(error) else first_line(error)
+        raise ArtifactError(f"{what} {path} cannot be read as JSON ({reason}); write it anew.") from error
 
 
 def _refuse_constant(name: str) -> None:

@@ -14,6 +14,7 @@ from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError, first_line
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
+from mmssl_dynamic.safe_loading import safe_loading
 
 
 def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None = None) -> Config:
@@ -151,7 +152,7 @@ def build_backbone(config: Config) -> nn.Module:
     if backbone.get("norm_cfg", {}).get("type") in ("SyncBN", "MMSyncBN"):
         # Evaluation runs on one device: plain BatchNorm has the same parameters and needs no process group.
         backbone["norm_cfg"] = dict(backbone["norm_cfg"], type="BN")
-    with MODELS.switch_scope_and_registry("mmpretrain") as registry:
+    with safe_loading(), MODELS.switch_scope_and_registry("mmpretrain") as registry:
         return registry.build(backbone)
 
 

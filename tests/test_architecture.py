@@ -23,6 +23,7 @@ FLOORS = (
     "subnets",
     "registry",
     "fileio",
+    "safe_loading",
     "writing",
     "rows",
     "clusters",

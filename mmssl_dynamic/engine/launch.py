@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner import find_latest_checkpoint
 
+from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import load_config, need
@@ -86,7 +87,11 @@ def prepare_config(
 
 
 def build_runner(config: Config) -> MMEngineRunner:
-    """The Runner of a config: the package's own, which resumes safely, unless ``runner_type`` names another."""
+    """The Runner of a config: the package's own, or a class made from it that ``runner_type`` names.
+
+    Raises:
+        ConfigError: it names another class; mmengine's executes the config that a checkpoint holds on resuming.
+    """
     from mmengine.registry import RUNNERS
     from mmpretrain.utils import register_all_modules
 
@@ -95,6 +100,11 @@ def build_runner(config: Config) -> MMEngineRunner:
     runner_class = RUNNERS.get(kind)
     if runner_class is None:
         raise ConfigError(f"runner_type='{kind}' is not registered; leave it out.")
+    if not issubclass(runner_class, Runner):
+        raise ConfigError(
+            f"runner_type='{kind}' executes what checkpoints hold; leave it out, or name a class made from "
+            "mmssl_dynamic.Runner."
+        )
     if config.get("launcher") == "pytorch" and not torch.cuda.is_available():
         _prepare_cpu_processes(config)
     return runner_class.from_cfg(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,9 +19,10 @@ from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
 from mmssl_dynamic.engine.unwrap import bare_model
-from mmssl_dynamic.errors import ConfigError, DataError, UserError, first_line
+from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError, first_line
 from mmssl_dynamic.fileio import load_run_checkpoint
 from mmssl_dynamic.registry import RUNNERS
+from mmssl_dynamic.safe_loading import safe_loading
 
 
 @contextmanager
@@ -30,6 +32,7 @@ def building(what: str) -> Iterator[None]:
     Raises:
         DataError: a file is missing.
         ConfigError: an unknown type, or arguments that it does not take.
+        ArtifactError: a file of weights holds code.
     """
     try:
         yield
@@ -38,6 +41,11 @@ def building(what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(
             f"{what} needs {error.filename or first_line(error)}, which does not exist; correct the config."
+        ) from error
+    except UnpicklingError as error:
+        raise ArtifactError(
+            f"{what} of the config loads a file by itself that holds more than tensors and plain data, which could run "
+            "code; name a file of the weights alone."
         ) from error
     except (KeyError, TypeError, AssertionError, ValueError, AttributeError) as error:
         raise ConfigError(f"{what} of the config cannot be built: {first_line(error)}") from error
@@ -60,12 +68,28 @@ class Runner(MMEngineRunner):
     """Loads checkpoints through :func:`mmssl_dynamic.fileio.load_run_checkpoint`.
 
     mmengine 0.10 calls ``torch.load`` with the default ``weights_only=True`` of torch >= 2.6, which refuses its own
-    checkpoints, and on resume it executes the config text stored in them.
+    checkpoints, and on resume it executes the config text stored in them. What parts of the model load by themselves
+    (``init_cfg``, ``pretrained``) executes nothing either, see :func:`mmssl_dynamic.safe_loading.safe_loading`.
     """
+
+    def train(self) -> nn.Module:
+        """As mmengine's; so the next ones."""
+        with safe_loading():
+            return super().train()
+
+    def val(self) -> dict:
+        """Validate."""
+        with safe_loading():
+            return super().val()
+
+    def test(self) -> dict:
+        """Test."""
+        with safe_loading():
+            return super().test()
 
     def build_model(self, model: Any) -> nn.Module:
         """As mmengine's, with one sentence for what cannot be built; so the next ones."""
-        with building("model"):
+        with building("model"), safe_loading():
             return super().build_model(model)
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
