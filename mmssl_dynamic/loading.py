@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from mmengine.config import Config
 from torch import nn
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError, first_line
+from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 from mmssl_dynamic.safe_loading import safe_loading
@@ -20,14 +22,16 @@ from mmssl_dynamic.safe_loading import safe_loading
 def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None = None) -> Config:
     """Read a config file and apply ``--cfg-options``.
 
+    A ``.py`` config is a program by design and is executed, like those that it is based on: run only what you trust.
+    Configs in YAML and JSON are data, and stay data.
+
     An option without dots that names a top-level value, such as ``data_root=/images``, reaches every place in the
     config that was built from it, which mmengine's merging alone does not.
 
     Raises:
         ConfigError: the file is missing or is not a valid config.
     """
-    if not Path(path).is_file():
-        raise ConfigError(f"config {path} does not exist; check the path.")
+    _refuse_code_in_yaml(existing_file(path, "config", error=ConfigError))
     try:
         config = Config.fromfile(str(path))
         _spread(config, cfg_options or {})
@@ -36,6 +40,23 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
     except Exception as error:  # a config is a program: anything can go wrong in it
         raise ConfigError(f"config {path} cannot be read ({first_line(error)}); correct it.") from error
     return config
+
+
+def _refuse_code_in_yaml(path: Path, chain: tuple[Path, ...] = ()) -> None:
+    """Mmengine reads YAML with a loader that builds any Python object; ours builds none, so it must be able to read it.
+
+    Raises:
+        ConfigError: it cannot, here or in a config that this one is based on.
+    """
+    if path.suffix not in (".yml", ".yaml") or path in chain or not path.is_file():
+        return
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"config {path} is no plain YAML ({first_line(error)}); correct it.") from error
+    bases = data.get("_base_", []) if isinstance(data, dict) else []
+    for base in [bases] if isinstance(bases, str) else bases:
+        _refuse_code_in_yaml(path.parent / str(base), (*chain, path))
 
 
 # Keys under which a top-level value appears deeper in a config, where it is not under its own name.

@@ -105,3 +105,18 @@ def test_top_level_options_replace_what_was_there_and_not_each_other(tmp_path):
     assert [(s.begin, s.end) for s in config.param_scheduler] == [(0, 2), (2, 10)]
     assert config.custom_hooks[0].warmup_epochs == 2
     assert (config.max_epochs, config.warmup_epochs) == (10, 2)
+
+
+@pytest.mark.parametrize("where", ["itself", "its base"])
+def test_a_yaml_config_stays_data(tmp_path, where):
+    trace, program = tmp_path / "trace", "x: !!python/object/apply:builtins.open ['{trace}', w]\n"
+    evil = tmp_path / "config.yaml"
+    if where == "its base":
+        evil.write_text("_base_: [base.yml]\nmodel: {}\n")
+        evil = tmp_path / "base.yml"
+    evil.write_text(program.format(trace=trace))
+    with pytest.raises(ConfigError, match=rf"{evil.name} is no plain YAML"):
+        load_config(tmp_path / "config.yaml")
+    assert not trace.exists()
+    evil.write_text("data_root: images\n")
+    assert load_config(tmp_path / "config.yaml").data_root == "images"
