@@ -1,126 +1,286 @@
-"""The table of the small-scale study says what the files of its runs say."""
+"""The runner of the studies, what it compares, and how it evaluates a training."""
 
 import importlib
+import io
 import subprocess
 import sys
+import tarfile
+import threading
 
+import numpy as np
 import pytest
-import torch
 
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.downstream.task import folder_task
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.loading import load_super_network, normalisation_of
+from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
+
+MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "domains", "evaluate_run")
 
 
 @pytest.fixture
-def modules(repo_root, monkeypatch):
+def studies(repo_root, monkeypatch):
     """tools/studies as its scripts import each other."""
     monkeypatch.syspath_prepend(str(repo_root / "tools" / "studies"))
-    names = ("sdr_variants", "sdr_study", "sdr_table")
-    yield [importlib.import_module(name) for name in names]
-    for name in names:
+    yield {name: importlib.import_module(name) for name in MODULES}
+    for name in MODULES:
         sys.modules.pop(name)
 
 
-def write_run(folder, variant, tasks, offset):
-    """Results of one training: with task i, the full network has 10 i + offset percent, others so much more."""
-    for i, task in enumerate(tasks):
-        full = 10.0 * i + offset
-        scores = [dict(network="full", score=full + 5)]
-        if variant.paths:
-            record = dict(
-                subnets=[
-                    dict(name="0-0-0-1", test_accuracy=full + 1, params=70),
-                    dict(name="0-0-0-0", test_accuracy=full + 3, params=70),
-                ],
-                full=dict(name="full", test_accuracy=full, params=100),
-                best="0-0-0-1",  # on the training images
-            )
-            write_json(folder / "routing" / task / "routing.json", record)
-            scores.append(dict(network="0-0-0-1", score=full + 8))
-        else:
-            write_json(folder / "knn" / task / "results.json", dict(networks=[dict(name="net", top1=full, params=80)]))
-        write_json(folder / "transfer" / task / "results.json", dict(scores=scores))
-    (folder / "epoch_5.pth").write_bytes(b"weights")
+@pytest.fixture
+def folders(studies, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "out").mkdir()
+    return studies["runs"].Folders(tmp_path / "data", tmp_path / "out")
 
 
-def table(repo_root, study, doc):
-    command = [sys.executable, str(repo_root / "tools/studies/sdr_table.py"), str(study), "--doc", str(doc)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def stages(studies):
+    """A base with a split, two runs that start from it, and one that does not."""
+    run = studies["runs"].Run
+    base = run("base", "Base", "a/base.py", 10, splits=(("cluster4", ("--num-clusters", "4")),))
+    more = run("more", "Base and more", "a/base.py", 5, start="base", options=("x=1",))
+    sdr = run("sdr", "SDR", "a/sdr.py", 5, 2.0, "base", True, "cluster4")
+    alone = run("alone", "Alone", "a/base.py", 20)
+    return ((base, more), (sdr, alone))
 
 
-def test_the_table_holds_means_over_tasks_and_seeds(modules, repo_root, tmp_path):
-    variants, _, _ = modules
-    study, doc = tmp_path / "study", tmp_path / "doc.md"
-    simsiam, sdr = variants.VARIANTS[:2]
-    write_run(study / "seed0" / simsiam.name, simsiam, variants.TASKS, 0)
-    write_run(study / "seed1" / simsiam.name, simsiam, variants.TASKS, 2)
-    write_run(study / "seed0" / sdr.name, sdr, variants.TASKS, 4)
-    (study / "commands.sh").write_text("python tools/train.py\n")
-    doc.write_text("Before.\n<!-- results -->\nold\n<!-- /results -->\nAfter.\n")
-    finished = table(repo_root, study, doc)
-    assert finished.returncode == 0, finished.stderr
-    assert f"missing: {sdr.name}, seed 1" in finished.stdout
-    lines = doc.read_text().splitlines()
-    assert (lines[0], lines[-1]) == ("Before.", "After.")
-    assert "old" not in lines
-    # six tasks at 0, 10, ... 50: 25 on average, plus the offsets
-    assert f"| {simsiam.label} | 80 | 26.00 (25.00 to 27.00) |  |  | 31.00 (30.00 to 32.00) |  |" in lines
-    row = "29.00 (29.00 to 29.00) | 30.00 (30.00 to 30.00) | 32.00 (32.00 to 32.00)"
-    assert f"| {sdr.label} | 70 | {row} | 34.00 (34.00 to 34.00) | 37.00 (37.00 to 37.00) |" in lines
-    assert f"| {sdr.label} | 0 | 5.0 | 15.0 | 25.0 | 35.0 | 45.0 | 55.0 |" in lines
-    assert (doc.with_suffix("") / "knn.png").stat().st_size > 1000
-    hashes = read_json(doc.with_suffix("") / "files.json", "hashes")
-    assert f"seed0/{sdr.name}/epoch_5.pth" in hashes
-    assert all(len(value) == 64 for value in hashes.values())
+# --- paired differences
 
 
-def test_what_is_pruned_does_not_count(modules, tmp_path):
-    _, _, table = modules
-    weight = torch.ones(2, 3, 3, 3)
-    weight[0] = 0
-    state = {"backbone.conv1.weight": weight, "backbone.bn1.bias": torch.zeros(2), "neck.fc.weight": torch.zeros(2, 2)}
-    torch.save({"state_dict": state}, tmp_path / "epoch_1.pth")
-    assert table.pruned_weights(tmp_path) == 27
+def test_the_bootstrap_interval_is_that_of_all_redraws(studies):
+    """Of the tasks 0 and 2, a mean of redrawn tasks is 0, 1 or 2 with probability 1/4, 1/2 and 1/4."""
+    low, high = studies["comparison"].bootstrap(np.array([[0.0], [2.0]]))
+    assert (low, high) == (0.0, 2.0)
+    # the spread of many tasks with one seed is that of a mean: +- 1.96 s / sqrt(T)
+    values = np.random.default_rng(1).normal(3, 2, (100, 1))
+    low, high = studies["comparison"].bootstrap(values)
+    half = 1.96 * values.std() / 10
+    assert low == pytest.approx(values.mean() - half, abs=0.05)
+    assert high == pytest.approx(values.mean() + half, abs=0.05)
 
 
-def test_a_document_without_the_marks_is_refused(modules, repo_root, tmp_path):
-    (tmp_path / "doc.md").write_text("nothing\n")
-    finished = table(repo_root, tmp_path, tmp_path / "doc.md")
-    assert finished.returncode == 2
-    assert "<!-- results -->" in finished.stderr
-    assert (tmp_path / "doc.md").read_text() == "nothing\n"
+def test_seeds_are_redrawn_whole(studies):
+    """All tasks of a seed share one training: 2 seeds that differ leave an interval as wide as their difference."""
+    table = np.repeat(np.array([[0.0, 4.0]]), 50, axis=0)
+    assert studies["comparison"].bootstrap(table) == (0.0, 4.0)
 
 
-def test_every_variant_has_its_config_and_its_split(modules):
-    variants, _, _ = modules
-    splits = {split.name for split in variants.SPLITS}
-    for variant in variants.VARIANTS:
-        assert (variants.CONFIGS / variant.config).is_file()
-        assert variant.clusters is None or variant.clusters in splits
-        assert variant.needs is None or variant.needs in {other.name for other in variants.VARIANTS}
-    assert len({variant.name for variant in variants.VARIANTS}) == len(variants.VARIANTS)
+def test_a_difference_is_paired_and_takes_common_pairs_alone(studies):
+    one = {("a", 0): 50.0, ("b", 0): 70.0, ("a", 1): 52.0, ("b", 1): 71.0, ("c", 0): 99.0}
+    other = {("a", 0): 48.0, ("b", 0): 71.0, ("a", 1): 50.0, ("b", 1): 72.0}
+    found = studies["comparison"].difference(one, other)
+    assert found.mean == pytest.approx((2 - 1 + 2 - 1) / 4)
+    assert (found.pairs, found.better) == (4, 0.5)
+    assert found.low == -1
+    assert found.high == 2
+    assert studies["comparison"].difference(one, {("d", 0): 1.0}) is None
 
 
-def test_the_study_writes_its_commands_and_does_nothing_twice(modules, repo_root, tmp_path, monkeypatch):
-    _, study, _ = modules
-    calls = []
+# --- runs and their commands
+
+
+def test_runs_that_start_from_another_take_its_weights_its_split_and_other_crops(studies, folders, stages):
+    units = {(u.run.name, u.seed): u for u in studies["runs"].units_of(stages, [0, 3])}
+    train, evaluate = units["sdr", 3].steps(folders)
+    text = train.line
+    base = folders.out / "seed3" / "base"
+    for option in (
+        "configs/a/sdr.py",
+        f"init_from={base / 'epoch_10.pth'}",
+        f"clusters_file={base / 'cluster4.npz'}",
+        "randomness.seed=1003",
+        "max_epochs=5",
+        f"data_root={folders.pool}",
+    ):
+        assert option in text
+    assert train.output == folders.out / "seed3" / "sdr" / "epoch_5.pth"
+    assert evaluate.output == folders.out / "seed3" / "sdr" / "results.json"
+    more = next(units["more", 0].steps(folders)).line
+    assert f"load_from={folders.out / 'seed0' / 'base' / 'epoch_10.pth'}" in more
+    assert "x=1" in more
+    tools = [step.tool for step in units["base", 0].steps(folders)]
+    assert tools == ["train.py", "extract_features.py", "cluster.py", "studies/evaluate_run.py"]
+    assert "randomness.seed=0" in next(units["base", 0].steps(folders)).line
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_the_queue_runs_each_step_once_after_what_it_needs(studies, folders, stages, monkeypatch, jobs):
+    queue, lock, lines = studies["queue_runner"], threading.Lock(), []
+    units = studies["runs"].units_of(stages, [0, 1])
 
     def run(command, **_):
-        calls.append(command)
-        (tmp_path / "result.json").write_text("{}")
+        with lock:
+            lines.append(command[1:])
+        step = next(s for u in units for s in u.steps(folders) if list(s.arguments) == list(command[2:]))
+        assert not any(f"seed{i}/base" in a and not _base_is_there(folders, i) for i in (0, 1) for a in command[4:])
+        step.output.write_text("{}")
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(study.subprocess, "run", run)
-    step = study.Step("train.py", ("config.py", "--work-dir", str(tmp_path / "a b")), tmp_path / "result.json")
-    for _ in range(2):
-        study.perform(step, tmp_path, {str(tmp_path): "$OUT"})
-    assert len(calls) == 1
-    assert calls[0][1:] == ["tools/train.py", "config.py", "--work-dir", str(tmp_path / "a b")]
-    assert (tmp_path / "commands.sh").read_text() == "python tools/train.py config.py --work-dir '$OUT/a b'\n"
+    monkeypatch.setattr(queue.subprocess, "run", run)
+    seen = []
+    queue.perform(units, folders, jobs, lambda: seen.append(len(seen)))
+    assert len(lines) == 2 * (4 + 2 + 2 + 2)
+    assert len(seen) == 8
+    assert (folders.out / "commands.sh").read_text().count("tools/train.py") == 8
+    assert "$OUT/seed1/base" in (folders.out / "commands.sh").read_text()
+    queue.perform(units, folders, jobs, lambda: None)  # everything is there
+    assert len(lines) == 20
+    units[-1].result(folders).unlink()
+    queue.perform(units, folders, jobs, lambda: None)
+    assert len(lines) == 21  # the evaluation alone
 
 
-def test_a_failed_step_is_named(modules, tmp_path):
-    _, study, _ = modules
-    step = study.Step("train.py", ("nowhere.py",), tmp_path / "result.json")
-    with pytest.raises(study.ConfigError, match=r"'python tools/train.py nowhere.py' failed; see the end of"):
-        study.perform(step, tmp_path, {})
+def _base_is_there(folders, seed):
+    return (folders.out / f"seed{seed}" / "base").is_dir()
+
+
+def test_what_does_not_need_a_failed_run_is_done_all_the_same(studies, folders, stages, monkeypatch):
+    queue = studies["queue_runner"]
+    units = studies["runs"].units_of(stages, [0])
+
+    def run(command, **_):
+        step = next(s for u in units for s in u.steps(folders) if list(s.arguments) == list(command[2:]))
+        fails = "/base/" in str(step.output)
+        if not fails:
+            step.output.write_text("{}")
+        return subprocess.CompletedProcess(command, int(fails))
+
+    monkeypatch.setattr(queue.subprocess, "run", run)
+    with pytest.raises(ConfigError, match=r"tools/train.py failed, see the end of .*log.txt; more, seed 0"):
+        queue.perform(units, folders, 1, lambda: None)
+    assert [u.run.name for u in units if u.result(folders).is_file()] == ["alone"]
+
+
+def test_the_plan_goes_by_what_finished_runs_took(studies, folders, stages):
+    units = studies["runs"].units_of(stages, [0, 1])
+    plan = studies["plan"].plan_text
+    assert "The time is known when the first run is finished." in plan(units, folders)
+    for unit in units[:1]:  # base with seed 0: 10 epochs in 600 s
+        unit.folder(folders).mkdir(parents=True)
+        write_json(unit.result(folders), {})
+        write_json(unit.folder(folders) / "seconds.json", {"train.py": 500.0, "studies/evaluate_run.py": 100.0})
+    text = plan(units, folders)
+    assert "1 of 8 runs are finished." in text
+    assert "left: base, seed 1: 10 min" in text  # as with the other seed
+    assert "left: sdr, seed 0: 10 min" in text  # 5 epochs of twice the cost
+    assert "left: more, seed 1: 5 min" in text
+    assert "About 1.3 h left" in text  # 10 + 2 (5 + 10 + 20) minutes
+
+
+# --- the report
+
+
+def test_the_report_holds_means_and_differences_of_what_is_there(studies, folders, stages):
+    units = studies["runs"].units_of(stages, [0, 1])
+    for unit, shift in zip(units, (0, 1, 0, 1, 3, 5, 3, 5)):  # base, more, base, more, sdr, alone, ...
+        if unit.run.name == "alone":
+            continue
+        unit.folder(folders).mkdir(parents=True, exist_ok=True)
+        tasks = {}
+        for i, task in enumerate(("a", "b")):
+            full = {"knn": 10.0 * i + shift, "probe": 50.0 + shift}
+            tasks[task] = {"full": full}
+            if unit.run.name == "sdr":
+                tasks[task]["routed"] = {"name": "0-1", "knn": full["knn"] + 2, "probe": full["probe"] + 4}
+                tasks[task]["hindsight"] = {"name": "0-0", "knn": full["knn"] + 3}
+        write_json(unit.result(folders), {"tasks": tasks})
+        unit.checkpoint(folders).write_bytes(b"weights")
+
+    class Study:
+        COMPARISONS = (("sdr", "more"), ("sdr", "alone"))
+
+    text = studies["report"].write_report(Study, units, folders)
+    assert text == (folders.out / "report.md").read_text()
+    assert "| SDR (`sdr`) | 2 | 8.00 | 10.00 | 11.00 | 53.00 | 57.00 |" in text
+    assert "| Base (`base`) | 2 | 5.00 |  |  | 50.00 |  |" in text
+    # sdr's routed path minus the whole of more: 3 + 2 - 1 in kNN, 3 + 4 - 1 by the probe, on every task and seed
+    assert "| `sdr` - `more` | **+4.00 (+4.00 to +4.00)** | 100 % | **+6.00 (+6.00 to +6.00)** |" in text
+    assert "`sdr` - `alone`" not in text
+    assert "| `sdr` | 5.0 | 15.0 |" in text
+    for name in ("differences.png", "accuracies.png"):
+        assert (folders.out / name).stat().st_size > 1000
+    files = read_json(folders.out / "files.json", "hashes")
+    assert "seed1/sdr/epoch_5.pth" in files
+    assert all(len(value) == 64 for value in files.values())
+
+
+def test_oracles_of_single_domains_are_one_row(studies, folders):
+    run = studies["runs"].Run
+    stages = ((run("oracle_a", "", "c.py", 1, tasks=("a",)), run("oracle_b", "", "c.py", 1, tasks=("b",))),)
+    units = studies["runs"].units_of(stages, [0])
+    for unit, task in zip(units, "ab"):
+        unit.folder(folders).mkdir(parents=True)
+        write_json(unit.result(folders), {"tasks": {task: {"full": {"knn": 1.0}}}})
+    results = studies["report"].read_results(units, folders)
+    assert studies["report"].accuracies(results, "oracle", "routed", "knn") == {("a", 0): 1.0, ("b", 0): 1.0}
+
+
+# --- the table of the mixed pool
+
+
+def test_the_table_of_the_mixed_pool_is_whole(studies, repo_root):
+    domains = studies["domains"]
+    units = studies["runs"].units_of(domains.STAGES, [0])  # fails where a start is unknown or comes too late
+    names = [unit.run.name for unit in units]
+    assert len(set(names)) == len(names)
+    splits = {name for unit in units for name, _ in unit.run.splits}
+    for unit in units:
+        assert (repo_root / "configs" / unit.run.config).is_file()
+        assert unit.run.split in (None, *splits)
+        assert "_" not in unit.run.name or unit.run.tasks or unit.run.start
+    for pair in domains.COMPARISONS:
+        assert set(pair) <= {*names, "oracle"}
+
+
+def test_preparing_unpacks_equal_shares_of_the_pool_and_the_tasks(studies, folders, monkeypatch):
+    domains = studies["domains"]
+    monkeypatch.setattr(domains, "IMAGES", 2)
+    with pytest.raises(ConfigError, match=r"--data has no pool\.tar\.gz"):
+        domains.prepare(folders)
+
+    def archive(name, members):
+        with tarfile.open(folders.data / f"{name}.tar.gz", "w:gz") as file:
+            for member in members:
+                info = tarfile.TarInfo(member)
+                info.size = 3
+                file.addfile(info, io.BytesIO(b"jpg"))
+
+    archive("pool", ["sources.tsv", *(f"pool/{d}/{i:04d}.jpg" for i in (2, 0, 1) for d in domains.DOMAINS)])
+    for task in domains.TASKS:
+        archive(task, ["classes.txt", "train/x/0.jpg", "test/x/0.jpg"])
+    domains.prepare(folders)
+    found = sorted(str(p.relative_to(folders.pool)) for p in folders.pool.rglob("*") if p.is_file())
+    assert found == sorted(f"{d}/{i:04d}.jpg" for i in range(2) for d in domains.DOMAINS)
+    assert sorted(p.name for p in folders.tasks.iterdir()) == sorted(domains.TASKS)
+    assert {p.name for p in (folders.tasks / domains.TASKS[0]).iterdir()} == {"train", "test"}
+    domains.prepare(folders)
+
+
+# --- the evaluation of one training
+
+
+def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_path, monkeypatch):
+    evaluate = studies["evaluate_run"]
+    monkeypatch.setattr(evaluate, "prepare_cpu", lambda: None)  # for the whole process
+    monkeypatch.setattr(sys, "argv", ["evaluate_run.py", str(work / "config.py"), str(work / "epoch_1.pth")])
+    sys.argv += ["--tasks", str(work / "pets"), "--out", str(tmp_path)]
+    evaluate.main()
+    record = read_json(tmp_path / "results.json", "result")
+    found = record["tasks"]["pets"]
+    cfg, net = load_super_network(work / "config.py", work / "epoch_1.pth", "cpu")
+    splits = folder_task(work / "pets", cfg.eval_pipeline).splits(normalisation_of(cfg), 64)
+    with pytest.warns(UserWarning, match="k=200 is cut"):
+        result = KNNRouter(net, BNBank.load(bank), protocol=evaluate.KNN, progress=False).route(splits)
+    assert found["routed"]["name"] == result.best.name
+    for score in (*result.subnets, result.full):
+        assert found["networks"][score.name] == {"select": score.select_accuracy, "knn": score.test_accuracy}
+    assert found["full"]["knn"] == result.full.test_accuracy
+    assert record["params"]["full"] > record["params"]["0-0-1-1"]
+    with np.load(tmp_path / "features" / "pets.npz") as kept:
+        assert kept["0-0-1-0/train"].shape == (20, 9)
+        assert kept["labels/test"].tolist() == [0] * 5 + [1] * 5
+    assert 0 <= found["full"]["probe"] <= 100

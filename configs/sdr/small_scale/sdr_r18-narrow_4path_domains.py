@@ -1,0 +1,7 @@
+# The same with 4 paths. A stage that is not split is not widened.
+_base_ = ["./sdr_r18-narrow_16path_domains.py"]
+
+stage_groups = (1, 1, 1, 4)
+
+model = dict(backbone=dict(stage_groups=stage_groups, stage_channels=(24, 48, 96, 336)))
+train_dataloader = dict(dataset=dict(stage_groups=stage_groups))

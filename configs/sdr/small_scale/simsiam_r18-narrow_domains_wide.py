@@ -1,0 +1,8 @@
+# The same with all weights of the super-network whose paths have the size of simsiam_r18-narrow_domains.py.
+_base_ = ["./sdr_r18-narrow_16path_domains.py"]
+
+stage_groups = (1, 1, 1, 1)
+clusters_file = None
+
+model = dict(backbone=dict(stage_groups=stage_groups))
+train_dataloader = dict(dataset=dict(stage_groups=stage_groups, clusters_file=clusters_file))

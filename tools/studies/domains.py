@@ -1,0 +1,139 @@
+"""The study of a mixed pool: does SDR help on images of nine domains, against SimSiam of equal steps and equal time?
+
+700 images of each domain, 48 px, a ResNet-18 of 3/8 of the usual width and 16 paths of exactly its size; kNN on a
+labelled task of every domain.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+from runs import Folders, Run
+
+from mmssl_dynamic.errors import ConfigError
+
+DOMAINS = ("aerial", "art", "characters", "leaves", "mri", "plankton", "scenes", "sketch", "steel")
+TASKS = (
+    *("aerial_7cls", "art_7cls", "characters_8cls", "leaves_12cls", "mri_4cls", "plankton_12cls"),
+    *("scenes_6cls", "sketch_5cls", "steel_6cls"),
+)
+IMAGES = 700  # of each domain, the first by name, so that all weigh the same
+SIMSIAM = "sdr/small_scale/simsiam_r18-narrow_domains.py"
+WIDE = "sdr/small_scale/simsiam_r18-narrow_domains_wide.py"
+SDR16 = "sdr/small_scale/sdr_r18-narrow_16path_domains.py"
+SDR4 = "sdr/small_scale/sdr_r18-narrow_4path_domains.py"
+
+SPLITS = (
+    ("cluster16", ("--num-clusters", "16")),
+    ("cluster4", ("--num-clusters", "4")),
+    ("random16", ("--num-clusters", "16", "--method", "random")),
+)
+# Trained on, a network begins with a smaller step than a random one.
+LOW = ("optim_wrapper.optimizer.lr=0.02",)
+
+
+def _started(name: str, label: str, *options: str, config: str = SDR16, split: str | None = "cluster16") -> Run:
+    """SDR for 10 epochs from the base run's weights."""
+    return Run(name, label, config, 10, 1.8, "simsiam10", True, split, options=(*LOW, *options))
+
+
+STAGES = (
+    (
+        Run("simsiam10", "SimSiam, 10 epochs (base of the runs below)", SIMSIAM, 10, splits=SPLITS),
+        Run("simsiam10+10", "SimSiam, base and 10 epochs more", SIMSIAM, 10, start="simsiam10", options=LOW),
+        Run("simsiam10+18", "SimSiam, base and 18 epochs more", SIMSIAM, 18, start="simsiam10", options=LOW),
+        _started("sdr10+10", "SDR for 10 epochs after the base, started from it"),
+    ),
+    (
+        _started("sdr10+10_half", "the same, W_0 in half of the steps", "full_share=0.5"),
+        Run("simsiam20", "SimSiam, 20 epochs at once", SIMSIAM, 20),
+        Run("simsiam28", "SimSiam, 28 epochs at once", SIMSIAM, 28),
+        Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, 1.8, split="cluster16"),
+    ),
+    (
+        _started("sdr10+10_random", "SDR started from the base, images split at random", split="random16"),
+        _started(
+            "sdr10+10_all",
+            "SDR started from the base, all images for every path",
+            "train_dataloader.dataset.subnet_data=full",
+            split=None,
+        ),
+        _started("sdr10+10_4paths", "SDR started from the base, 4 paths", config=SDR4, split="cluster4"),
+        Run("wide20", "SimSiam of the super-network's width, 20 epochs", WIDE, 20, 2.0),
+    ),
+    (
+        _started(
+            "sdr10+10_scaled",
+            "SDR started from the base, duplicates scaled",
+            "model.init_cfg.duplicates=scaled",
+        ),
+        _started("sdr10+10_nokd", "SDR started from the base, without SiamKD", "model.distillation=None"),
+        Run(
+            "simsiam10+10_lr05",
+            "SimSiam, base and 10 epochs more at the rate of a new run",
+            SIMSIAM,
+            10,
+            start="simsiam10",
+        ),
+    ),
+    tuple(
+        # As many steps for the 700 images of a domain as 10 epochs of the pool have.
+        Run(
+            f"oracle_{domain}",
+            "SimSiam, base and as many steps on the task's own domain",
+            SIMSIAM,
+            98,
+            1 / 9.8,
+            "simsiam10",
+            pool=domain,
+            tasks=(task,),
+            options=(*LOW, "default_hooks.checkpoint.interval=14"),
+        )
+        for domain, task in zip(DOMAINS, TASKS)
+    ),
+)
+#: What is compared in the report: (name, minus, of which network), the statements of the study.
+COMPARISONS = (
+    ("sdr10+10", "simsiam10+10"),
+    ("sdr10+10", "simsiam10+18"),
+    ("sdr10+10", "simsiam20"),
+    ("sdr10+10", "simsiam28"),
+    ("sdr10+10", "sdr10+10_random"),
+    ("sdr10+10", "sdr10+10_all"),
+    ("sdr10+10_random", "sdr10+10_all"),
+    ("sdr10+10", "sdr10+10_4paths"),
+    ("sdr10+10_half", "sdr10+10"),
+    ("sdr10+10_scaled", "sdr10+10"),
+    ("sdr10+10_nokd", "sdr10+10"),
+    ("sdr10+10", "sdr10"),
+    ("sdr10", "simsiam10"),
+    ("wide20", "simsiam20"),
+    ("sdr10+10", "wide20"),
+    ("oracle", "sdr10+10"),
+)
+
+
+def prepare(folders: Folders) -> None:
+    """Unpack the pool's first images of each domain and all tasks.
+
+    Raises:
+        ConfigError: an archive is missing.
+    """
+    archives = [folders.data / f"{name}.tar.gz" for name in ("pool", *TASKS)]
+    missing = next((file for file in archives if not file.is_file()), None)
+    if missing is not None:
+        raise ConfigError(f"--data has no {missing.name}; give the folder with the archives of the domains.")
+    done = folders.out / "images" / "unpacked.txt"
+    if done.is_file():
+        return
+    with tarfile.open(archives[0]) as archive:
+        members = sorted((m for m in archive.getmembers() if m.name.endswith(".jpg")), key=lambda m: m.name)
+        for domain in DOMAINS:
+            own = [m for m in members if Path(m.name).parts[1] == domain]
+            archive.extractall(folders.pool.parent, own[:IMAGES], filter="data")
+    for file in archives[1:]:
+        with tarfile.open(file) as archive:
+            own = [m for m in archive.getmembers() if m.name.split("/")[0] in ("train", "test")]
+            archive.extractall(folders.tasks / file.name.removesuffix(".tar.gz"), own, filter="data")
+    done.write_text(f"{IMAGES} images of each domain\n")

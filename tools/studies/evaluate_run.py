@@ -1,0 +1,159 @@
+"""Evaluate the networks of one training on labelled tasks by kNN and by a probe, for a study.
+
+BatchNorm statistics of every network are calibrated alike: a plain network's on its training images, those of SDR's
+sub-networks as the training left them in its bank. Features of all networks are kept in features/TASK.npz beside the
+result, so that other scores can be computed from them later.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.calibration.calibrate import load_statistics
+from mmssl_dynamic.calibration.moments import pooled_statistics
+from mmssl_dynamic.calibration.sample import draw_images, sample_batches
+from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.downstream.task import Task, folder_task
+from mmssl_dynamic.engine.cpu import prepare_cpu
+from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, many_shot, split_indices
+from mmssl_dynamic.features.pooling import pool
+from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of
+from mmssl_dynamic.models.backbones import is_super_network
+from mmssl_dynamic.subnets import FULL
+from mmssl_dynamic.writing import atomic_path, write_json
+
+KNN = KNNProtocol(k=200, vote="weighted")
+#: Coarser than the published grid, on standardised features: enough for a comparison of networks.
+PROBE = ManyShotProtocol(wd_from=-2, wd_to=3, wd_count=6, max_iter=200)
+_CALIBRATION_IMAGES, _BATCH = 2000, 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config that the training left in its work dir")
+    parser.add_argument("checkpoint", help="weights; the bank is looked for beside them")
+    parser.add_argument("--tasks", required=True, nargs="+", metavar="DIR", help="tasks, or the folder of all of them")
+    parser.add_argument("--out", metavar="DIR", help="(default: folder of the checkpoint)")
+    args = parser.parse_args()
+    prepare_cpu()
+    start = time.monotonic()
+    out = Path(args.out or Path(args.checkpoint).parent)
+    cfg = load_config(args.config)
+    net = load_backbone(cfg, args.checkpoint)
+    names = _calibrate(net, cfg, Path(args.checkpoint).parent)
+    results: dict[str, Any] = {}
+    for root in _task_folders(args.tasks):
+        task = folder_task(root, cfg.eval_pipeline)
+        features = _features(net, names, task, cfg)
+        _keep(features, out / "features" / f"{task.name}.npz")
+        results[task.name] = _scores(features, names)
+        print(f"{task.name}: {results[task.name]['full']}, routed {results[task.name].get('routed')}", flush=True)
+    record = {
+        "config": str(args.config),
+        "checkpoint": str(args.checkpoint),
+        "networks": names,
+        "params": {name: _params(net, name) for name in {FULL, names[-1]}},
+        "knn": KNN.record(),
+        "probe": PROBE.record() | {"features": "standardised by the training images"},
+        "tasks": results,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    write_json(out / "results.json", record)
+
+
+def _task_folders(given: list[str]) -> list[Path]:
+    folders = [Path(name) for name in given]
+    if len(folders) == 1 and not (folders[0] / "train").is_dir():
+        folders = sorted(path for path in folders[0].iterdir() if (path / "train").is_dir())
+    return folders
+
+
+def _calibrate(net: Any, cfg: Any, folder: Path) -> list[str]:
+    """Give every network its statistics; the names of the networks, the full one first."""
+    bank = folder / "bn_bank.safetensors"
+    if is_super_network(net) and net.space.paths:
+        BNBank.load(bank).apply(net, net.space.names)
+        return [FULL, *net.space.paths]
+    dataset = build_dataset(cfg.extract_dataloader.dataset)
+    chosen = draw_images(np.arange(len(dataset)), _CALIBRATION_IMAGES, seed=0, stream=FULL)
+    batches = sample_batches(dataset, chosen, normalisation_of(cfg), _BATCH)
+    if is_super_network(net):
+        net.set_bn_statistics(FULL, pooled_statistics(net.static(FULL), batches))
+    else:
+        load_statistics(net, pooled_statistics(net, batches))
+    return [FULL]
+
+
+@torch.no_grad()
+def _features(net: Any, names: list[str], task: Task, cfg: Any) -> dict[str, np.ndarray]:
+    """``NAME/train`` and ``NAME/test`` (N, D) of every network, and ``labels/train``, ``labels/test`` (N,)."""
+    found: dict[str, list[np.ndarray]] = {}
+    splits = task.splits(normalisation_of(cfg), batch_size=100)
+    for part, batches in (("train", splits.train), ("test", splits.test)):
+        for batch in batches:  # every image is read once for all networks
+            found.setdefault(f"labels/{part}", []).append(batch.labels.numpy())
+            for name in names:
+                if is_super_network(net):
+                    with net.subnet(name):
+                        maps = net(batch.images)
+                else:
+                    maps = net(batch.images)
+                found.setdefault(f"{name}/{part}", []).append(pool(maps[-1]).numpy())
+    return {key: np.concatenate(arrays) for key, arrays in found.items()}
+
+
+def _keep(features: dict[str, np.ndarray], file: Path) -> None:
+    small = {key: array.astype(np.float16) if array.ndim == 2 else array for key, array in features.items()}
+    with atomic_path(file) as temporary:
+        np.savez(temporary, **small)
+
+
+def _scores(features: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]:
+    """KNN accuracy of every network, selected on the training images, and a probe of the full and the routed one."""
+    labels = {part: features[f"labels/{part}"] for part in ("train", "test")}
+    networks: dict[str, dict[str, float]] = {}
+    for name in names:
+        train, test = features[f"{name}/train"], features[f"{name}/test"]
+        networks[name] = {
+            "select": leave_one_out_accuracy(train, labels["train"], KNN),
+            "knn": knn_accuracy(train, labels["train"], test, labels["test"], KNN),
+        }
+    paths = [name for name in names if name != FULL]
+    found: dict[str, Any] = {"networks": networks, "full": {**networks[FULL], "probe": _probe(features, FULL)}}
+    if paths:
+        routed = max(paths, key=lambda name: networks[name]["select"])  # the first of equals, as the router takes it
+        best = max(paths, key=lambda name: networks[name]["knn"])
+        found["routed"] = {"name": routed, **networks[routed], "probe": _probe(features, routed)}
+        found["hindsight"] = {"name": best, **networks[best]}
+    return found
+
+
+def _probe(features: dict[str, np.ndarray], name: str) -> float:
+    """Accuracy on the test images of logistic regression on all training images."""
+    train, test = features[f"{name}/train"], features[f"{name}/test"]
+    mean, scale = train.mean(0), train.std(0) + 1e-6
+    held = split_indices(len(train))
+    outcome = many_shot(
+        (train - mean) / scale,
+        features["labels/train"],
+        held,
+        (test - mean) / scale,
+        features["labels/test"],
+        protocol=PROBE,
+    )
+    return outcome.metrics["top1"]
+
+
+def _params(net: Any, name: str) -> int:
+    return net.num_parameters(name) if is_super_network(net) else sum(p.numel() for p in net.parameters())
+
+
+if __name__ == "__main__":
+    cli.run(main)

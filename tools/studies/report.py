@@ -1,0 +1,179 @@
+"""Table, comparisons and pictures of what is finished of a study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from comparison import Accuracies, Difference, difference
+from matplotlib.figure import Figure
+from runs import Folders, Unit
+
+from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.writing import atomic_path, write_json
+
+#: What a run is judged by: the network that a task gets.
+_KINDS = ("full", "routed", "hindsight")
+Results = dict[str, dict[int, dict[str, Any]]]
+"""``tasks`` of ``results.json`` by run and seed."""
+
+
+def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
+    """Write ``report.md``, ``differences.png``, ``accuracies.png`` and ``files.json`` into the study's folder.
+
+    Returns:
+        The text of the report.
+    """
+    results = read_results(units, folders)
+    comparisons = list(compare(study.COMPARISONS, results, "knn"))
+    probes = list(compare(study.COMPARISONS, results, "probe"))
+    labels = {unit.run.name: unit.run.label for unit in units}
+    text = "\n".join(_markdown(results, labels, comparisons, probes)) + "\n"
+    folders.out.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folders.out / "report.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    if comparisons:
+        _save(_difference_figure(comparisons), folders, "differences.png")
+        _save(_accuracy_figure(results), folders, "accuracies.png")
+    write_json(folders.out / "files.json", hashes(units, folders))
+    return text
+
+
+def read_results(units: Sequence[Unit], folders: Folders) -> Results:
+    """Of all finished runs; the runs of single domains (``oracle_...``) are one, ``oracle``."""
+    found: Results = {}
+    for unit in units:
+        file = unit.result(folders)
+        if file.is_file():
+            name = unit.run.name.split("_")[0] if unit.run.tasks else unit.run.name
+            tasks = found.setdefault(name, {}).setdefault(unit.seed, {})
+            tasks.update(read_json(file, "result")["tasks"])
+    return found
+
+
+def accuracies(results: Results, name: str, kind: str, metric: str) -> Accuracies:
+    """Of one kind of network; for ``'routed'``, the full one where a run has no paths."""
+    found: dict[tuple[str, int], float] = {}
+    for seed, tasks in results.get(name, {}).items():
+        for task, scores in tasks.items():
+            entry = scores.get(kind) or (scores["full"] if kind == "routed" else None)
+            if entry is not None and metric in entry:
+                found[task, seed] = entry[metric]
+    return found
+
+
+def compare(
+    comparisons: Sequence[tuple[str, str]], results: Results, metric: str
+) -> Iterator[tuple[str, str, Difference]]:
+    """The statements of a study as far as there are runs for them, by the network that a task gets."""
+    for one, other in comparisons:
+        found = difference(accuracies(results, one, "routed", metric), accuracies(results, other, "routed", metric))
+        if found is not None:
+            yield one, other, found
+
+
+def hashes(units: Sequence[Unit], folders: Folders) -> dict[str, str]:
+    """SHA-256 of every checkpoint, split and result."""
+    found = {}
+    for unit in units:
+        if unit.result(folders).is_file():
+            folder = unit.folder(folders)
+            for file in (unit.checkpoint(folders), *sorted(folder.glob("*.npz")), unit.result(folders)):
+                found[str(file.relative_to(folders.out))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def _markdown(
+    results: Results, labels: dict[str, str], comparisons: Sequence[Any], probes: Sequence[Any]
+) -> Iterator[str]:
+    yield "Mean over tasks of the test accuracy in percent, mean over seeds (number of seeds).\n"
+    head = ["training", "seeds", "kNN, full", "kNN, routed", "kNN, best in hindsight", "probe, full", "probe, routed"]
+    yield _row(head)
+    yield _row(["---"] * len(head))
+    for name, by_seed in results.items():
+        label = labels.get(name, "SimSiam, base and as many steps on the task's own domain")
+        columns = [_mean(results, name, kind, "knn") for kind in _KINDS]
+        columns += [_mean(results, name, kind, "probe") for kind in _KINDS[:2]]
+        yield _row([f"{label} (`{name}`)", str(len(by_seed)), *columns])
+    yield "\nPaired differences over tasks and seeds, of the network that a task gets (the routed path, or all of a"
+    yield "plain network), in points with a bootstrap interval of 95 %; bold where it leaves out 0.\n"
+    yield _row(["", "kNN", "tasks better", "probe"])
+    yield _row(["---"] * 4)
+    by_probe = {(one, other): found for one, other, found in probes}
+    for one, other, found in comparisons:
+        probe = by_probe.get((one, other))
+        text = "" if probe is None else _interval(probe)
+        yield _row([f"`{one}` - `{other}`", _interval(found), f"{100 * found.better:.0f} %", text])
+    tasks = sorted({task for by_seed in results.values() for scores in by_seed.values() for task in scores})
+    yield "\nkNN of the network that a task gets, mean over seeds:\n"
+    yield _row(["training", *tasks])
+    yield _row(["---"] * (1 + len(tasks)))
+    for name in results:
+        found = accuracies(results, name, "routed", "knn")
+        cells = [[value for (t, _), value in found.items() if t == task] for task in tasks]
+        yield _row([f"`{name}`", *(f"{np.mean(cell):.1f}" if cell else "" for cell in cells)])
+
+
+def _mean(results: Results, name: str, kind: str, metric: str) -> str:
+    if kind == "routed" and not any("routed" in s for tasks in results[name].values() for s in tasks.values()):
+        return ""
+    found = accuracies(results, name, kind, metric)
+    return f"{np.mean(list(found.values())):.2f}" if found else ""
+
+
+def _interval(found: Difference) -> str:
+    text = f"{found.mean:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _difference_figure(comparisons: Sequence[tuple[str, str, Difference]]) -> Figure:
+    """An interval for each comparison."""
+    figure = Figure(figsize=(8, 0.8 + 0.35 * len(comparisons)), layout="constrained")
+    axes = figure.subplots()
+    rows = range(len(comparisons))[::-1]
+    for row, (_, _, found) in zip(rows, comparisons):
+        colour = "#c44e52" if found.low > 0 else "#4c72b0" if found.high < 0 else "#8c8c8c"
+        axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
+        axes.plot([found.mean], [row], "o", color=colour)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(list(rows), [f"{one} - {other}" for one, other, _ in comparisons])
+    axes.set_xlabel("difference in kNN accuracy, points (95 % interval over tasks and seeds)")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def _accuracy_figure(results: Results) -> Figure:
+    """Mean accuracy of each run's networks, a dot for each seed."""
+    figure = Figure(figsize=(8, 0.8 + 0.35 * len(results)), layout="constrained")
+    axes = figure.subplots()
+    colours = {"full": "#5f6b73", "routed": "#c44e52", "hindsight": "#b8c0c8"}
+    words = {"full": "full network", "routed": "routed path", "hindsight": "best path in hindsight"}
+    rows = range(len(results))[::-1]
+    for kind, colour in colours.items():
+        points = []
+        for row, by_seed in zip(rows, results.values()):
+            for tasks in by_seed.values():
+                values = [scores[kind]["knn"] for scores in tasks.values() if kind in scores]
+                if values:
+                    points.append((np.mean(values), row))
+        if points:
+            axes.scatter(*zip(*points), color=colour, label=words[kind], zorder=2)
+    axes.set_yticks(list(rows), list(results))
+    axes.set_xlabel("mean kNN accuracy over tasks (%)")
+    axes.grid(axis="x", linewidth=0.4)
+    axes.legend(frameon=False, fontsize="small")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def _save(figure: Figure, folders: Folders, name: str) -> None:
+    with atomic_path(folders.out / name) as temporary:
+        figure.savefig(temporary, dpi=120)
