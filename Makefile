@@ -7,6 +7,9 @@ DATA ?=
 PYTEST_ARGS ?=
 # Processes that share the test suite: each takes about one core and 2 GiB of memory. 0: all in one process, for debuggers.
 WORKERS ?= 2
+# The order in which the tests run: the same for everyone who tests this commit, another one for the next. The report
+# begins with it; `make unit PYTEST_SEED=123` has the order of another run, and PYTEST_ARGS='-p no:randomly' none.
+PYTEST_SEED ?= $(shell printf '%d' "0x$$(git rev-parse HEAD 2>/dev/null | cut -c1-7 | grep . || echo 0)")
 
 # The first interpreter in range; python3 is what most people mean by "my Python".
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
@@ -52,8 +55,8 @@ lint: ## ruff: rules and format
 typecheck: ## mypy
 	"$(BIN)/mypy"
 
-unit: ## the test suite alone; PYTEST_ARGS='-k routing' and the like, WORKERS=4 for more processes
-	"$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+unit: ## the test suite alone, shuffled; PYTEST_ARGS='-k routing' and the like, WORKERS=4 for more processes
+	PYTEST_SEED="$(PYTEST_SEED)" "$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 format: ## let ruff mend what it can
 	"$(BIN)/ruff" check --fix .

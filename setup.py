@@ -45,7 +45,8 @@ DEMO = ["scikit-image>=0.22"]
 TENSORBOARD = ["tensorboard>=2.15"]
 # 1.0.26: the first release that executes nothing from a checkpoint by default.
 TIMM = ["timm>=1.0.26"]
-TESTS = [*DEMO, "onnx>=1.16", "onnxruntime>=1.17", "pytest>=8", "pytest-xdist>=3.5", *TENSORBOARD, *TIMM]
+PYTEST = ["pytest>=8", "pytest-randomly>=3.16", "pytest-xdist>=3.5"]
+TESTS = [*DEMO, "onnx>=1.16", "onnxruntime>=1.17", *PYTEST, *TENSORBOARD, *TIMM]
 
 EXTRAS_REQUIRE = {
     "openmmlab": [*OPENMMLAB, "mmcv-lite>=2.0.1,<2.3"],

@@ -14,7 +14,31 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # The tests' tensors are too small to share among threads.
 torch.set_num_threads(1)
 
+# The plugin imports matplotlib and torch, so the two lines above come first.
+from tests.isolation.plugin import Isolation  # noqa: E402
+
 REPO_ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Put global state back around every test, and shuffle the tests if ``PYTEST_SEED`` says how."""
+    config.pluginmanager.register(Isolation())
+    seed = os.environ.get("PYTEST_SEED")
+    if config.pluginmanager.has_plugin("randomly"):
+        config.option.randomly_reorganize = seed is not None
+        config.option.randomly_reset_seed = False  # a test draws the same numbers in any order
+        if seed is not None:
+            config.option.randomly_seed = int(seed)
+    elif seed is not None and not config.pluginmanager.is_blocked("randomly"):
+        raise pytest.UsageError("PYTEST_SEED needs pytest-randomly: pip install -r requirements/tests.txt")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """How to have this order again."""
+    if not getattr(config.option, "randomly_reorganize", False):
+        return "tests run as they are written; PYTEST_SEED=1 shuffles them"
+    return f"tests are shuffled; PYTEST_SEED={config.option.randomly_seed} repeats this order"
 
 
 @pytest.fixture(scope="session")
@@ -68,16 +92,13 @@ def networks(tmp_path_factory):
 
 @pytest.fixture
 def mmdet_scope():
-    """The default scope of detection configs, for one test; what the test's runners set is taken back as well."""
+    """The default scope of detection configs, for one test."""
     from mmdet.utils import register_all_modules
     from mmengine.registry import DefaultScope
 
     register_all_modules(init_default_scope=False)
-    before = dict(DefaultScope._instance_dict)
     with DefaultScope.overwrite_default_scope("mmdet"):
         yield
-    DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
 
 
 @pytest.fixture(scope="session")

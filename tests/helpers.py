@@ -108,9 +108,7 @@ def byol_target(byol, steps):
 
     Its momentum follows the cosine over ``steps``. The target starts as the online network.
     """
-    hub = MessageHub.get_instance("byol")
-    hub.update_info("max_iters", steps)
-    MessageHub._current = hub  # where mmpretrain's moving average looks for K
+    MessageHub.get_instance("byol").update_info("max_iters", steps)  # where mmpretrain's moving average looks for K
     move, byol.target_net.update_parameters = byol.target_net.update_parameters, lambda *_: None
     online = torch.nn.Sequential(byol.backbone, byol.neck)
     byol.target_net.steps.zero_()

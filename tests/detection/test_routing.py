@@ -78,6 +78,7 @@ def trained(monkeypatch):
     return jobs
 
 
+@pytest.mark.usefixtures("quick_mmengine")
 def test_candidates_are_trained_evaluated_ranked_and_the_best_is_exported(run, tmp_path):
     result, report = route(run, tmp_path, iterations=1, candidates=1)
     assert RoutingResult.load(tmp_path / "routing.json") == result

@@ -49,7 +49,8 @@ def test_training_and_evaluation_by_our_tools(arguments, repo_root, tmp_path, ca
     assert len(list((out / "pictures").iterdir())) == 1
 
 
-def test_mmdets_own_tools_train_resume_and_evaluate_the_same_configs(arguments, networks, tmp_path):
+def test_mmdets_own_tools_train_resume_and_evaluate_the_same_configs(arguments, networks, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")  # which they set
     config, options = arguments
     run = tmp_path / "run"
     train = (MMDET_TOOLS / "train.py", config, "--work-dir", run)
@@ -67,7 +68,8 @@ def test_mmdets_own_tools_train_resume_and_evaluate_the_same_configs(arguments, 
     assert "coco/segm_mAP" in json.loads(log.read_text())
 
 
-def test_mmdets_own_tool_says_what_is_wrong_with_the_neck(arguments, tmp_path):
+def test_mmdets_own_tool_says_what_is_wrong_with_the_neck(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
     config, options = arguments
     wrong = "model.neck.in_channels=[64,128,256,512]"
     with pytest.raises(ValueError, match=r"set in_channels=\[8, 8, 16, 16\]"):
