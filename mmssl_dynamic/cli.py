@@ -89,13 +89,14 @@ def add_image_check_arguments(parser: argparse.ArgumentParser) -> None:
 def add_launcher_argument(parser: argparse.ArgumentParser) -> None:
     """``--launcher``, to be parsed by :func:`parse_with_rank`."""
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none", help="job launcher")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
 
 
 def parse_with_rank(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """The arguments; the rank that older launchers pass as one goes where mmengine looks for it."""
     args = parser.parse_args()
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     del args.local_rank
     return args
 

@@ -5,9 +5,12 @@ Children of the root (and not of mmpretrain's registries) resolve from every Ope
 ``custom_imports``.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 try:
     from mmengine import registry as root
-    from mmengine.registry import Registry
+    from mmengine.registry import DefaultScope, Registry
 except ModuleNotFoundError as error:
     # Not among the package's own requirements: several distributions bring the module, and the user has to choose.
     raise ModuleNotFoundError(
@@ -19,6 +22,36 @@ _SCOPE = "mmssl_dynamic"
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope=_SCOPE, locations=[f"{_SCOPE}.{location}" for location in locations])
+
+
+@contextmanager
+def mmpretrain_scope() -> Iterator[None]:
+    """Let names without a scope be mmpretrain's, whatever the default scope is; a context and a decorator.
+
+    mmengine's registries look such a name up in the *default scope*, which the last Runner or detector of the process
+    has set: after a detector in the same notebook, ``type='CrossEntropyLoss'`` is mmdet's loss and
+    ``'SelfSupDataPreprocessor'`` is unknown. What extends mmpretrain builds its parts under this instead:
+
+        >>> @mmpretrain_scope()
+        ... def __init__(self, head: dict) -> None:
+        ...     super().__init__(head=head)
+    """
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        yield
+
+
+@contextmanager
+def default_scope_kept() -> Iterator[None]:
+    """Leave the default scope as it was, whatever Runners inside the block make it; a context and a decorator.
+
+    A Runner leaves its scope behind for what is built later. A function that needs one on the way must not: the
+    detector that its caller has in the same process would look for its transforms in mmpretrain from then on.
+    """
+    before = DefaultScope._instance_dict.copy()
+    try:
+        yield
+    finally:
+        DefaultScope._instance_dict = before
 
 
 MODELS = _child("model", root.MODELS, "models")
@@ -47,4 +80,6 @@ __all__ = [
     "TASK_UTILS",
     "TRANSFORMS",
     "WEIGHT_INITIALIZERS",
+    "default_scope_kept",
+    "mmpretrain_scope",
 ]

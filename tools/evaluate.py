@@ -66,7 +66,7 @@ def parse_args() -> argparse.Namespace:
     )
     train.add_argument("--seed", type=int, default=0, help="of the training and the draw (default: 0)")
     train.add_argument("--launcher", choices=("none", "pytorch"), default="none", help="pytorch under torchrun")
-    train.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    train.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument(
         "--image-size",
         type=int,
@@ -130,7 +130,8 @@ def pair(text: str) -> tuple[str, str]:
 
 def main() -> None:
     args = parse_args()
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     from mmssl_dynamic.apis.evaluate import evaluate
 
     result = evaluate(

@@ -25,7 +25,7 @@ from mmssl_dynamic.export.openmmlab_format import backbone_config
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.records import RecordError, read_record
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import MODELS, default_scope_kept
 from mmssl_dynamic.writing import write_json, write_text
 
 # Options of a backbone that belong to the detector, and not to the pre-training.
@@ -143,6 +143,7 @@ def candidate_config(job: CandidateJob) -> Config:
     return config
 
 
+@default_scope_kept()
 def run_candidate(job: CandidateJob) -> dict[str, Any]:
     """Fine-tune and evaluate, unless that has been done; returns AP by kind (boxes, masks) and the seconds.
 

@@ -23,6 +23,7 @@ from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.loading import load_config, need
+from mmssl_dynamic.registry import default_scope_kept
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.writing import write_json
@@ -60,6 +61,7 @@ def prepare_detection(
     return config
 
 
+@default_scope_kept()
 def evaluate_detector(
     path: PathLike,
     checkpoint: PathLike,

@@ -31,6 +31,7 @@ from mmssl_dynamic.evaluation.linear_probe import (
 )
 from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.loading import find_config
+from mmssl_dynamic.registry import default_scope_kept
 from mmssl_dynamic.writing import save_torch
 
 LINEAR = "transfer/linear_dspnet.py"
@@ -125,6 +126,7 @@ class Probe:
         found["normalisation"] = self.normalisation.record()
         return {**found, **training_record(self._config("unused", None), get_world_size())}
 
+    @default_scope_kept()
     def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, float | None]:
         """Train a classifier on a network and test it.
 

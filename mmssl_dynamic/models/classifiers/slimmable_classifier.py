@@ -19,7 +19,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.heads import ElasticLinearHead
 from mmssl_dynamic.models.sandwich import SandwichTraining
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 from mmssl_dynamic.subnets import FULL
 
 SUBNET_SCORES = "subnet_scores"
@@ -56,6 +56,7 @@ class SlimmableImageClassifier(SandwichTraining, ImageClassifier):
     backbone: SuperNetwork
     head: ElasticLinearHead
 
+    @mmpretrain_scope()
     def __init__(self, backbone: dict, head: dict, neck: dict | None = None, **kwargs: Any) -> None:
         network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
         if not is_super_network(network):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.elastic import Channels, ElasticLinear
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
 @MODELS.register_module()
@@ -25,6 +25,7 @@ class ElasticLinearHead(LinearClsHead):
         kwargs: Arguments of ``LinearClsHead``, such as ``loss`` and ``init_cfg``.
     """
 
+    @mmpretrain_scope()
     def __init__(self, num_classes: int, in_channels: int, **kwargs: Any) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         self.fc: ElasticLinear = ElasticLinear(Channels(in_channels), Channels(num_classes))

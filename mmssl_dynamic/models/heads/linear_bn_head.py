@@ -8,7 +8,7 @@ from mmcv.cnn import build_norm_layer
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor
 
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
 @MODELS.register_module()
@@ -26,6 +26,7 @@ class LinearBNHead(LinearClsHead):
         kwargs: Arguments of ``LinearClsHead``, such as ``loss`` and ``init_cfg``.
     """
 
+    @mmpretrain_scope()
     def __init__(self, num_classes: int, in_channels: int, norm_cfg: dict | None = None, **kwargs: Any) -> None:
         super().__init__(num_classes, in_channels, **kwargs)
         self.bn = build_norm_layer(norm_cfg or dict(type="BN1d"), num_classes)[1]

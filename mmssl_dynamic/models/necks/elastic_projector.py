@@ -9,7 +9,7 @@ from torch import nn
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.elastic import Channels, ElasticLinear
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
 @MODELS.register_module()
@@ -24,6 +24,7 @@ class ElasticProjector(NonLinearNeck):
         kwargs: Those of :class:`mmpretrain.models.necks.NonLinearNeck`.
     """
 
+    @mmpretrain_scope()
     def __init__(self, in_channels: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(in_channels, *args, **kwargs)
         plain = self._modules["fc0"]

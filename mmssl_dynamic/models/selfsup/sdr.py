@@ -21,7 +21,7 @@ from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.models.elastic import active_regions
 from mmssl_dynamic.models.elastic.channels import Region
 from mmssl_dynamic.models.from_plain import StartsFromPlain
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 from mmssl_dynamic.subnets import FULL
 
 Views = tuple[Tensor, Tensor]
@@ -42,6 +42,7 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
             :class:`~mmssl_dynamic.models.FromPlain` starts all paths from a plain network.
     """
 
+    @mmpretrain_scope()
     def __init__(
         self,
         backbone: dict,

@@ -16,7 +16,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup.sdr import Views, collapse_std
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
 class SlimmableSiamese(SandwichTraining, BaseSelfSupervisor):
@@ -35,6 +35,7 @@ class SlimmableSiamese(SandwichTraining, BaseSelfSupervisor):
         ConfigError: the backbone is not a super-network.
     """
 
+    @mmpretrain_scope()
     def __init__(self, backbone: dict, neck: dict, head: dict, **kwargs: Any) -> None:
         network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
         if not is_super_network(network):
