@@ -36,6 +36,8 @@ INSTALL_REQUIRES = [
     "safetensors>=0.4.3",
     "scikit-learn>=1.3",
     "scipy>=1.11",
+    # Reads JPEGs and, unlike OpenCV and Pillow, tells when a part of one is lost.
+    "simplejpeg>=1.7",
     "tqdm>=4.65",
 ]
 # mmengine and mmcv import pkg_resources, which setuptools 82 no longer has.

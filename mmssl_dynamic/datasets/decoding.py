@@ -2,9 +2,9 @@
 
 Letters: H W height and width of the stored image, before its EXIF orientation is applied.
 
-Nearly every image of a training run is a plain JPEG. OpenCV decodes those (see :func:`plain_jpeg_size`), since it hands
-out BGR pixels without a further copy; all else goes through Pillow, which knows more kinds of files and, unlike
-OpenCV, does not pass off a truncated file as an image with a grey bottom.
+Nearly every image of a training run is a JPEG. Those go through libjpeg-turbo (:mod:`mmssl_dynamic.datasets.jpeg`),
+which is fast, hands out BGR pixels without a further copy, and tells when a part of a file is lost; all else goes
+through Pillow, which knows more kinds of files.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from mmssl_dynamic.datasets.jpeg import decode_jpeg, read_header
+from mmssl_dynamic.datasets.lost_data import LostDataError, check_png, check_webp
 from mmssl_dynamic.errors import ConfigError
 
 #: Pillow's limit, here for all decoders: an image above it is refused before its pixels are unpacked.
 MAX_PIXELS = 2 * 89_478_485
+#: How many times the short side the long one may be: with 256 pixels on the short side that is 13 million in all.
+MAX_ASPECT = 200
 
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # the rest are tables, not frames
-_PLAIN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # baseline, extended and progressive, all Huffman coded
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _WHITE = (255, 255, 255, 255)
 #: EXIF orientation -> what turns the stored pixels upright (Pillow rotates counter-clockwise).
@@ -68,39 +70,22 @@ def decode_image(data: bytes, bits: int = 16) -> np.ndarray:
         BGR pixels, (H, W, 3) uint8, or (W, H, 3) if the orientation turns them.
 
     Raises:
-        UndecodableError: the bytes cannot be decoded completely, or hold more than :data:`MAX_PIXELS` pixels.
+        UndecodableError: the bytes cannot be decoded completely, a part of them is lost, or see :func:`check_size`.
     """
     if not data:
         raise UndecodableError("it is empty, 0 bytes")
-    size = plain_jpeg_size(data)
-    if size is not None:
-        _check_size(*size)
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if image is not None:
-            return image
+    header = read_header(data)
+    try:
+        if header is not None:
+            check_size(header.width, header.height)
+            pixels = decode_jpeg(data, header)
+            if pixels is not None and header.components < 4:  # Pillow knows whose CMYK is inverted
+                return _turned(pixels, data) if header.tagged else pixels
+        check_png(data)
+        check_webp(data)
+    except LostDataError as error:
+        raise UndecodableError(str(error)) from error
     return _decode_with_pillow(data, bits)
-
-
-def plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) of a JPEG that OpenCV decodes to the same pixels as Pillow, None for any other file.
-
-    Such a file has 8-bit grey or YCbCr/RGB pixels and ends with the end-of-image marker, so that it is not truncated.
-    CMYK images, files with bytes behind the end, and all that is unusual in the header are left to Pillow.
-    """
-    if data[:3] != b"\xff\xd8\xff" or data[-2:] != b"\xff\xd9":
-        return None
-    position = 2
-    # A segment is 0xFF, its marker, and its length in two bytes, which count themselves.
-    while position + 10 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker in _START_OF_FRAME:
-            if marker not in _PLAIN_FRAMES or data[position + 4] != 8 or data[position + 9] not in (1, 3):
-                return None
-            height = int.from_bytes(data[position + 5 : position + 7], "big")
-            width = int.from_bytes(data[position + 7 : position + 9], "big")
-            return (width, height) if width and height else None
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return None
 
 
 def to_8_bits(values: np.ndarray, bits: int) -> np.ndarray:
@@ -142,16 +127,39 @@ def to_8_bits(values: np.ndarray, bits: int) -> np.ndarray:
     return np.round((values.astype(np.float64) - low) / span * 255).astype(np.uint8)
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Refuse an image before its pixels are unpacked.
+
+    Raises:
+        UndecodableError: it has more than :data:`MAX_PIXELS` pixels, or is so thin that it would have many times as
+            many once its short side is enlarged.
+    """
     if width * height > MAX_PIXELS:
         raise UndecodableError(f"{width} x {height} pixels are more than the {MAX_PIXELS:,} that are safe to unpack")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise UndecodableError(
+            f"{width} x {height} pixels are too thin: one side is more than {MAX_ASPECT} times the other, and "
+            "enlarging the short side would fill the memory"
+        )
+
+
+def _turned(pixels: np.ndarray, data: bytes) -> np.ndarray:
+    """(H, W, 3) pixels of a JPEG, upright."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            orientation = _orientation(image)
+    except Exception:  # a header that Pillow does not know, where libjpeg-turbo did
+        return pixels
+    if orientation not in _TURNS:
+        return pixels
+    return np.asarray(_upright(Image.fromarray(pixels), orientation))
 
 
 def _decode_with_pillow(data: bytes, bits: int) -> np.ndarray:
     """Decode with Pillow; TIFFs that it does not know (float RGB, 64 bits) with OpenCV."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            _check_size(*image.size)
+            check_size(*image.size)
             image.load()
             return _pixels(image, bits)
     except UndecodableError:
@@ -224,7 +232,7 @@ def _decode_tiff_with_opencv(data: bytes, bits: int) -> np.ndarray | None:
         return None
     if not width or not height:
         return None
-    _check_size(width, height)
+    check_size(width, height)
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a page of its source lines for each bad file
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import stat
 from typing import Any
 
 import mmengine.fileio
@@ -13,6 +13,9 @@ from mmcv.transforms import BaseTransform
 from mmssl_dynamic.datasets.decoding import UndecodableError, check_bits, decode_image
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.registry import TRANSFORMS
+
+#: Of an image file; one of :data:`~mmssl_dynamic.datasets.decoding.MAX_PIXELS` without compression has fewer.
+MAX_BYTES = 2 * 2**30
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -36,12 +39,26 @@ def read_image(path: str | os.PathLike[str], bits: int = 16, backend_args: dict[
         DataError: the file is missing, empty, truncated, damaged, too large, or no image. One line, which names the
             file and what to do.
     """
+    return decoded(read_bytes(path, backend_args), path, bits)
+
+
+def read_bytes(path: str | os.PathLike[str], backend_args: dict[str, Any] | None = None) -> bytes:
+    """Contents of an image file.
+
+    Raises:
+        DataError: as :func:`read_image`.
+    """
     name = printable(path)
     try:
-        if backend_args is None and "://" not in os.fspath(path):
-            data = Path(path).read_bytes()
-        else:
-            data = mmengine.fileio.get(os.fspath(path), backend_args=backend_args)
+        if backend_args is not None or "://" in os.fspath(path):
+            return mmengine.fileio.get(os.fspath(path), backend_args=backend_args)
+        with open(path, "rb", opener=_open_at_once) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise DataError(f"image {name} is no file; give the path of an image file.")
+            if facts.st_size > MAX_BYTES:
+                raise DataError(f"image {name} has {facts.st_size:,} bytes, too many for an image; delete it.")
+            return file.read()
     except FileNotFoundError as error:
         raise DataError(f"image {name} does not exist; put it back, or make the list of images anew.") from error
     except IsADirectoryError as error:
@@ -49,11 +66,25 @@ def read_image(path: str | os.PathLike[str], bits: int = 16, backend_args: dict[
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(f"image {name} cannot be read ({reason}); check its permissions and its disk.") from error
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a pipe that nobody writes into, too, and does not wait for it without end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def decoded(data: bytes, path: str | os.PathLike[str], bits: int = 16) -> np.ndarray:
+    """Pixels of an image file whose contents are there; ``path`` is its name in messages.
+
+    Raises:
+        DataError: as :func:`read_image`.
+    """
     try:
         return decode_image(data, bits)
     except UndecodableError as error:
         raise DataError(
-            f"image {name} cannot be used ({error}); replace or delete it (tools/check_images.py finds all such files)."
+            f"image {printable(path)} cannot be used ({error}); replace or delete it (tools/check_images.py finds all "
+            "such files)."
         ) from error
 
 

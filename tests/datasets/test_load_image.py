@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.datasets import LoadImage, read_image
-from mmssl_dynamic.datasets.decoding import MAX_PIXELS, plain_jpeg_size, to_8_bits
+from mmssl_dynamic.datasets.decoding import MAX_PIXELS, to_8_bits
+from mmssl_dynamic.datasets.jpeg import JpegHeader, read_header
 from mmssl_dynamic.errors import ConfigError, DataError
 
 HEIGHT, WIDTH = 24, 36
@@ -66,7 +67,7 @@ def test_lossless_rgb_files_keep_every_pixel(tmp_path, pixels, name):
 def test_plain_jpegs_are_the_pixels_of_mmcv_and_of_pillow(tmp_path, pixels, mode, options):
     path = tmp_path / "a.jpg"
     Image.fromarray(pixels).convert(mode).save(path, **options)
-    assert plain_jpeg_size(path.read_bytes()) == (WIDTH, HEIGHT)
+    assert read_header(path.read_bytes()) == JpegHeader(WIDTH, HEIGHT, 3 if mode == "RGB" else 1, False)
     with Image.open(path) as image:
         expected = np.asarray(image.convert("RGB")).astype(int)
     # Two builds of libjpeg may round differently by a level.
@@ -124,7 +125,7 @@ def test_cmyk_tiff_becomes_rgb(tmp_path, pixels):
 def test_cmyk_jpeg_as_photoshop_writes_it_is_not_inverted(tmp_path):
     # Pillow writes CMYK JPEGs with Adobe's marker and inverted values, as Photoshop does.
     Image.new("RGB", (16, 16), (250, 120, 10)).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
-    assert plain_jpeg_size((tmp_path / "a.jpg").read_bytes()) is None
+    assert read_header((tmp_path / "a.jpg").read_bytes()).components == 4
     assert abs(rgb(tmp_path / "a.jpg") - [250, 120, 10]).max() <= 4
 
 

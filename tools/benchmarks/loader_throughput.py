@@ -56,7 +56,7 @@ def built(steps: list) -> Callable:
 
 def decoders() -> Iterator[tuple[str, Callable[[bytes], object]]]:
     """Ways to decode a JPEG held in memory."""
-    yield "mmssl_dynamic (OpenCV)", decode_image
+    yield "mmssl_dynamic (simplejpeg)", decode_image
     yield "Pillow", lambda data: np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     from torchvision.io import ImageReadMode, decode_jpeg
 

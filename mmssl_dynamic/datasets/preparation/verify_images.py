@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import statistics
 from collections import Counter
@@ -14,7 +15,8 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from mmssl_dynamic.datasets.load_image import read_image
+from mmssl_dynamic.datasets.load_image import decoded, printable, read_bytes
+from mmssl_dynamic.datasets.lost_data import suspicion
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.writing import write_text
 
@@ -23,10 +25,14 @@ _CHUNK = 32  # images per job: few enough that the bar moves, enough that a mill
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What decoding one file showed: the one-sentence problem, or else its kind ('JPEG RGB') and size in pixels."""
+    """What decoding one file showed: the one-sentence problem, or else its kind ('JPEG RGB') and size in pixels.
+
+    A suspicion is a sentence about a file that can be used and may not be what it was.
+    """
 
     path: str
     problem: str | None = None
+    suspicion: str | None = None
     kind: str = ""
     width: int = 0
     height: int = 0
@@ -38,7 +44,8 @@ class ImageReport:
 
     Attributes:
         num_images: Files looked at.
-        unreadable: (path, one-sentence problem) of every file that cannot be decoded.
+        unreadable: (path, one-sentence problem) of every file that cannot be decoded; a training refuses them.
+        suspect: (path, one sentence) of files that a training takes, and that may have lost a part.
         kinds: Number of readable files by format and Pillow mode, such as 'JPEG RGB'.
         widths: Of the readable files, upright, in pixels.
         heights: Likewise.
@@ -46,6 +53,7 @@ class ImageReport:
 
     num_images: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    suspect: list[tuple[str, str]] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
     widths: list[int] = field(default_factory=list)
     heights: list[int] = field(default_factory=list)
@@ -56,18 +64,21 @@ class ImageReport:
         if facts.problem is not None:
             self.unreadable.append((facts.path, facts.problem))
             return
+        if facts.suspicion is not None:
+            self.suspect.append((facts.path, facts.suspicion))
         self.kinds[facts.kind] += 1
         self.widths.append(facts.width)
         self.heights.append(facts.height)
 
     def lines(self) -> list[str]:
-        """The findings as lines of text, one sentence for each unreadable file last."""
+        """The findings as lines of text, one sentence for each unreadable and each suspect file last."""
         lines = [f"images      {self.num_images}", f"unreadable  {len(self.unreadable)}"]
+        lines += [f"suspect     {len(self.suspect)}"] if self.suspect else []
         lines += [f"  {count:>9} {kind}" for kind, count in self.kinds.most_common()]
         for name, values in (("width", self.widths), ("height", self.heights)):
             if values:
                 lines.append(f"{name:<11} {min(values)} to {max(values)}, median {statistics.median(values):g} px")
-        return lines + [problem for _, problem in self.unreadable]
+        return lines + [sentence for _, sentence in (*self.unreadable, *self.suspect)]
 
     def write_unreadable(self, path: str | os.PathLike[str]) -> None:
         """Write the absolute paths of the unreadable files, one a line."""
@@ -77,15 +88,18 @@ class ImageReport:
 def inspect_image(path: str) -> ImageFacts:
     """Decode one file completely, exactly as :class:`~mmssl_dynamic.datasets.load_image.LoadImage` does."""
     try:
-        height, width = read_image(path).shape[:2]
+        data = read_bytes(path)
+        height, width = decoded(data, path).shape[:2]
     except DataError as error:
         return ImageFacts(path, problem=str(error))
+    doubt = suspicion(data)
+    sentence = None if doubt is None else f"image {printable(path)} should be looked at ({doubt})."
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(data)) as image:
             kind = f"{image.format} {image.mode}"
     except OSError:  # one of the TIFFs that only OpenCV knows
         kind = "TIFF other"
-    return ImageFacts(path, None, kind, width, height)
+    return ImageFacts(path, None, sentence, kind, width, height)
 
 
 def verify_images(dataset: Any, workers: int | None = None, progress: bool = True) -> ImageReport:

@@ -50,6 +50,20 @@ def test_a_list_of_paths_is_checked_too(folder):
     assert not verify_images([folder / "00.jpg"], workers=1, progress=False).unreadable
 
 
+def test_a_file_that_may_have_lost_a_part_is_suspect(folder):
+    noise = np.random.default_rng(0).integers(1, 256, (90, 90, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(folder / "whole.bmp")
+    content = (folder / "whole.bmp").read_bytes()
+    (folder / "half.bmp").write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
+    report = verify_images([folder / name for name in ("00.jpg", "whole.bmp", "half.bmp")], 1, progress=False)
+    assert (report.unreadable, report.num_images) == ([], 3)
+    assert [path for path, _ in report.suspect] == [str(folder / "half.bmp")]
+    assert "suspect     1" in report.lines()
+    assert report.lines()[-1] == (
+        f"image {folder}/half.bmp should be looked at (a large part of its data is zeros: it is black there, or lost)."
+    )
+
+
 def test_data_in_memory_and_no_workers_are_refused():
     class InMemory:
         def __len__(self) -> int:
