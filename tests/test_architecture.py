@@ -48,6 +48,7 @@ MODEL_FLOORS = (
     "elastic",
     "eval_mode",
     "backbones",
+    "importance",
     "from_plain",
     "necks",
     "heads",

@@ -22,12 +22,11 @@ from mmssl_dynamic.export.base import (
     reading,
     resnet_outputs,
 )
-from mmssl_dynamic.export.mobilenet_v3_keys import rename, restore, stages, timm_layers
 from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.models.backbones.mobilenet_v3_keys import TIMM_EPS, rename, restore, shifted, stages, timm_layers
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES, BN_EPS
 
 _STEM = 64  # of every ResNet of timm with a plain stem
-_EPS = 1e-5  # of BatchNorm in timm's MobileNetV3, where torchvision and mmpretrain have 1e-3
 
 
 class TimmFormat(Format):
@@ -61,13 +60,13 @@ class TimmFormat(Format):
         """ResNets have timm's keys from the start."""
         if isinstance(source.architecture, ResNetArchitecture):
             return source.state
-        return shifted(rename(source.state, timm_layers(source.architecture.arch)), BN_EPS - _EPS)
+        return shifted(rename(source.state, timm_layers(source.architecture.arch)), BN_EPS - TIMM_EPS)
 
     def restored(self, tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
         """Own names and variances of a MobileNetV3."""
         if isinstance(architecture, ResNetArchitecture):
             return dict(tensors)
-        return restore(shifted(tensors, _EPS - BN_EPS), timm_layers(architecture.arch))
+        return restore(shifted(tensors, TIMM_EPS - BN_EPS), timm_layers(architecture.arch))
 
     def read(self, source: Source, path: Path) -> Iterable[Reading]:
         """Into timm's class, strictly."""
@@ -100,20 +99,15 @@ class TimmFormat(Format):
         if isinstance(source.architecture, ResNetArchitecture):
             return {}
         return {
-            "batch_norm": {"eps": _EPS, "running_var_shift": BN_EPS - _EPS},
+            "batch_norm": {"eps": TIMM_EPS, "running_var_shift": BN_EPS - TIMM_EPS},
             "notes": [
-                f"BatchNorm of timm's MobileNetV3 has eps {_EPS:g} and the trained network {BN_EPS:g}: the running "
-                f"variances of this file are larger by {BN_EPS - _EPS:g}, which makes the outputs equal in evaluation "
-                "mode; do not set bn_eps.",
+                f"BatchNorm of timm's MobileNetV3 has eps {TIMM_EPS:g} and the trained network {BN_EPS:g}: the running "
+                f"variances of this file are larger by {BN_EPS - TIMM_EPS:g}, which makes the outputs equal in "
+                "evaluation mode; do not set bn_eps.",
                 "conv_head follows the pooling and is part of timm's classifier: a model with classifier loads this "
                 "file with strict=False and lacks conv_head and classifier.",
             ],
         }
-
-
-def shifted(state: Mapping[str, Tensor], shift: float) -> dict[str, Tensor]:
-    """A state dict whose running variances are larger by ``shift``."""
-    return {key: tensor + shift if key.endswith("running_var") else tensor for key, tensor in state.items()}
 
 
 def _arguments(options: dict[str, Any]) -> str:

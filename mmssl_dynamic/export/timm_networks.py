@@ -22,8 +22,8 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.architecture import MobileNetV3Architecture, ResNetArchitecture
 from mmssl_dynamic.export.formats import FORMATS
 from mmssl_dynamic.export.load_export import PREFIX
-from mmssl_dynamic.export.mobilenet_v3_keys import rename, timm_layers
 from mmssl_dynamic.export.timm_format import mobilenet_options
+from mmssl_dynamic.models.backbones.mobilenet_v3_keys import rename, timm_layers
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import BN_EPS
 
 _MOMENTUM = 0.01  # of BatchNorm in every MobileNetV3 here

@@ -16,8 +16,8 @@ from mmssl_dynamic.export.architecture import (
     ResNetArchitecture,
 )
 from mmssl_dynamic.export.base import Format, Outputs, Reading, Source, chained, load_line, reading, resnet_outputs
-from mmssl_dynamic.export.mobilenet_v3_keys import rename, restore, torchvision_layers
 from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.models.backbones.mobilenet_v3_keys import rename, restore, torchvision_layers
 from mmssl_dynamic.models.backbones.resnet_trunk import STRIDES
 
 

@@ -3,7 +3,8 @@
 The network that clustering needs is trained anyway, and most people have a checkpoint: training need not begin with
 nothing. In SDR's super-network the shared channels of a split stage start as the first channels of the plain network's
 stage, and every individual group as a copy of the rest, so that at the start **each path is the plain network**.
-Under equal data copies would stay equal for ever; their clusters drive them apart.
+Under equal data copies would stay equal for ever; their clusters drive them apart. In a slimmable super-network the
+**largest network is the plain one**, its channels sorted so that the narrower ones begin with the most important.
 """
 
 from __future__ import annotations
@@ -21,13 +22,23 @@ from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.elastic import ElasticLayer
 from mmssl_dynamic.models.elastic.spread import Sources, spread
+from mmssl_dynamic.models.importance import importance_order
 from mmssl_dynamic.registry import WEIGHT_INITIALIZERS
 from mmssl_dynamic.subnets import FULL, PathSpace
 
 _TYPE = "mmssl_dynamic.FromPlain"
 DUPLICATES = ("copied", "scaled")
+_REMEDIES = {
+    "path": "correct depth, stem_channels, stage_channels and shared_ratio, so that a path is the plain network",
+    "largest": "correct the widths and depths, so that the largest network is the plain one",
+}
+_HEADS_REMEDY = "correct the config, or leave projector and predictor random (init_cfg.heads=False)"
 # Classifiers of stock checkpoints, whose keys lie beside those of the backbone.
 _CLASSIFIERS = ("fc.", "classifier.", "head.")
+
+
+_Part = tuple[str, nn.Module, dict[str, Tensor], str]
+"""Name, module, weights for it, and what it is called in messages."""
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -35,9 +46,8 @@ class FromPlain:
     """``init_cfg`` of an algorithm, or of its backbone alone, that starts it from a plain network.
 
     The checkpoint is loaded strictly, and nothing in it is executed. It is a run of SimSiam or BYOL (``backbone.``,
-    ``neck.``, ``head.``), whose projector and predictor come along, or any file with the backbone's weights under
-    torchvision's names, such as a stock ResNet-50 of torchvision, timm or mmpretrain. A path's widths must be those of
-    the plain network.
+    ``neck.``, ``head.``), whose projector and predictor come along, or a stock ResNet or MobileNetV3 of torchvision,
+    timm or mmpretrain. A path of SDR, or the largest network of a slimmable one, must have the widths of the plain one.
 
     Args:
         init_from: File with the weights; ``None``, for an algorithm, starts from random ones.
@@ -46,6 +56,8 @@ class FromPlain:
             the individual channels G times as strongly. ``'scaled'``: a G-th of them, so that the full network is the
             plain network, and a path sees its individual channels too weakly.
         heads: Whether projector and predictor come along where the checkpoint has them.
+        sort: Whether the channels of a slimmable network are sorted by importance, the L1 norm of the weights that read
+            them, as in once-for-all. Otherwise narrower networks begin with the first channels.
 
     Example:
         >>> model = dict(
@@ -53,10 +65,12 @@ class FromPlain:
         ...     init_cfg=dict(type='mmssl_dynamic.FromPlain', init_from='work_dirs/simsiam/epoch_200.pth'))
     """
 
-    def __init__(self, init_from: str | None = None, duplicates: str = "copied", heads: bool = True) -> None:
+    def __init__(
+        self, init_from: str | None = None, duplicates: str = "copied", heads: bool = True, sort: bool = True
+    ) -> None:
         if duplicates not in DUPLICATES:
             raise ConfigError(f"duplicates='{duplicates}' must be 'copied' or 'scaled'.")
-        self.init_from, self.duplicates, self.heads = init_from, duplicates, heads
+        self.init_from, self.duplicates, self.heads, self.sort = init_from, duplicates, heads, sort
 
     def __call__(self, module: nn.Module) -> None:
         """Set the weights and running statistics of ``module``.
@@ -75,16 +89,21 @@ class FromPlain:
         if self.init_from is None:
             return
         state = {key.removeprefix("module."): value for key, value in load_state_dict(self.init_from).items()}
-        parts = [("backbone", net, _backbone_part(state), f"path of this {type(net).__name__}")]
+        kind = "path" if isinstance(net.space, PathSpace) else "largest network"
+        parts: list[_Part] = [
+            ("backbone", net, net.own_names(_backbone_part(state)), f"{kind} of this {type(net).__name__}")
+        ]
         for name in ("neck", "head") if module is not net and self.heads else ():
             own, weights = getattr(module, name, None), _part(state, f"{name}.")
             if own is not None and any(key in weights for key in own.state_dict()):
                 parts.append((name, own, weights, f"{name} of this model"))
         with net.subnet(_like_plain(net)):
-            expected = [{key: value.shape for key, value in _active_state(part)} for _, part, _, _ in parts]
+            expected = [dict(_active_shapes(part)) for _, part, _, _ in parts]
         for (_, _, weights, what), shapes in zip(parts, expected):  # all of them, before anything is set
             self._check(weights, shapes, what)
-        sources = sources_of(net)
+        sources = path_sources(net)
+        if self.sort and not isinstance(net.space, PathSpace):
+            sources = importance_order(net, parts[0][2], *((part, weights) for _, part, weights, _ in parts[1:]))
         for _, part, weights, _ in parts:
             self._start(part, weights, sources)
         print_log(f"Start from {self.init_from}: {', '.join(name for name, *_ in parts)}.", logger="current")
@@ -100,23 +119,18 @@ class FromPlain:
 
     def _check(self, plain: Mapping[str, Tensor], expected: Mapping[str, torch.Size], what: str) -> None:
         """Refuse weights of another architecture."""
-        remedy = (
-            "correct depth, stem_channels, stage_channels and shared_ratio, so that a path has the widths of the plain "
-            "network"
-            if what.startswith("path")
-            else "correct the config, or leave projector and predictor random (init_cfg.heads=False)"
-        )
+        remedy = next((text for start, text in _REMEDIES.items() if what.startswith(start)), _HEADS_REMEDY)
         for name, shape in expected.items():
             if name not in plain and not name.endswith("num_batches_tracked"):
-                raise ArtifactError(f"checkpoint {self.init_from} lacks '{name}', which a {what} has; {remedy}.")
+                raise ArtifactError(f"checkpoint {self.init_from} lacks '{name}', which the {what} has; {remedy}.")
             if name in plain and plain[name].shape != shape:
                 raise ArtifactError(
-                    f"checkpoint {self.init_from} has '{name}' of shape {tuple(plain[name].shape)} where a {what} has "
-                    f"{tuple(shape)}; {remedy}."
+                    f"checkpoint {self.init_from} has '{name}' of shape {tuple(plain[name].shape)} where the {what} "
+                    f"has {tuple(shape)}; {remedy}."
                 )
         extra = next((name for name in plain if name not in expected), None)
         if extra is not None:
-            raise ArtifactError(f"checkpoint {self.init_from} has '{extra}', which a {what} lacks; {remedy}.")
+            raise ArtifactError(f"checkpoint {self.init_from} has '{extra}', which the {what} lacks; {remedy}.")
 
 
 class StartsFromPlain:
@@ -139,8 +153,8 @@ class StartsFromPlain:
         initialize(self, plain)
 
 
-def sources_of(net: SuperNetwork) -> Sources:
-    """For every split activation, the channel of the plain network that each channel starts as."""
+def path_sources(net: SuperNetwork) -> Sources:
+    """For every split activation of SDR's network, the channel of the plain network that each channel starts as."""
     found: dict[Any, Tensor] = {}
     for name in net.space.names if isinstance(net.space, PathSpace) else ():
         for channels, selection in net.selections(name):
@@ -156,16 +170,15 @@ def _like_plain(net: SuperNetwork) -> str:
     return next(iter(net.space.paths), FULL) if isinstance(net.space, PathSpace) else FULL
 
 
-def _active_state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """``state_dict`` of the active sub-network, as a plain network's."""
+def _active_shapes(module: nn.Module) -> Iterator[tuple[str, torch.Size]]:
+    """Names and shapes of the active sub-network's weights and statistics, as a plain network has them."""
     for name, layer in module.named_modules():
         prefix = f"{name}." if name else ""
         if isinstance(layer, ElasticLayer):
-            own = layer.active_state().items()
-        else:
-            parameters = layer.named_parameters(recurse=False)
-            own = {**dict(parameters), **dict(layer.named_buffers(recurse=False))}.items()
-        yield from ((prefix + key, value) for key, value in own)
+            yield from ((prefix + key, value.shape) for key, value in layer.active_state().items())
+        elif not isinstance(layer, SuperNetwork):  # whose own buffers describe the super-network
+            own = (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False))
+            yield from ((prefix + key, value.shape) for key, value in own)
 
 
 def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -15,12 +15,12 @@ from mmssl_dynamic.export import (
     ResNetArchitecture,
     export_subnet,
     formats,
-    mobilenet_v3_keys,
     torchvision_mobilenet_v3,
     torchvision_resnet,
 )
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models import SlimmableMobileNetV3, SlimmableResNet
+from mmssl_dynamic.models.backbones import mobilenet_v3_keys
 from mmssl_dynamic.registry import MODELS
 from tests.helpers import randomise
 
@@ -128,7 +128,7 @@ def test_timms_variances_make_up_for_its_smaller_eps(tmp_path):
 
 def test_a_wrong_name_of_a_layer_or_a_forgotten_eps_is_noticed(tmp_path, monkeypatch):
     net = mobilenet()
-    monkeypatch.setattr("mmssl_dynamic.export.timm_format._EPS", 1e-3)
+    monkeypatch.setattr("mmssl_dynamic.export.timm_format.TIMM_EPS", 1e-3)
     with pytest.raises(ArtifactError, match="outputs of timm's MobileNetV3 of these widths differ"):
         export_subnet(net, "w0.35", tmp_path / "b.pth", "timm")
     layers = mobilenet_v3_keys.torchvision_layers("small")

@@ -186,9 +186,9 @@ def test_byols_target_starts_as_the_online_network(base, tmp_path):
     [
         (
             dict(stage_channels=(8, 16, 24, 32)),
-            r"'layer3.0.conv1.weight' of shape \(24, 16, 3, 3\) .* path .*shared_ratio",
+            r"'layer3.0.conv1.weight' of shape \(24, 16, 3, 3\) .* the path .*shared_ratio",
         ),
-        (dict(depth=34), r"has 'layer1.2.conv1.weight', which a path"),
+        (dict(depth=34), r"has 'layer1.2.conv1.weight', which the path"),
     ],
 )
 def test_a_checkpoint_of_other_widths_or_depth_is_refused_in_one_sentence(tmp_path, options, message):

@@ -161,7 +161,7 @@ class InvertedResidual(nn.Module):
             conv = layers.conv(a, b, kernel, stride, depthwise=depthwise)
             return ConvNormAct(conv, layers.norm(b), activation(inplace=True) if act else None)
 
-        self.stride, self.inputs, self.outputs = spec.stride, inputs, outputs
+        self.stride, self.inputs, self.expanded, self.outputs = spec.stride, inputs, expanded, outputs
         self.expand_conv = unit(inputs, expanded, 1) if total(expanded) != total(inputs) else None
         self.depthwise_conv = unit(expanded, expanded, spec.kernel, spec.stride, depthwise=True)
         self.se = SqueezeExcitation(layers, expanded, squeezed) if spec.squeeze else None
@@ -175,6 +175,13 @@ class InvertedResidual(nn.Module):
         out = self.linear_conv(out)
         # At the width of now: rounding makes 40 and 48 channels equal at width 0.5, and then there is a shortcut.
         return x + out if self.stride == 1 and active(self.inputs) == active(self.outputs) else out
+
+    def tied_channels(self) -> list[tuple[Any, Any]]:
+        """Activations of the full network whose channels correspond one to one."""
+        tied = [] if self.expand_conv is not None else [(self.inputs, self.expanded)]
+        if self.stride == 1 and total(self.inputs) == total(self.outputs):
+            tied.append((self.inputs, self.outputs))
+        return tied
 
 
 class MobileNetV3Trunk(Trunk, Generic[Width]):

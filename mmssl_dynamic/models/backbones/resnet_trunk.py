@@ -45,6 +45,10 @@ class BasicBlock(nn.Module):
         out = self.bn2(self.conv2(out))
         return self.relu(out + shortcut)
 
+    def tied_channels(self) -> list[tuple[Any, Any]]:
+        """Activations whose channels correspond one to one: of a block without projection its input and its output."""
+        return [] if self.downsample is not None else [(self.conv1.inputs, self.conv2.outputs)]
+
 
 class Bottleneck(nn.Module):
     """1 x 1, 3 x 3 and 1 x 1 convolutions around a shortcut (ResNet-50 and 101)."""
@@ -74,6 +78,10 @@ class Bottleneck(nn.Module):
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
         return self.relu(out + shortcut)
+
+    def tied_channels(self) -> list[tuple[Any, Any]]:
+        """Activations whose channels correspond one to one: of a block without projection its input and its output."""
+        return [] if self.downsample is not None else [(self.conv1.inputs, self.conv3.outputs)]
 
 
 def _shortcut(layers: Any, inputs: Any, outputs: Any, stride: int) -> nn.Sequential:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from torch import Tensor
+
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import ElasticLayers, PlainLayers
+from mmssl_dynamic.models.backbones.mobilenet_v3_keys import own_names
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import BN_EPS, MobileNetV3Trunk, mobilenet_widths
 from mmssl_dynamic.models.backbones.slimmable import check_switchable, prefix, remember_networks, switches_of
 from mmssl_dynamic.models.backbones.super_network import SuperNetwork, refuse_old_words
@@ -119,6 +122,10 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         for channels, sizes in zip(self._blocks, shape.blocks):
             wanted += zip(channels, sizes)
         return [(channels, prefix(channels, size)) for channels, size in wanted if size]
+
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of torchvision's and timm's MobileNetV3, too."""
+        return own_names(state, self.arch)
 
     def plain_twin(self, name: str) -> SlimmableMobileNetV3:
         """The network of one width alone."""

@@ -50,6 +50,10 @@ class SuperNetwork(nn.Module):
         """
         raise NotImplementedError
 
+    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a stock backbone under this one's names, without a classifier's; of its own names as they are."""
+        return state
+
     def plain_twin(self, name: str) -> nn.Module:
         """A network of plain modules with the shape of a sub-network; its weights are set by the caller."""
         raise NotImplementedError

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.from_plain import StartsFromPlain
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup.sdr import Views, collapse_std
 from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
-class SlimmableSiamese(SandwichTraining, BaseSelfSupervisor):
+class SlimmableSiamese(StartsFromPlain, SandwichTraining, BaseSelfSupervisor):
     """Base of siamese methods over a slimmable super-network.
 
     A method says what the predictions of a network are compared with: once per step in :meth:`begin_step`, or for
@@ -29,7 +30,8 @@ class SlimmableSiamese(SandwichTraining, BaseSelfSupervisor):
         backbone: Config of the super-network, such as :class:`mmssl_dynamic.models.SlimmableMobileNetV3`.
         neck: Config of the elastic projector; ``in_channels`` follows from the backbone.
         head: Config of mmpretrain's ``LatentPredictHead``: the predictor and the loss of its output.
-        kwargs: Those of mmpretrain's ``BaseSelfSupervisor``.
+        kwargs: Those of mmpretrain's ``BaseSelfSupervisor``. ``init_cfg`` of type
+            :class:`~mmssl_dynamic.models.FromPlain` starts the largest network as a plain one.
 
     Raises:
         ConfigError: the backbone is not a super-network.

@@ -7,7 +7,9 @@ from itertools import groupby
 
 from torch import Tensor
 
-from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES, STEM, BlockSpec
+from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES, BN_EPS, STEM, BlockSpec
+
+TIMM_EPS = 1e-5  # of BatchNorm in timm's MobileNetV3, where torchvision and mmpretrain have 1e-3
 
 
 def rename(state: Mapping[str, Tensor], layers: Mapping[str, str]) -> dict[str, Tensor]:
@@ -22,6 +24,28 @@ def rename(state: Mapping[str, Tensor], layers: Mapping[str, str]) -> dict[str, 
 def restore(state: Mapping[str, Tensor], layers: Mapping[str, str]) -> dict[str, Tensor]:
     """What :func:`rename` was given, out of what it gave."""
     return rename(state, {stock: own for own, stock in layers.items()})
+
+
+def own_names(state: Mapping[str, Tensor], arch: str) -> dict[str, Tensor]:
+    """Weights of torchvision's or timm's MobileNetV3 under the names here, without what follows the pooling.
+
+    BatchNorm adds less to the variance in timm, which the running variances make up for: the outputs are the same in
+    evaluation mode.
+    """
+    if "features.0.0.weight" in state:
+        return restore(_below(state, "features."), torchvision_layers(arch))
+    if "conv_stem.weight" in state:
+        return restore(shifted(_below(state, "conv_stem.", "bn1.", "blocks."), TIMM_EPS - BN_EPS), timm_layers(arch))
+    return dict(state)
+
+
+def shifted(state: Mapping[str, Tensor], shift: float) -> dict[str, Tensor]:
+    """A state dict whose running variances are larger by ``shift``."""
+    return {key: tensor + shift if key.endswith("running_var") else tensor for key, tensor in state.items()}
+
+
+def _below(state: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in state.items() if key.startswith(prefixes)}
 
 
 def torchvision_layers(arch: str) -> dict[str, str]:

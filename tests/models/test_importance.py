@@ -1,0 +1,159 @@
+"""Slimmable super-networks that start from a plain network, its channels sorted by importance."""
+
+import pytest
+import torch
+from mmpretrain.registry import MODELS
+
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.models import FromPlain, SlimmableMobileNetV3, SlimmableResNet, StaticResNet
+from mmssl_dynamic.models.backbones.mobilenet_v3_keys import timm_layers, torchvision_layers
+from mmssl_dynamic.models.importance import importance_order
+from tests.helpers import build_slimmable, byol_parts, samples, views
+
+CHANNELS = ([8, 8, 8, 16], [12, 16, 20, 32])
+BLOCKS = ((1, 1, 1, 1), (2, 2, 3, 2))
+
+
+def lively(net, seed=0):
+    """A plain network in evaluation mode whose affine parameters and running statistics all matter."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in net.state_dict().items():
+        if tensor.ndim == 1 and tensor.is_floating_point():
+            tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+            if "var" not in name and "weight" not in name:
+                tensor.sub_(1)
+    net.eval()
+    return net
+
+
+def images(size=64):
+    return torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def started(net, state, file, **options):
+    torch.save(state, file)
+    FromPlain(str(file), **options)(net)
+    return net.eval()
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+@pytest.mark.parametrize("switchable", [None, "all"])
+def test_the_largest_resnet_is_the_plain_network_with_its_channels_sorted(tmp_path, block, switchable):
+    plain = lively(StaticResNet(None, CHANNELS[1], 12, block=block, blocks=BLOCKS[1]))
+    net = SlimmableResNet(channels=CHANNELS, blocks=BLOCKS, block=block, switchable_bn=switchable)
+    started(net, plain.state_dict(), tmp_path / "plain.pth")
+    (found,), (expected,) = net(images()), plain(images())
+    order = importance_order(net, plain.state_dict())[net.feature_channels]
+    assert not torch.equal(order, torch.arange(len(order)))
+    torch.testing.assert_close(found, expected[:, order], rtol=1e-4, atol=1e-5)
+    if switchable:  # all widths start with the affine parameters of the plain network
+        row = net.layer2[0].bn1.switch_weight[0]
+        torch.testing.assert_close(row, net.layer2[0].bn1.weight)
+
+
+def test_a_narrower_network_is_made_of_the_most_important_channels(tmp_path):
+    """Its inner channels are those that convolutions read with the largest weights, summed in absolute value."""
+    plain = lively(StaticResNet(None, CHANNELS[1], 12, block="bottleneck", blocks=BLOCKS[1]))
+    net = SlimmableResNet(channels=CHANNELS, blocks=((2, 2, 3, 2),), block="bottleneck")
+    started(net, plain.state_dict(), tmp_path / "plain.pth")
+    # the inner channels of a stage are one activation here: read by conv2 and conv3 of all its blocks
+    total = sum(conv.weight.abs().sum((0, 2, 3)) for block in plain.layer3 for conv in (block.conv2, block.conv3))
+    best = total.argsort(descending=True)[:8]
+    stream = importance_order(net, plain.state_dict())
+    inputs = stream[net.layer3[0].conv1.inputs]
+    with net.subnet("w0.041667-d2232"):
+        twin = net.static("w0.041667-d2232")
+    kept = len(twin.layer3[0].conv1.weight[0])
+    torch.testing.assert_close(twin.layer3[0].conv1.weight, plain.layer3[0].conv1.weight[best][:, inputs[:kept]])
+
+
+def test_channels_that_shortcuts_add_keep_one_order(tmp_path):
+    plain = StaticResNet(None, CHANNELS[1], 12, block="basic", blocks=BLOCKS[1])
+    net = SlimmableResNet(channels=CHANNELS, blocks=BLOCKS)
+    order = importance_order(net, plain.state_dict())
+    stem, first = net.layer1[0].conv1.inputs, net.layer1[0].conv2.outputs
+    assert stem is not first
+    assert torch.equal(order[stem], order[first])  # no projection between them
+    second = net.layer2[0].conv2.outputs
+    assert not torch.equal(order[first][: len(order[second])], order[second][: len(order[first])])
+
+
+def test_unsorted_channels_keep_their_places(tmp_path):
+    plain = lively(StaticResNet(None, CHANNELS[1], 12, block="basic", blocks=BLOCKS[1]))
+    net = SlimmableResNet(channels=CHANNELS, blocks=BLOCKS)
+    started(net, plain.state_dict(), tmp_path / "plain.pth", sort=False)
+    torch.testing.assert_close(net.conv1.weight, plain.conv1.weight)
+    torch.testing.assert_close(net(images())[0], plain(images())[0])
+
+
+@pytest.mark.parametrize("arch", ["large", "small"])
+@pytest.mark.parametrize("source", ["torchvision", "timm", "mmpretrain"])
+def test_the_largest_mobilenet_is_the_stock_one(tmp_path, arch, source):
+    import timm
+    import torchvision
+
+    torch.manual_seed(0)
+    if source == "timm":
+        stock = lively(timm.create_model(f"mobilenetv3_{arch}_100", num_classes=5))
+        expected = stock.blocks(stock.bn1(stock.conv_stem(images())))
+        state, last = stock.state_dict(), timm_layers(arch)
+    elif source == "torchvision":
+        stock = lively(getattr(torchvision.models, f"mobilenet_v3_{arch}")(num_classes=5))
+        expected, state, last = stock.features(images()), stock.state_dict(), torchvision_layers(arch)
+    else:
+        from mmpretrain.models import MobileNetV3
+
+        stock = lively(MobileNetV3(arch))
+        expected = stock(images())[-1]
+        state, last = {f"backbone.{k}": v for k, v in stock.state_dict().items()}, None
+    net = SlimmableMobileNetV3(arch, widths=(0.5, 1.0))
+    started(net, {"state_dict": state}, tmp_path / "stock.pth")
+    plain = net.own_names({k.removeprefix("backbone."): v for k, v in state.items()})
+    assert last is None or len(plain) > len(last)
+    order = importance_order(net, plain)[net.feature_channels]
+    torch.testing.assert_close(net(images())[0], expected[:, order], rtol=1e-3, atol=1e-4)
+
+
+def test_byol_and_its_heads_start_dspnet(tmp_path):
+    """The largest network's loss is BYOL's, and the order of the features follows the projector, which reads them."""
+    layers, head = byol_parts()
+    torch.manual_seed(0)
+    byol = MODELS.build(
+        dict(
+            type="BYOL",
+            backbone=dict(
+                type="mmssl_dynamic.StaticResNet",
+                stage_channels=(16, 16, 32, 32),
+                stem_channels=16,
+                block="basic",
+                blocks=(1, 1, 2, 2),
+                zero_init_residual=False,
+            ),
+            neck=dict(type="NonLinearNeck", in_channels=32, **layers),
+            head=head,
+        )
+    )
+    byol.init_weights()
+    torch.save({"state_dict": byol.state_dict()}, tmp_path / "byol.pth")
+    init = dict(type="mmssl_dynamic.FromPlain", init_from=str(tmp_path / "byol.pth"))
+    model = build_slimmable("DSPNet", init_cfg=init)
+    view = views(0)[0]
+    projected = model.neck(model.backbone(view))[0]
+    torch.testing.assert_close(projected, byol.train().neck(byol.backbone(view))[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.target_net(view)[0], projected)
+    predicted = model.head.predictor([projected])[0]
+    torch.testing.assert_close(predicted, byol.head.predictor([projected])[0])
+    importance = byol.neck.fc0.weight.abs().sum(0)
+    own = importance_order(model.backbone, byol.backbone.state_dict(), (model.neck, byol.neck.state_dict()))[
+        model.backbone.feature_channels
+    ]
+    readers = sum(block.conv1.weight.abs().sum((0, 2, 3)) for block in byol.backbone.layer4[1:])
+    torch.testing.assert_close((importance + readers).argsort(descending=True), own)
+    losses = model.loss(views(1), samples("full"))
+    assert all(torch.isfinite(value).all() for value in losses.values())
+
+
+def test_a_plain_network_of_another_width_is_refused(tmp_path):
+    torch.save(StaticResNet(None, CHANNELS[0], 8, block="basic", blocks=BLOCKS[1]).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(ArtifactError, match=r"the largest network of this SlimmableResNet has .*correct the widths"):
+        FromPlain(str(tmp_path / "a.pth"))(SlimmableResNet(channels=CHANNELS, blocks=BLOCKS))
