@@ -23,8 +23,6 @@ from mmssl_dynamic.errors import ConfigError
 
 #: Pillow's limit, here for all decoders: an image above it is refused before its pixels are unpacked.
 MAX_PIXELS = 2 * 89_478_485
-#: How many times the short side the long one may be: with 256 pixels on the short side that is 13 million in all.
-MAX_ASPECT = 200
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _WHITE = (255, 255, 255, 255)
@@ -131,16 +129,10 @@ def check_size(width: int, height: int) -> None:
     """Refuse an image before its pixels are unpacked.
 
     Raises:
-        UndecodableError: it has more than :data:`MAX_PIXELS` pixels, or is so thin that it would have many times as
-            many once its short side is enlarged.
+        UndecodableError: it has more than :data:`MAX_PIXELS` pixels.
     """
     if width * height > MAX_PIXELS:
         raise UndecodableError(f"{width} x {height} pixels are more than the {MAX_PIXELS:,} that are safe to unpack")
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UndecodableError(
-            f"{width} x {height} pixels are too thin: one side is more than {MAX_ASPECT} times the other, and "
-            "enlarging the short side would fill the memory"
-        )
 
 
 def _turned(pixels: np.ndarray, data: bytes) -> np.ndarray:

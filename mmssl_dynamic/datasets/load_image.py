@@ -18,6 +18,10 @@ from mmssl_dynamic.registry import TRANSFORMS
 MAX_BYTES = 2 * 2**30
 
 
+#: How many times its short side an image may be long: enlarged to 256 pixels, that is 39 MB.
+MAX_ASPECT = 200
+
+
 def printable(path: str | os.PathLike[str]) -> str:
     """``path`` for an error message of one line: a name with a line break or the like is quoted and escaped."""
     name = os.fspath(path)
@@ -88,13 +92,34 @@ def decoded(data: bytes, path: str | os.PathLike[str], bits: int = 16) -> np.nda
         ) from error
 
 
+def middle(image: np.ndarray) -> np.ndarray:
+    """The middle of a line, which would take gigabytes once its short side is enlarged; other images as they are.
+
+    A pipeline that enlarges the short side and crops the centre gives the same with and without the rest.
+
+    Args:
+        image: (H, W, 3) pixels.
+
+    Returns:
+        At most :data:`MAX_ASPECT` times as long as wide.
+    """
+    height, width = image.shape[:2]
+    most = MAX_ASPECT * min(height, width)
+    if max(height, width) <= most:
+        return image
+    most -= (max(height, width) - most) % 2  # as much is cut off on both sides
+    top, left = max(0, height - most) // 2, max(0, width - most) // 2
+    return image[top : top + most, left : left + most]
+
+
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
     """Read an image from ``results['img_path']``; takes the place of ``LoadImageFromFile``.
 
     Reads JPEG, PNG, WebP, TIFF, BMP, GIF and what else Pillow knows: grey, palette, transparent (laid over white),
     CMYK, 16-bit and float images all become BGR uint8, upright by their EXIF orientation. A file that cannot be decoded
-    completely is an error and never a half-grey image. The data preprocessor's ``to_rgb=True`` turns BGR to RGB.
+    completely is an error and never a half-grey image. Of a line more than :data:`MAX_ASPECT` times as long as wide the
+    middle is taken. The data preprocessor's ``to_rgb=True`` turns BGR to RGB.
 
     Required key: ``img_path``. Added keys: ``img`` ((H, W, 3) uint8, BGR), ``img_shape``, ``ori_shape`` (both (H, W)).
 
@@ -114,7 +139,7 @@ class LoadImage(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
-        image = read_image(results["img_path"], self.bits, self.backend_args)
+        image = middle(read_image(results["img_path"], self.bits, self.backend_args))
         results["img"] = image
         results["img_shape"] = image.shape[:2]
         results["ori_shape"] = image.shape[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 
@@ -305,6 +306,36 @@ def test_decompression_bombs_are_refused_before_they_are_unpacked(tmp_path, head
     (tmp_path / "bomb.png").write_bytes(header(side, side))
     with pytest.raises(DataError, match=r"bomb\.png.*pixels"):
         read_image(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize(("width", "height"), [(6000, 1), (1, 6000), (6001, 3), (2, 20000)])
+def test_a_line_takes_no_memory_once_it_is_enlarged_and_its_centre_stays(tmp_path, width, height):
+    line = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(line).save(tmp_path / "line.png")
+    image = LoadImage()({"img_path": str(tmp_path / "line.png")})["img"]
+    short, long = sorted(image.shape[:2])
+    assert short == min(width, height)
+    assert 200 * short - 1 <= long <= 200 * short
+    top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+    np.testing.assert_array_equal(image[..., ::-1], line[top : top + image.shape[0], left : left + image.shape[1]])
+    steps = [dict(type="ResizeEdge", scale=32, edge="short"), dict(type="CenterCrop", crop_size=32)]
+    with TRANSFORMS.switch_scope_and_registry("mmpretrain") as registry:
+        crop = mmcv.transforms.Compose([registry.build(step) for step in steps])
+    whole = np.ascontiguousarray(line[..., ::-1])
+    expected = crop({"img": whole, "img_shape": whole.shape[:2]})["img"].astype(int)
+    found = crop({"img": image, "img_shape": image.shape[:2]})["img"].astype(int)
+    assert abs(found - expected).max() <= 1
+
+
+def test_a_panorama_is_whole(tmp_path):
+    Image.new("RGB", (6000, 30)).save(tmp_path / "a.png")
+    assert LoadImage()({"img_path": str(tmp_path / "a.png")})["img_shape"] == (30, 6000)
+
+
+def test_a_pipe_is_no_image_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg is no file"):
+        read_image(tmp_path / "a.jpg")
 
 
 def test_missing_files_and_folders_say_so(tmp_path):

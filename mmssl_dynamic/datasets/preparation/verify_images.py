@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from mmssl_dynamic.datasets.load_image import decoded, printable, read_bytes
+from mmssl_dynamic.datasets.load_image import MAX_ASPECT, decoded, printable, read_bytes
 from mmssl_dynamic.datasets.lost_data import suspicion
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.writing import write_text
@@ -93,6 +93,8 @@ def inspect_image(path: str) -> ImageFacts:
     except DataError as error:
         return ImageFacts(path, problem=str(error))
     doubt = suspicion(data)
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        doubt = f"{width} x {height} pixels: of so thin an image only the middle is used"
     sentence = None if doubt is None else f"image {printable(path)} should be looked at ({doubt})."
     try:
         with Image.open(io.BytesIO(data)) as image:

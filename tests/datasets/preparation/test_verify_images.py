@@ -64,6 +64,12 @@ def test_a_file_that_may_have_lost_a_part_is_suspect(folder):
     )
 
 
+def test_a_line_of_which_the_middle_is_used_is_suspect(tmp_path):
+    Image.new("RGB", (900, 2)).save(tmp_path / "line.png")
+    report = verify_images([tmp_path / "line.png"], 1, progress=False)
+    assert "900 x 2 pixels: of so thin an image only the middle is used" in report.suspect[0][1]
+
+
 def test_data_in_memory_and_no_workers_are_refused():
     class InMemory:
         def __len__(self) -> int:
