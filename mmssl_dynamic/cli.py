@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmssl_dynamic.errors import UserError
+from mmssl_dynamic.errors import ConfigError, UserError
+from mmssl_dynamic.file_checks import existing_file
+from mmssl_dynamic.options.text import OptionAction
 
 
 def run(main: Callable[[], None]) -> None:
@@ -43,17 +45,50 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default=None, help="such as 'cpu' or 'cuda:0' (default: CUDA where there is one)")
 
 
-def add_cfg_options_argument(parser: argparse.ArgumentParser) -> None:
-    """``--cfg-options key=value ...``, as in every OpenMMLab tool."""
-    from mmengine.config import DictAction
+def add_cfg_options_argument(
+    parser: argparse._ActionsContainer, flag: str = "--cfg-options", config: str = "the config", help: str = ""
+) -> None:
+    """``--cfg-options key=value ...``, as in every OpenMMLab tool; to be read by :func:`config_options`.
 
+    Args:
+        parser: Gets the argument.
+        flag: Name of the option.
+        config: Which config it edits.
+        help: What goes before that in the help.
+    """
     parser.add_argument(
-        "--cfg-options",
+        flag,
         nargs="+",
-        action=DictAction,
+        action=OptionAction,
         metavar="KEY=VALUE",
-        help="override config values, such as train_dataloader.batch_size=64",
+        help=f"{help}edit values of {config}, such as train_dataloader.batch_size=64; what the config makes of a value "
+        "at its top level follows",
     )
+
+
+def config_options(
+    config: str | None, texts: dict[str, str] | None, needs: tuple[str, str] = ("--cfg-options", "CONFIG")
+) -> dict[str, Any]:
+    """What the ``KEY=VALUE`` of a command line mean for a config, before anything large is imported.
+
+    Args:
+        config: The config file that they edit; ``None`` if none was given.
+        texts: As :class:`~mmssl_dynamic.options.text.OptionAction` collects them.
+        needs: The option that takes them, and the one that names the config.
+
+    Raises:
+        ConfigError: the config is missing or cannot be read, or nothing in it can be meant.
+    """
+    if config is None:
+        if texts:
+            raise ConfigError(f"{needs[0]} edits the config of {needs[1]}; give that, too, or leave {needs[0]} out.")
+        return {}
+    existing_file(config, "config", error=ConfigError)
+    if not texts:
+        return {}
+    from mmssl_dynamic.options.config_file import typed_options
+
+    return typed_options(config, texts)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:

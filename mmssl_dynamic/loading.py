@@ -7,85 +7,42 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from mmengine.config import Config
 from torch import nn
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.errors import ConfigError, first_line
-from mmssl_dynamic.file_checks import existing_file
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
+from mmssl_dynamic.options.config_file import read_both
+from mmssl_dynamic.options.custom_imports import import_custom_modules
+from mmssl_dynamic.options.known import check_names
 from mmssl_dynamic.safe_loading import safe_loading
 
 
 def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None = None) -> Config:
-    """Read a config file and apply ``--cfg-options``.
+    """Read a config file as if ``--cfg-options`` had been written into it.
 
     A ``.py`` config is a program by design and is executed, like those that it is based on: run only what you trust.
     Configs in YAML and JSON are data, and stay data.
 
-    An option without dots that names a top-level value, such as ``data_root=/images``, reaches every place in the
-    config that was built from it, which mmengine's merging alone does not.
+    An option that names a top-level value, such as ``data_root=/images`` or ``norm_cfg.type=BN``, reaches every place
+    in the config that is made from it, which mmengine's merging alone does not; see
+    :func:`mmssl_dynamic.options.config_file.read_both`.
+
+    Args:
+        path: Config file.
+        cfg_options: Values by their names, with dots.
 
     Raises:
-        ConfigError: the file is missing or is not a valid config.
+        ConfigError: the file is missing or is no valid config, a module that it imports fails, or an option is
+            unknown, has no place in it or changes nothing.
     """
-    _refuse_code_in_yaml(existing_file(path, "config", error=ConfigError))
-    try:
-        config = Config.fromfile(str(path))
-        _spread(config, cfg_options or {})
-        if cfg_options:
-            config.merge_from_dict(cfg_options)
-    except Exception as error:  # a config is a program: anything can go wrong in it
-        raise ConfigError(f"config {path} cannot be read ({first_line(error)}); correct it.") from error
+    options = cfg_options or {}
+    before, config = read_both(path, options)
+    import_custom_modules(config)
+    check_names(before, config, options)
     return config
-
-
-def _refuse_code_in_yaml(path: Path, chain: tuple[Path, ...] = ()) -> None:
-    """Mmengine reads YAML with a loader that builds any Python object; ours builds none, so it must be able to read it.
-
-    Raises:
-        ConfigError: it cannot, here or in a config that this one is based on.
-    """
-    if path.suffix not in (".yml", ".yaml") or path in chain or not path.is_file():
-        return
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"config {path} is no plain YAML ({first_line(error)}); correct it.") from error
-    bases = data.get("_base_", []) if isinstance(data, dict) else []
-    for base in [bases] if isinstance(bases, str) else bases:
-        _refuse_code_in_yaml(path.parent / str(base), (*chain, path))
-
-
-# Keys under which a top-level value appears deeper in a config, where it is not under its own name.
-_SPREAD = {"max_epochs": ("max_epochs", "T_max", "end"), "warmup_epochs": ("warmup_epochs", "begin", "end")}
-
-
-def _spread(config: Config, options: dict[str, Any]) -> None:
-    """Let top-level options reach every place that was built from the value they replace."""
-    changes = [
-        (_SPREAD.get(key, (key,)), config[key], value)
-        for key, value in options.items()
-        if "." not in key and key in config._cfg_dict and not isinstance(config[key], dict)
-    ]
-
-    def replace(node: Any) -> None:
-        if isinstance(node, list | tuple):
-            for child in node:
-                replace(child)
-        elif isinstance(node, dict):
-            for key, child in node.items():
-                # All at once: what one option has set must not be taken for what another one is to replace.
-                new = next((new for keys, old, new in changes if key in keys and child == old), None)
-                if new is None:
-                    replace(child)
-                else:
-                    node[key] = new
-
-    if changes:
-        replace(config._cfg_dict)
 
 
 def shipped_file(name: str) -> Path:

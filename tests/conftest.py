@@ -103,12 +103,18 @@ def mmdet_scope():
 
 @pytest.fixture(scope="session")
 def read_config():
-    """``Config.fromfile`` that reads every file once."""
-    from functools import cache
+    """``evaluate`` of config files that reads each of them once for the same edits."""
+    from mmssl_dynamic.options.evaluation import evaluate
 
-    from mmengine.config import Config
+    known: dict = {}
 
-    return cache(Config.fromfile)
+    def read(path, edits):
+        key = path, repr(edits)
+        if key not in known:
+            known[key] = evaluate(path, edits)
+        return known[key]
+
+    return read
 
 
 @pytest.fixture
@@ -121,8 +127,8 @@ def quick_mmengine(monkeypatch, read_config):
     from copy import deepcopy
     from multiprocessing.pool import ThreadPool
 
-    from mmengine.config import Config
-
-    monkeypatch.setattr(Config, "fromfile", staticmethod(lambda path: deepcopy(read_config(str(path)))))
+    monkeypatch.setattr(
+        "mmssl_dynamic.options.config_file.evaluate", lambda path, edits: deepcopy(read_config(path, edits))
+    )
     monkeypatch.setattr("mmengine.config.config.FormatCode", lambda text, **_: (text, True))
     monkeypatch.setattr("mmdet.evaluation.functional.mean_ap.Pool", ThreadPool)

@@ -16,9 +16,10 @@ PACKAGE = Path(mmssl_dynamic.__file__).parent
 FLOORS = (
     "errors",
     "version",
+    "file_checks",
+    "options",
     "cli",
     "records",
-    "file_checks",
     "arrays",
     "subnets",
     "registry",

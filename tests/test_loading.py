@@ -20,8 +20,8 @@ model = dict(
 )
 init_cfg = dict(init_from=init_from, checkpoint=None)
 train_dataloader = dict(dataset=dict(dataset=dict(data_root=data_root, other="one")))
-param_scheduler = [dict(T_max=7, end=7, begin=0)]
 max_epochs = 7
+param_scheduler = [dict(T_max=max_epochs, end=max_epochs, begin=0), dict(end=7)]
 """
 
 
@@ -120,3 +120,17 @@ def test_a_yaml_config_stays_data(tmp_path, where):
     assert not trace.exists()
     evil.write_text("data_root: images\n")
     assert load_config(tmp_path / "config.yaml").data_root == "images"
+
+
+def test_an_option_that_nothing_knows_is_refused_with_the_nearest_name(config_file):
+    for option, meant in (("data_rot", "data_root"), ("model.backbone.stage_chanels", "model.backbone.stage_channels")):
+        with pytest.raises(ConfigError, match=f"did you mean {meant}"):
+            load_config(config_file, {option: 1})
+    assert load_config(config_file, {"model.backbone.frozen_stages": 1}).model.backbone.frozen_stages == 1
+
+
+def test_custom_imports_are_those_of_the_options_too(config_file, tmp_path, monkeypatch):
+    (tmp_path / "own_module_of_this_test.py").write_text("import no_such_library\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="own_module_of_this_test cannot be imported: .*no_such_library"):
+        load_config(config_file, {"custom_imports.imports": ["own_module_of_this_test"]})

@@ -13,6 +13,7 @@ Several GPUs: torchrun --nproc_per_node=8 tools/evaluate.py ... --launcher pytor
 
 import argparse
 import os
+from dataclasses import replace
 from typing import Any
 
 from mmssl_dynamic import cli
@@ -20,8 +21,6 @@ from mmssl_dynamic.errors import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="pre-training config")
     parser.add_argument("checkpoint", help="checkpoint of the run")
@@ -57,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     train.add_argument(
         "--protocol-config", metavar="FILE", help="config of the training (default: DSPNet's in configs/transfer)"
     )
-    cli.add_cfg_options_argument(train)
+    cli.add_cfg_options_argument(train, "--protocol-options", "--protocol-config")
     train.add_argument("--semisup-mode", choices=("finetune", "frozen"), default="finetune", help="(default: finetune)")
     labels = train.add_mutually_exclusive_group()
     labels.add_argument("--label-fraction", type=float, metavar="SHARE", help="of the labels to draw: 0.01 or 0.1")
@@ -88,15 +87,11 @@ def parse_args() -> argparse.Namespace:
         metavar="NAME=FILE",
         help="results.json of another evaluation to lay beside; several of one NAME become one curve",
     )
-    parser.add_argument(
-        "--model-options",
-        nargs="+",
-        action=DictAction,
-        metavar="KEY=VALUE",
-        help="override values of CONFIG, such as model.backbone.depth=34",
-    )
+    cli.add_cfg_options_argument(parser, config="CONFIG")
     cli.add_device_argument(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.cfg_options = cli.config_options(args.config, args.cfg_options)
+    return args
 
 
 def protocol(args: argparse.Namespace) -> Any:
@@ -106,18 +101,19 @@ def protocol(args: argparse.Namespace) -> Any:
     from mmssl_dynamic.evaluation.probing import TrainedProtocol
 
     if args.protocol == "knn":
-        unused = ("cfg_options", "protocol_config", "label_fraction", "label_list")
+        unused = ("protocol_options", "protocol_config", "label_fraction", "label_list")
         given = next((name for name in unused if getattr(args, name) is not None), None)
         if given is not None:
             raise ConfigError(
                 f"kNN trains nothing, so --{given.replace('_', '-')} has no effect; leave it out or choose another "
-                "--protocol (--model-options overrides values of CONFIG)."
+                "--protocol (--cfg-options edits values of CONFIG)."
             )
         return KNNProtocol(args.k, args.temperature, args.vote, args.knn_backend, args.memory_gib)
     labels = None
     if args.protocol == "semisup" or args.label_fraction is not None or args.label_list is not None:
         labels = LabelSubset(args.label_fraction, args.label_list, args.seed)
-    return TrainedProtocol(args.protocol, args.protocol_config, args.semisup_mode, labels, args.cfg_options or {})
+    protocol = TrainedProtocol(args.protocol, args.protocol_config, args.semisup_mode, labels)
+    return replace(protocol, cfg_options=cli.config_options(str(protocol.file), args.protocol_options))
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -153,7 +149,7 @@ def main() -> None:
         baselines=[pair(text) for text in args.baseline],
         device=args.device,
         launcher=args.launcher,
-        model_options=args.model_options,
+        cfg_options=args.cfg_options,
     )
     if os.environ.get("RANK", "0") == "0":
         print(f"\n{result.table()}\nwritten to {args.out}: results.json, accuracy_cost.png and accuracy_cost.svg")

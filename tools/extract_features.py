@@ -26,7 +26,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--restart", action="store_true", help="throw away what an earlier run wrote to --out")
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.cfg_options = cli.config_options(args.config, args.cfg_options)
+    return args
 
 
 def main() -> None:

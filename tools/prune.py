@@ -21,7 +21,9 @@ def parse_args() -> argparse.Namespace:
         "--like", metavar="CONFIG", help="keep as many as a sub-network of this config's super-network has"
     )
     cli.add_cfg_options_argument(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.cfg_options = cli.config_options(args.config, args.cfg_options)
+    return args
 
 
 def main() -> None:

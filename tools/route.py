@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="pre-training config")
     parser.add_argument("checkpoint", help="checkpoint of the run")
@@ -83,9 +81,7 @@ def parse_args() -> argparse.Namespace:
     )
     fast.add_argument("--base-config", metavar="FILE", help="cluster: config of the network that was clustered with")
     fast.add_argument("--base-checkpoint", metavar="FILE", help="cluster: its checkpoint")
-    fast.add_argument(
-        "--base-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="cluster: override its config values"
-    )
+    cli.add_cfg_options_argument(fast, "--base-options", "--base-config", "cluster: ")
     fast.add_argument(
         "--candidates",
         metavar="N",
@@ -104,9 +100,7 @@ def parse_args() -> argparse.Namespace:
     detection.add_argument(
         "--det-config", metavar="FILE", help="mmdet config of the detector; its backbone is replaced"
     )
-    detection.add_argument(
-        "--det-options", nargs="+", action=DictAction, metavar="KEY=VALUE", help="override its values"
-    )
+    cli.add_cfg_options_argument(detection, "--det-options", "--det-config")
     detection.add_argument("--iters", type=int, default=1000, help="iterations of a candidate (default: 1000)")
     detection.add_argument(
         "--shortlist",
@@ -142,7 +136,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=20, help="sub-networks to show; 0 shows all (default: 20)")
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.cfg_options = cli.config_options(args.config, args.cfg_options)
+    args.base_options = cli.config_options(args.base_config, args.base_options, ("--base-options", "--base-config"))
+    args.det_options = cli.config_options(args.det_config, args.det_options, ("--det-options", "--det-config"))
+    return args
 
 
 def routing_method(args: argparse.Namespace) -> RoutingMethod:

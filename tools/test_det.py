@@ -21,7 +21,9 @@ def parse_args() -> argparse.Namespace:
     )
     cli.add_cfg_options_argument(parser)
     cli.add_launcher_argument(parser)
-    return cli.parse_with_rank(parser)
+    args = cli.parse_with_rank(parser)
+    args.cfg_options = cli.config_options(args.config, args.cfg_options)
+    return args
 
 
 def main() -> None:

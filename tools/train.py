@@ -14,7 +14,9 @@ def parse_args() -> argparse.Namespace:
         help="keep weights and images in channels-last order, which is faster on GPUs, above all with --amp",
     )
     cli.add_training_arguments(parser)
-    return cli.parse_with_rank(parser)
+    args = cli.parse_with_rank(parser)
+    args.cfg_options = cli.config_options(args.config, args.cfg_options)
+    return args
 
 
 def main() -> None:

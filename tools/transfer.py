@@ -62,7 +62,9 @@ def parse_args() -> argparse.Namespace:
     )
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.cfg_options = cli.config_options(args.config, args.cfg_options)
+    return args
 
 
 def names(text: str) -> list[str] | None:

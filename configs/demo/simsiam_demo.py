@@ -8,7 +8,6 @@ _base_ = [
 ]
 
 data_root = "work_dirs/demo/data/pretrain"
-clusters_file = None
 max_epochs = 16
 norm_cfg = dict(type="BN1d")
 

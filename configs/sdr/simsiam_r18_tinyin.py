@@ -8,7 +8,6 @@ _base_ = [
 ]
 
 data_root = "data/tiny-imagenet-200/train"
-clusters_file = None
 norm_cfg = dict(type="BN")
 
 model = dict(

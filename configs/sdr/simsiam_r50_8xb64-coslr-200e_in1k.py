@@ -8,7 +8,6 @@ _base_ = [
 ]
 
 data_root = "data/imagenet/"
-clusters_file = None
 
 train_dataloader = dict(
     batch_size=64,

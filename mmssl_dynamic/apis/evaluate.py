@@ -72,7 +72,7 @@ def evaluate(
     baselines: Iterable[tuple[str, PathLike]] = (),
     device: str | None = None,
     launcher: str = "none",
-    model_options: dict[str, Any] | None = None,
+    cfg_options: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> EvaluationResult:
     """Evaluate the networks of a checkpoint; write ``results.json``, ``accuracy_cost.png`` and ``.svg``.
@@ -100,7 +100,7 @@ def evaluate(
             become one curve.
         device: Such as ``'cuda:0'``.
         launcher: ``'pytorch'`` in processes of torchrun, for a training on several GPUs.
-        model_options: Overrides of ``config``.
+        cfg_options: Overrides of ``config``.
         progress: Show bars with the time left.
 
     Returns:
@@ -112,7 +112,7 @@ def evaluate(
     kind = protocol.kind if isinstance(protocol, TrainedProtocol) else "knn"
     others = _curves(baselines, kind)
     data = LabelledData.of(data_root, dataset_config)
-    cfg = load_config(config, model_options)
+    cfg = load_config(config, cfg_options)
     normalisation = normalisation_of(cfg)
     target = _device(device, protocol, launcher)
     start_processes(launcher)

@@ -199,7 +199,7 @@ def _evaluate(
         num_workers=0,
         latency_repeats=latency_repeats,
         baselines=baselines or [],
-        model_options=weights.options,
+        cfg_options=weights.options,
         progress=False,
     )
 

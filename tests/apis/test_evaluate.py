@@ -315,7 +315,7 @@ def test_statistics_in_the_checkpoint_need_no_bank(work, tmp_path):
         num_workers=0,
         latency_repeats=0,
         device="cpu",
-        model_options={"model.backbone.switchable_bn": "statistics"},
+        cfg_options={"model.backbone.switchable_bn": "statistics"},
         progress=False,
     )
     assert result.protocol["bn_statistics"] == "the checkpoint's"

@@ -311,7 +311,7 @@ def test_subnets_trained_on_everything_are_calibrated_on_everything(setup, tmp_p
     runner = train(
         setup,
         tmp_path / "full",
-        **{"train_dataloader.dataset.subnet_data": "full", "max_epochs": 1, "custom_hooks.3.images": 40},
+        **{"train_dataloader.dataset.subnet_data": "full", "train_cfg.max_epochs": 1, "custom_hooks.3.images": 40},
     )
     bank = BNBank.load(Path(runner.work_dir) / "bn_bank.safetensors")
     assert set(bank.meta["images"]["path"].values()) == {40}

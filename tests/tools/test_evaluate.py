@@ -76,7 +76,7 @@ def test_the_knn_backend_and_its_memory_are_options(work, evaluate, tmp_path):
 
 def test_trains_by_another_config_with_options(work, evaluate, tmp_path, repo_root):
     options = ["--protocol", "linear", "--protocol-config", repo_root / "configs/transfer/linear_simsiam.py"]
-    options += ["--subnets", f"{LARGE}", "--batch-size", "16", "--seed", "3", "--cfg-options", "max_epochs=1"]
+    options += ["--subnets", f"{LARGE}", "--batch-size", "16", "--seed", "3", "--protocol-options", "max_epochs=1"]
     evaluate(*arguments(work, tmp_path, *QUICK, *options))
     protocol = EvaluationResult.load(tmp_path / "results.json").protocol
     assert (protocol["optim_wrapper"]["optimizer"]["type"], protocol["epochs"], protocol["seed"]) == ("LARS", 1, 3)
@@ -91,8 +91,8 @@ def test_trains_by_another_config_with_options(work, evaluate, tmp_path, repo_ro
         (["--protocol", "semisup"], "either --label-fraction or --label-list"),
         (["--protocol", "linear", "--label-fraction", "0.1"], "uses all labels"),
         (["--label-fraction", "0.1"], "--label-fraction has no effect"),
-        (["--cfg-options", "max_epochs=3"], "--cfg-options has no effect"),
-        (["--model-options", "model.backbone.block=bottleneck"], "checkpoint"),
+        (["--protocol-options", "max_epochs=3"], "--protocol-options has no effect"),
+        (["--cfg-options", "model.backbone.block=bottleneck"], "checkpoint"),
         (["--baseline", "results.json"], "must have the form NAME=results.json"),
         (["--k", "0"], "k=0"),
         (["--memory-gib", "0"], "memory_gib=0"),
@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_one_sentence(work, evaluate, tmp_path, capsys, opt
 
 
 def test_two_processes_train_the_classifier_of_one_process(work, evaluate, tmp_path, repo_root):
-    options = [*QUICK, "--protocol", "linear", "--subnets", SMALL, "--cfg-options", "max_epochs=1"]
+    options = [*QUICK, "--protocol", "linear", "--subnets", SMALL, "--protocol-options", "max_epochs=1"]
     evaluate(*arguments(work, tmp_path / "one", *options, "--batch-size", "16"))
     torchrun = [str(os.path.join(os.path.dirname(sys.executable), "torchrun")), "--standalone", "--nproc_per_node=2"]
     command = [*torchrun, str(repo_root / "tools/evaluate.py"), "--launcher", "pytorch"]

@@ -26,7 +26,9 @@ train_pipeline = [
 ]
 eval_pipeline = [
     dict(type="mmssl_dynamic.LoadImage"),
-    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bicubic"),
+    dict(
+        type="ResizeEdge", scale=round(image_size * 256 / 224), edge="short", backend="pillow", interpolation="bicubic"
+    ),
     dict(type="CenterCrop", crop_size=image_size),
     dict(type="PackInputs"),
 ]

@@ -9,7 +9,7 @@ model = dict(
 )
 
 train_pipeline = [
-    dict(type="LoadImageFromFile", backend_args=None),
+    dict(type="LoadImageFromFile", backend_args={{_base_.backend_args}}),
     dict(type="LoadAnnotations", with_bbox=True, with_mask=True),
     dict(type="RandomChoiceResize", scales=[(1333, side) for side in range(640, 801, 32)], keep_ratio=True),
     dict(type="RandomFlip", prob=0.5),

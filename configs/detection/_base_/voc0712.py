@@ -2,14 +2,14 @@
 _base_ = ["mmdet::_base_/datasets/voc0712.py"]
 
 train_pipeline = [
-    dict(type="LoadImageFromFile", backend_args=None),
+    dict(type="LoadImageFromFile", backend_args={{_base_.backend_args}}),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="RandomChoiceResize", scales=[(1333, side) for side in range(480, 801, 32)], keep_ratio=True),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile", backend_args=None),
+    dict(type="LoadImageFromFile", backend_args={{_base_.backend_args}}),
     dict(type="Resize", scale=(1333, 800), keep_ratio=True),
     dict(type="LoadAnnotations", with_bbox=True),  # after Resize: evaluation wants boxes of the original size
     dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),

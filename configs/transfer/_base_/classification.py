@@ -14,7 +14,9 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type="mmssl_dynamic.LoadImage"),
-    dict(type="ResizeEdge", scale=256, edge="short", backend="pillow", interpolation="bicubic"),
+    dict(
+        type="ResizeEdge", scale=round(image_size * 256 / 224), edge="short", backend="pillow", interpolation="bicubic"
+    ),
     dict(type="CenterCrop", crop_size=image_size),
     dict(type="PackInputs"),
 ]
