@@ -142,3 +142,12 @@ def _sequence(kind: type, arguments: tuple[Any, ...], value: Any, name: str) -> 
 
 def _wrong(name: str, value: Any, wanted: str) -> RecordError:
     return RecordError(f"'{name}' is {reprlib.repr(value)}, not {wanted}")
+
+
+def plain(node: Any) -> Any:
+    """A value of a config as JSON holds it: dictionaries, lists, text, numbers; anything else as its text."""
+    if isinstance(node, dict):
+        return {str(key): plain(value) for key, value in node.items() if key != "_scope_"}
+    if isinstance(node, list | tuple):
+        return [plain(value) for value in node]
+    return node if isinstance(node, str | int | float | bool | None) else str(node)

@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from mmssl_dynamic.export import export_subnet
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
-from tests.helpers import randomise
+from tests.helpers import export_subnet, randomise
 
 # Names that both VOC and COCO have; each is a shape of its own colour.
 CLASSES = {"car": (200, 40, 40), "dog": (40, 180, 60), "person": (60, 80, 220)}

@@ -13,6 +13,8 @@ from PIL import Image
 
 from mmssl_dynamic.calibration import calibrate_path
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.normalisation import Normalisation
+from mmssl_dynamic.export import InputImages, static_export
 
 WIDTHS = (16, 16, 32, 32)
 BN = dict(type="BN1d")
@@ -165,3 +167,11 @@ def randomise(net, names=None, seed=0):
         statistics = {layer: (around(mean, 0.7, 1.3), around(var, 0.7, 1.3)) for layer, (mean, var) in found.items()}
         net.set_bn_statistics(name, statistics)
     return net.eval()
+
+
+IMAGES = InputImages(Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), to_rgb=True), (64, 64))
+
+
+def export_subnet(net, name, out, format="mmpretrain", images=IMAGES, **options):
+    """The export of a network that no config of a pre-training belongs to."""
+    return static_export.export_subnet(net, name, out, format, images=images, **options)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
-from mmssl_dynamic.export import ExportReport, export_subnet
+from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import check_subnets, provenance
 from mmssl_dynamic.fileio import weights_fingerprint
@@ -58,14 +58,13 @@ def export(
         raise ConfigError("which sub-network is to be exported? Give --subnet NAME, or --routing for a task's best.")
     bank = bank or (result.bank if result else None)
     bn = bn or (result.protocol.get("bn") if result else None)
-    _, net = load_super_network(config, checkpoint, device, cfg_options)
+    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
+    images = InputImages.of(cfg)
     if result:
         result.check(weights_fingerprint(net.state_dict()))
     used = _set_statistics(net, [name], bank, bn)
-    origin = provenance(
-        str(config), str(checkpoint), None if bank is None else str(bank), result.task if result else None
-    )
-    return export_subnet(net, name, out, format, bn=used, provenance=origin)
+    origin = provenance(config, checkpoint, bank, result.task if result else None, cfg_options)
+    return export_subnet(net, name, out, format, images=images, bn=used, provenance=origin)
 
 
 def export_all(
@@ -99,14 +98,15 @@ def export_all(
     find_format(format)
     if Path(out).exists() and not Path(out).is_dir():
         raise ConfigError(f"{out} is a file; give the folder to write all sub-networks into.")
-    _, net = load_super_network(config, checkpoint, device, cfg_options)
+    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
+    images = InputImages.of(cfg)
     check_subnets(net, net.subnets, format)
     used = _set_statistics(net, net.subnets, bank, bn)
-    origin = provenance(str(config), str(checkpoint), None if bank is None else str(bank), None)
+    origin = provenance(config, checkpoint, bank, None, cfg_options)
     reports = []
     for number, name in enumerate(net.subnets, start=1):
         file = Path(out) / default_file_name(name, format)
-        reports.append(export_subnet(net, name, file, format, bn=used, provenance=origin))
+        reports.append(export_subnet(net, name, file, format, images=images, bn=used, provenance=origin))
         if progress:
             print(f"[{number}/{len(net.subnets)}] {reports[-1]}", flush=True)
     return reports

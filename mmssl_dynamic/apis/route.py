@@ -16,11 +16,11 @@ from mmssl_dynamic.downstream.splits import count_images
 from mmssl_dynamic.downstream.task import Task, config_task, folder_task
 from mmssl_dynamic.errors import ConfigError, UserError
 from mmssl_dynamic.evaluation import KNNProtocol
-from mmssl_dynamic.export import ExportReport, export_subnet
+from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.loading import load_config, load_super_network, need, normalisation_of
+from mmssl_dynamic.loading import load_config, load_super_network, need
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.routing import RoutingResult
 from mmssl_dynamic.routing.method import RoutingMethod
@@ -88,7 +88,8 @@ def route(
     method, protocol = method or RoutingMethod(), protocol or KNNProtocol()
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     need(cfg, "eval_pipeline")
-    normalisation = normalisation_of(cfg)
+    images = InputImages.of(cfg)
+    normalisation = images.normalisation
     if not isinstance(net, SDRResNet):
         raise ConfigError(
             "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
@@ -122,8 +123,9 @@ def route(
             result.best.name,
             folder / default_file_name(result.best.name, format),
             format,
+            images=images,
             bn=method.bn,
-            provenance=provenance(str(config), str(checkpoint), str(bank), task.name),
+            provenance=provenance(config, checkpoint, bank, task.name, cfg_options),
         )
         found.append((result, report))
         reference = next((entry for entry in references if entry.task == task.name), None)

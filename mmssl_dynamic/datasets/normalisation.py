@@ -5,6 +5,7 @@ N images, H W height and width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +63,11 @@ class Normalisation:
     def channel_order(self) -> str:
         """``'RGB'`` or ``'BGR'``: what the network takes, and the order of ``mean`` and ``std``."""
         return "RGB" if self.to_rgb else "BGR"
+
+    def agrees(self, other: Normalisation) -> bool:
+        """Whether both do the same, but for roundings such as 123.68 for 123.675."""
+        pairs = zip((*self.mean, *self.std), (*other.mean, *other.std))
+        return self.to_rgb == other.to_rgb and all(math.isclose(*pair, rel_tol=1e-3, abs_tol=1e-3) for pair in pairs)
 
     def record(self) -> dict[str, Any]:
         """As plain data, under the names of mmpretrain's data preprocessors."""

@@ -16,13 +16,17 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.detection.average_precision import average_precision
 from mmssl_dynamic.detection.prediction_pictures_hook import PredictionPicturesHook
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
+from mmssl_dynamic.export.load_export import read_sidecar
+from mmssl_dynamic.export.static_export import sidecar_path
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
-from mmssl_dynamic.loading import load_config, need
+from mmssl_dynamic.loading import data_preprocessor, load_config, need
+from mmssl_dynamic.records import plain
 from mmssl_dynamic.registry import default_scope_kept
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
@@ -57,8 +61,33 @@ def prepare_detection(
     _move_annotations(load_config(path), config, cfg_options or {})
     _check_annotations(config, _SPLITS if training else ("test",))
     if training:
-        _check_backbone(config)
+        _check_backbone(config, path)
     return config
+
+
+def check_normalisation(config: Config, path: PathLike, expected: Normalisation, source: str) -> None:
+    """Refuse a detector that would show its backbone images of another kind than those it was trained with.
+
+    Args:
+        config: Of the detector.
+        path: Its file, for the message.
+        expected: How the pre-training normalised images.
+        source: What was pre-trained, for the message.
+
+    Raises:
+        ConfigError: the detector normalises them in another way.
+    """
+    options = data_preprocessor(config)
+    while isinstance(options.get("data_preprocessor"), dict):  # of several branches, as in semi-supervised detectors
+        options = dict(options["data_preprocessor"])
+    # Its type pads images, which a backbone is used to: only what happens to pixels counts.
+    found = Normalisation.of({key: value for key, value in options.items() if key != "type"})
+    if not found.agrees(expected):
+        mean, std, to_rgb = expected.record().values()
+        raise ConfigError(
+            f"config {path} normalises images with {found.record()}, but {source} was pre-trained with "
+            f"{expected.record()}; set model.data_preprocessor to dict(mean={mean}, std={std}, bgr_to_rgb={to_rgb})."
+        )
 
 
 @default_scope_kept()
@@ -107,11 +136,11 @@ def evaluate_detector(
             "schema_version": SCHEMA_VERSION,
             "AP": found,
             "metrics": {name: float(value) for name, value in metrics.items()},
-            "evaluator": _plain(config.test_evaluator),
+            "evaluator": plain(config.test_evaluator),
             "data": [str(file) for file in _annotations(config, "test")],
             "images": len(runner.test_dataloader.dataset),
             "config": str(path),
-            "cfg_options": _plain(cfg_options or {}),
+            "cfg_options": plain(cfg_options or {}),
             "checkpoint": str(checkpoint),
             "weights_fingerprint": weights_fingerprint(state),
             "mmssl_dynamic": __version__,
@@ -182,7 +211,7 @@ def _check_annotations(config: Config, splits: tuple[str, ...]) -> None:
                 )
 
 
-def _check_backbone(config: Config) -> None:
+def _check_backbone(config: Config, path: PathLike) -> None:
     backbone = config.model.get("backbone") or {}
     initial = backbone.get("init_cfg") or {}
     for entry in initial if isinstance(initial, list | tuple) else [initial]:
@@ -194,6 +223,8 @@ def _check_backbone(config: Config) -> None:
                     "tools/export.py --format mmdet, or name others with --cfg-options "
                     f"model.backbone.init_cfg.{key}=FILE."
                 )
+            if key == "checkpoint" and file and sidecar_path(file).is_file():  # an export
+                check_normalisation(config, path, read_sidecar(Path(file)).images.normalisation, file)
 
 
 def _check_fits(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor], source: PathLike) -> None:
@@ -205,15 +236,6 @@ def _check_fits(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor], so
             f"checkpoint {source} is not of this detector: '{wrong}' {found}, where the config's has "
             f"{tuple(own[wrong].shape)}; give a checkpoint that tools/train_det.py wrote for this config."
         )
-
-
-def _plain(node: Any) -> Any:
-    """Configs as plain data for JSON."""
-    if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items() if key != "_scope_"}
-    if isinstance(node, list | tuple):
-        return [_plain(value) for value in node]
-    return node if isinstance(node, str | int | float | bool | None) else str(node)
 
 
 def _write_report(record: dict[str, Any], hook: PredictionPicturesHook, path: Path) -> None:

@@ -25,14 +25,14 @@ from tqdm import tqdm
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
 from mmssl_dynamic.detection.candidate import CandidateJob, detector_backbone, run_candidate
-from mmssl_dynamic.detection.detector import prepare_detection
+from mmssl_dynamic.detection.detector import check_normalisation, prepare_detection
 from mmssl_dynamic.detection.object_crops import write_object_crops
 from mmssl_dynamic.detection.report import CandidateFigures, write_detection_report
 from mmssl_dynamic.downstream.splits import Splits
 from mmssl_dynamic.errors import ConfigError, UserError
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.complexity import complexity
-from mmssl_dynamic.export import ExportReport, export_subnet
+from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.fileio import weights_fingerprint
@@ -147,8 +147,10 @@ def route_detection(
     find_format(format)
     places = _devices(devices)
     cfg, net = load_super_network(config, checkpoint, "cpu", cfg_options)
+    images = InputImages.of(cfg)
     detector = prepare_detection(det_config, cfg_options=det_options, training=False)
     need(detector, "train_dataloader", "val_dataloader", "val_evaluator")
+    check_normalisation(detector, det_config, images.normalisation, f"the super-network of {config}")
     if bank is not None:
         BNBank.load(bank).check(net)
     names = _all_names(net, method.subnets)
@@ -205,10 +207,10 @@ def route_detection(
     result.save(folder / "routing.json")
     if bank is not None:
         BNBank.load(bank).apply(net, [result.best.name], method.bn)
-    origin = provenance(str(config), str(checkpoint), result.bank, result.task)
+    origin = provenance(config, checkpoint, bank, result.task, cfg_options)
     report = export_subnet(
         net, result.best.name, folder / default_file_name(result.best.name, format), format,
-        bn=method.bn if bank is not None else "checkpoint", provenance=origin,
+        images=images, bn=method.bn if bank is not None else "checkpoint", provenance=origin,
     )  # fmt: skip
     write_detection_report(
         CandidateFigures(

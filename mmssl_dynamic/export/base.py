@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mmssl_dynamic.export.architecture import Architecture, ResNetArchitecture
+from mmssl_dynamic.export.input_images import InputImages
 from mmssl_dynamic.models.backbones import SuperNetwork
 
 Outputs = dict[int, Tensor]
@@ -32,6 +33,7 @@ class Source:
         twin: The sub-network alone, out of plain modules, in evaluation mode on the CPU.
         architecture: Its shape.
         state: Its weights under its own keys.
+        images: What it takes.
     """
 
     net: SuperNetwork
@@ -39,6 +41,7 @@ class Source:
     twin: Any
     architecture: Architecture
     state: dict[str, Tensor]
+    images: InputImages
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,19 @@ def reading(model: str, net: nn.Module, run: Callable[[Any, Tensor], Outputs]) -
         return run(net, images)
 
     return Reading(model, net.state_dict(), outputs)
+
+
+def torch_lines(source: Source, target: Path, build: Sequence[str]) -> str:
+    """Python lines that build a model, load it and define what normalises its images.
+
+    Args:
+        source: The sub-network.
+        target: Its file.
+        build: Lines that define the model, ``net``.
+    """
+    images = source.images.lines("torch", source.architecture.in_channels)
+    load = f"net.load_state_dict({load_line(target.name)}, strict=True)"
+    return "\n".join([*build, load, "net.eval()  # features = net(normalise(images))", *images])
 
 
 def load_line(weights: str) -> str:

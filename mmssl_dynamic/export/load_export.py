@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError, first_line
 from mmssl_dynamic.export.architecture import Architecture, architecture_from_sidecar, build_backbone
 from mmssl_dynamic.export.base import Format
 from mmssl_dynamic.export.formats import FORMATS
+from mmssl_dynamic.export.input_images import InputImages
 from mmssl_dynamic.export.static_export import SCHEMA_VERSION, sidecar_path
 from mmssl_dynamic.fileio import load_state_dict, local_file, read_json, weights_fingerprint
 from mmssl_dynamic.records import RecordError, read_record
@@ -38,15 +40,12 @@ def load_export(checkpoint: str | os.PathLike[str], subnet: str | None = None, *
         ArtifactError: the file or its sidecar is missing or broken, or they do not belong together.
         SubnetError: it holds another sub-network.
     """
-    file = local_file(checkpoint)
-    if file.suffix not in Format.suffixes:
-        raise ConfigError(f"{file} is no file of PyTorch weights; give an export in another format than onnx.")
-    sidecar, architecture = _read_sidecar(file)
+    file = weights_file(checkpoint)
+    sidecar = read_sidecar(file)
+    architecture = sidecar.architecture
     if subnet is not None and subnet != sidecar.subnet:
         raise SubnetError(f"{file} holds the sub-network '{sidecar.subnet}' alone, not '{subnet}'.")
-    tensors = {key.removeprefix(PREFIX): tensor for key, tensor in load_state_dict(file).items()}
-    if weights_fingerprint(tensors) != sidecar.weights_fingerprint:
-        raise ArtifactError(f"{file} holds other weights than {sidecar_path(file)} describes; export both anew.")
+    tensors = sidecar.check(load_state_dict(file), file)
     weights = FORMATS[sidecar.format].restored(tensors, architecture)
     with torch.device("meta"):  # before the memory is taken that the sidecar asks for
         shapes = {key: tensor.shape for key, tensor in build_backbone(architecture).state_dict().items()}
@@ -61,8 +60,42 @@ def load_export(checkpoint: str | os.PathLike[str], subnet: str | None = None, *
 
 
 @dataclass(frozen=True)
-class _Sidecar:
-    """What is read of ``FILE.json`` beside the architecture."""
+class Sidecar:
+    """What ``FILE.json`` beside an export says.
+
+    Attributes:
+        subnet: Name of the sub-network.
+        format: One of :data:`~mmssl_dynamic.export.formats.FORMATS`.
+        weights_fingerprint: Of the file's tensors.
+        architecture: Of the network.
+        images: What it takes.
+    """
+
+    subnet: str
+    format: str
+    weights_fingerprint: str
+    architecture: Architecture
+    images: InputImages
+
+    def check(self, state: Mapping[str, Tensor], file: str | os.PathLike[str]) -> dict[str, Tensor]:
+        """The weights of an export under the keys of its format, without prefix.
+
+        Args:
+            state: What the file holds.
+            file: The file, for the message.
+
+        Raises:
+            ArtifactError: the sidecar is of other weights.
+        """
+        tensors = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
+        if weights_fingerprint(tensors) != self.weights_fingerprint:
+            raise ArtifactError(f"{file} holds other weights than {sidecar_path(file)} describes; export both anew.")
+        return tensors
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What of it is read first."""
 
     schema_version: int
     subnet: str
@@ -70,7 +103,28 @@ class _Sidecar:
     weights_fingerprint: str
 
 
-def _read_sidecar(file: Path) -> tuple[_Sidecar, Architecture]:
+def weights_file(checkpoint: str | os.PathLike[str]) -> Path:
+    """The file of an export that PyTorch loads.
+
+    Raises:
+        ConfigError: it is an ONNX graph.
+        ArtifactError: it is missing.
+    """
+    file = local_file(checkpoint)
+    if file.suffix not in Format.suffixes:
+        raise ConfigError(f"{file} is no file of PyTorch weights; give an export in another format than onnx.")
+    return file
+
+
+def read_sidecar(file: Path) -> Sidecar:
+    """The sidecar of an export.
+
+    Args:
+        file: The export itself.
+
+    Raises:
+        ArtifactError: it is missing, broken, or of another version of the package.
+    """
     path = sidecar_path(file)
     if not path.is_file():
         raise ArtifactError(
@@ -79,17 +133,18 @@ def _read_sidecar(file: Path) -> tuple[_Sidecar, Architecture]:
         )
     data = read_json(path, "sidecar")
     try:
-        sidecar = read_record(_Sidecar, data)
+        header = read_record(_Header, data)
     except RecordError as error:
         raise ArtifactError(
             f"{path} is not the sidecar of an export ({error}); write it with tools/export.py."
         ) from error
-    if sidecar.schema_version != SCHEMA_VERSION or sidecar.format not in FORMATS:
+    if header.schema_version != SCHEMA_VERSION or header.format not in FORMATS:
         raise ArtifactError(
-            f"{path} was written by another version of the package (schema {sidecar.schema_version}, this one has "
+            f"{path} was written by another version of the package (schema {header.schema_version}, this one has "
             f"{SCHEMA_VERSION}); export the sub-network anew."
         )
     try:
-        return sidecar, architecture_from_sidecar(data)
+        architecture, images = architecture_from_sidecar(data), InputImages.from_sidecar(data)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
+    return Sidecar(header.subnet, header.format, header.weights_fingerprint, architecture, images)

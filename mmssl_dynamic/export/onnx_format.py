@@ -65,13 +65,15 @@ class OnnxFormat(Format):
         yield Reading("onnxruntime", None, outputs)
 
     def usage(self, source: Source, target: Path) -> str:
-        """Python lines that need onnxruntime alone."""
+        """Python lines that need onnxruntime and numpy alone."""
         names = ", ".join([*_output_names(source.twin), ""]).rstrip()  # with a comma behind a single one
+        channels = source.architecture.in_channels
+        given = "normalise(images)" if channels == 3 else _INPUT
         return "\n".join(
             [
                 f"session = onnxruntime.InferenceSession({target.name!r})",
-                f"# images: float32 array (N, {source.architecture.in_channels}, H, W), normalised as in pre-training",
-                f"{names} = session.run(None, {{{_INPUT!r}: images}})  # (N, C, H', W') each",
+                *source.images.lines("numpy", channels),
+                f"{names} = session.run(None, {{{_INPUT!r}: {given}}})  # (N, C, H', W') each",
             ]
         )
 

@@ -60,11 +60,15 @@ class OpenMMLabFormat(Format):
                 yield reading(f"mmpretrain's {source.architecture.family}", _initialised(stock), run)
 
     def usage(self, source: Source, target: Path) -> dict[str, Any]:
-        """Config of the backbone."""
+        """Configs of a model's ``backbone`` and ``data_preprocessor``."""
         config = backbone_config(source.net, source.name)
         if self.all_stages:
             config["out_indices"] = source.architecture.out_indices
-        return {"backbone": {**config, "init_cfg": self._pretrained(target)}}
+        preprocessor = source.images.mmdet() if self.all_stages else source.images.openmmlab()
+        return {
+            "backbone": {**config, "init_cfg": self._pretrained(target)},
+            "data_preprocessor": preprocessor,
+        }
 
     def _pretrained(self, path: Path) -> dict[str, str]:
         prefix = {"prefix": self.prefix} if self.prefix else {}

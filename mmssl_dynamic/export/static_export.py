@@ -8,7 +8,7 @@ then the file appears under its name.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.export.architecture import architecture_of
 from mmssl_dynamic.export.base import Outputs, Reading, Source, openmmlab_outputs
 from mmssl_dynamic.export.formats import find_format
+from mmssl_dynamic.export.input_images import KEY, InputImages
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
+from mmssl_dynamic.records import plain
 from mmssl_dynamic.subnets import FULL, SlimmableSpace
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.writing import atomic_path, write_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _TOLERANCE = 1e-4  # of a feature map's largest value; the same operations on equal weights differ by rounding at most
 
 
@@ -68,6 +70,7 @@ def export_subnet(
     out: str | os.PathLike[str],
     format: str = "mmpretrain",
     *,
+    images: InputImages,
     bn: str = "path",
     provenance: dict[str, Any] | None = None,
     image_size: int = 64,
@@ -80,6 +83,7 @@ def export_subnet(
         out: File to write: ``.pth`` or ``.safetensors``, ``.onnx`` for that format. ``FILE.json`` is written beside it.
         format: One of :data:`~mmssl_dynamic.export.formats.FORMATS`: ``'torchvision'``, ``'timm'``, ``'mmpretrain'``,
             ``'mmdet'`` or ``'onnx'``.
+        images: What the network takes, of its pre-training config: for the sidecar and what there is to paste.
         bn: Where the statistics came from, for the sidecar.
         provenance: More for the sidecar, such as config, checkpoint and bank.
         image_size: Side of the random images that outputs are compared on, in pixels.
@@ -92,7 +96,7 @@ def export_subnet(
     """
     target = Path(out)
     writer = find_format(format, target)
-    source = source_of(net, name)
+    source = source_of(net, name, images)
     name, architecture = source.name, source.architecture
     writer.check(name, architecture)
     size = sum(tensor.nbytes for tensor in source.state.values())
@@ -107,6 +111,7 @@ def export_subnet(
             "architecture": architecture.record(),
             "out_indices": architecture.out_indices,
             "out_channels": architecture.out_channels,
+            KEY: images.record(),
             "bn": bn,
             "source_weights_fingerprint": weights_fingerprint(net.state_dict()),
             "weights_fingerprint": weights_fingerprint(tensors),
@@ -120,7 +125,7 @@ def export_subnet(
     return ExportReport(target, sidecar_path(target), models, difference, compared)
 
 
-def source_of(net: SuperNetwork, name: str) -> Source:
+def source_of(net: SuperNetwork, name: str, images: InputImages) -> Source:
     """A sub-network of ``net`` as the formats take it.
 
     Raises:
@@ -132,7 +137,7 @@ def source_of(net: SuperNetwork, name: str) -> Source:
     net.bn_statistics(name)  # refuses a sub-network without them
     twin = net.static(name).cpu().eval()
     state = {key: tensor.detach().contiguous().clone() for key, tensor in twin.state_dict().items()}
-    return Source(net, name, twin, architecture_of(twin), state)
+    return Source(net, name, twin, architecture_of(twin), state, images)
 
 
 def check_subnets(net: SuperNetwork, names: Iterable[str], format: str) -> None:
@@ -199,6 +204,21 @@ def _images(source: Source, count: int, size: int) -> Tensor:
     return images.to(next(source.net.parameters()).device)
 
 
-def provenance(config: str | None, checkpoint: str | None, bank: str | None, task: str | None) -> dict[str, Any]:
-    """What an exported file says of where it comes from."""
-    return {"source": {"config": config, "checkpoint": checkpoint, "bank": bank, "routed_for": task}}
+def provenance(
+    config: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str],
+    bank: str | os.PathLike[str] | None,
+    task: str | None,
+    cfg_options: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What an exported file says of where it comes from.
+
+    Args:
+        config: Pre-training config.
+        checkpoint: Of the run.
+        bank: Its BN bank.
+        task: What the sub-network was routed for.
+        cfg_options: Overrides of the config.
+    """
+    files = {"config": str(config), "checkpoint": str(checkpoint), "bank": None if bank is None else str(bank)}
+    return {"source": {**files, "cfg_options": plain(dict(cfg_options or {})), "routed_for": task}}

@@ -18,9 +18,9 @@ from mmssl_dynamic.export.base import (
     Reading,
     Source,
     chained,
-    load_line,
     reading,
     resnet_outputs,
+    torch_lines,
 )
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models.backbones.mobilenet_v3_keys import TIMM_EPS, rename, restore, shifted, stages, timm_layers
@@ -92,7 +92,7 @@ class TimmFormat(Format):
             lines = [f"net = timm.create_model({name!r}, {_arguments(options)})"]
         else:
             lines = _mobilenet_lines(architecture)
-        return "\n".join([*lines, f"net.load_state_dict({load_line(target.name)}, strict=True)"])
+        return torch_lines(source, target, lines)
 
     def details(self, source: Source) -> dict[str, Any]:
         """What a user of timm has to know of a MobileNetV3."""

@@ -2,12 +2,14 @@
 
     >>> import timm
     >>> import mmssl_dynamic.export.timm_models
-    >>> net = timm.create_model('mmssl_sdr_resnet50', subnet='0-3-1-2', checkpoint_path='backbone.pth', num_classes=10)
-    >>> net = timm.create_model(
-    ...     'mmssl_slimmable_mobilenetv3_large', subnet='w0.75', checkpoint_path='w0.75.pth', features_only=True)
+    >>> net = timm.create_model('mmssl_sdr_resnet50', export='backbone.pth', num_classes=10)
+    >>> transform = timm.data.create_transform(**timm.data.resolve_model_data_config(net))
+    >>> net = timm.create_model('mmssl_slimmable_mobilenetv3_large', export='w0.75.pth', features_only=True)
 
-``checkpoint_path`` takes an export in any PyTorch format (``tools/export.py``), whose BatchNorm statistics are the
-sub-network's, and checkpoints of the models themselves. Without ``num_classes`` there is no classifier. With
+``export`` names what ``tools/export.py`` wrote in any PyTorch format. Its sidecar tells the architecture; and mean,
+standard deviation and size of the images, which go into ``pretrained_cfg``. Without ``export``, ``subnet`` and options
+of the super-network describe the network, ``checkpoint_path`` takes weights alone, of an export or of the model itself,
+and ``pretrained_cfg`` keeps ImageNet's values. Without ``num_classes`` there is no classifier. With
 ``features_only=True`` the maps have strides 2, 4, 8, 16 and 32; the last four are those of the backbone's
 ``out_indices`` in the export's sidecar.
 """
@@ -15,13 +17,22 @@ sub-network's, and checkpoints of the models themselves. Without ``num_classes``
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import os
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.export.architecture import MobileNetV3Architecture, architecture_of
+from mmssl_dynamic.errors import ConfigError, SubnetError
+from mmssl_dynamic.export.architecture import (
+    Architecture,
+    MobileNetV3Architecture,
+    ResNetArchitecture,
+    architecture_of,
+)
+from mmssl_dynamic.export.load_export import Sidecar, read_sidecar, weights_file
+from mmssl_dynamic.export.static_export import sidecar_path
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableResNet
 from mmssl_dynamic.models.backbones.super_network import refuse_old_words
 from mmssl_dynamic.subnets import parse_width
@@ -81,92 +92,180 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def _create(kind: Any, variant: str, pretrained: bool, **kwargs: Any) -> Any:
-    refuse_old_words(f"timm's model {variant}", kwargs)
+def _create(
+    kind: Any,
+    variant: str,
+    pretrained: bool,
+    build: Callable[..., Architecture],
+    fits: Callable[[Architecture], bool],
+    options: dict[str, Any],
+) -> Any:
+    """A model.
+
+    Args:
+        kind: Its class.
+        variant: Its name in timm.
+        pretrained: As of ``timm.create_model``.
+        build: The architecture that its own options describe, which the signature of this function names.
+        fits: Whether a network of that name can have an architecture.
+        options: Its own, ``export``, and those of timm.
+    """
+    refuse_old_words(f"timm's model {variant}", options)
+    own = {key: options.pop(key) for key in inspect.signature(build).parameters if key in options}
+    export = options.pop("export", None)
+    overlay = dict(options.pop("pretrained_cfg_overlay", None) or {})
+    file = export if export is not None else overlay.get("file") if pretrained else None
+    exported = None
+    if file is not None and (export is not None or sidecar_path(file).is_file()):
+        exported = read_sidecar(weights_file(file))
+    if export is not None:
+        assert exported is not None
+        architecture, pretrained = _architecture(variant, exported, own, fits), True
+        overlay["file"] = os.fspath(export)
+    else:
+        architecture = build(**own)
+    if exported is not None:
+        overlay = {**_pretrained_cfg(exported), **overlay}
+
+    def accept(state: dict[str, Any], model: Any) -> Any:
+        if exported is not None:
+            exported.check(state, str(file))
+        return model.accept(state)
+
     return build_model_with_cfg(
         kind,
         variant,
         pretrained,
-        pretrained_filter_fn=lambda state, model: model.accept(state),
+        pretrained_cfg_overlay=overlay or None,
+        pretrained_filter_fn=accept,
         feature_cfg={"feature_cls": SubnetFeatures},
-        **kwargs,
+        architecture=architecture,
+        **options,
     )
 
 
-def _sdr(
-    depth: int,
-    pretrained: bool,
-    subnet: str | None = None,
-    stage_channels: Sequence[int] | None = None,
-    stage_groups: Sequence[int] = (4, 4, 4, 4),
-    shared_ratio: float = 0.5,
-    stem_channels: int = 64,
-    **kwargs: Any,
-) -> SubnetResNet:
-    """One path of an SDRResNet of these options; the first one when left out, as all have the same shape."""
-    with torch.device("meta"):
-        net = SDRResNet(depth, stage_channels, stage_groups, shared_ratio, stem_channels)
-        architecture = architecture_of(net.plain_twin(subnet or net.subnets[0]))
-    return _create(SubnetResNet, f"mmssl_sdr_resnet{depth}", pretrained, architecture=architecture, **kwargs)
+def _architecture(
+    variant: str, exported: Sidecar, own: dict[str, Any], fits: Callable[[Architecture], bool]
+) -> Architecture:
+    """That of an export.
+
+    Raises:
+        ConfigError: it is not a network of this name, or other options than ``subnet`` are given as well.
+        SubnetError: it holds another sub-network.
+    """
+    subnet = own.pop("subnet", None)
+    if own:
+        raise ConfigError(f"export= holds its architecture; leave {', '.join(own)} out of timm's model {variant}.")
+    if subnet is not None and subnet != exported.subnet:
+        raise SubnetError(f"the export holds the sub-network '{exported.subnet}' alone, not '{subnet}'.")
+    if not fits(exported.architecture):
+        raise ConfigError(f"the export holds {exported.architecture}, which is no {variant}; name another model.")
+    return exported.architecture
+
+
+def _pretrained_cfg(exported: Sidecar) -> dict[str, Any]:
+    """What timm's transforms are to make of images, in its own words."""
+    images, normalisation = exported.images, exported.images.normalisation
+    if not normalisation.to_rgb:
+        warnings.warn(
+            "this network takes BGR images, and timm's transforms give RGB: turn the channels round, images.flip(1).",
+            stacklevel=6,
+        )
+    # timm's values are those of RGB images: what its transforms give has then only to be turned round.
+    step = 1 if normalisation.to_rgb else -1
+    found: dict[str, Any] = {
+        "mean": tuple(value / 255 for value in normalisation.mean[::step]),
+        "std": tuple(value / 255 for value in normalisation.std[::step]),
+    }
+    if images.size is not None:
+        found["input_size"] = (exported.architecture.in_channels, *images.size)
+        found["crop_pct"] = min(images.size) / images.short_side if images.short_side else 1.0
+    if images.interpolation is not None:
+        found["interpolation"] = images.interpolation
+    return found
+
+
+def _sdr(depth: int, pretrained: bool, options: dict[str, Any]) -> SubnetResNet:
+    def build(
+        subnet: str | None = None,
+        stage_channels: Sequence[int] | None = None,
+        stage_groups: Sequence[int] = (4, 4, 4, 4),
+        shared_ratio: float = 0.5,
+        stem_channels: int = 64,
+    ) -> Architecture:
+        """One path of an SDRResNet of these options; the first one when left out, as all have the same shape."""
+        with torch.device("meta"):
+            net = SDRResNet(depth, stage_channels, stage_groups, shared_ratio, stem_channels)
+            return architecture_of(net.plain_twin(subnet or net.subnets[0]))
+
+    def fits(architecture: Architecture) -> bool:
+        return isinstance(architecture, ResNetArchitecture) and architecture.depth == depth
+
+    return _create(SubnetResNet, f"mmssl_sdr_resnet{depth}", pretrained, build, fits, options)
 
 
 @register_model
 def mmssl_sdr_resnet18(pretrained: bool = False, **kwargs: Any) -> SubnetResNet:
     """A path of SDR's ResNet-18; options of ``SDRResNet``: ``subnet``, ``stage_channels``, ``stage_groups``, ..."""
-    return _sdr(18, pretrained, **kwargs)
+    return _sdr(18, pretrained, kwargs)
 
 
 @register_model
 def mmssl_sdr_resnet34(pretrained: bool = False, **kwargs: Any) -> SubnetResNet:
     """A path of SDR's ResNet-34."""
-    return _sdr(34, pretrained, **kwargs)
+    return _sdr(34, pretrained, kwargs)
 
 
 @register_model
 def mmssl_sdr_resnet50(pretrained: bool = False, **kwargs: Any) -> SubnetResNet:
     """A path of SDR's ResNet-50."""
-    return _sdr(50, pretrained, **kwargs)
+    return _sdr(50, pretrained, kwargs)
 
 
 @register_model
 def mmssl_sdr_resnet101(pretrained: bool = False, **kwargs: Any) -> SubnetResNet:
     """A path of SDR's ResNet-101."""
-    return _sdr(101, pretrained, **kwargs)
+    return _sdr(101, pretrained, kwargs)
 
 
 @register_model
-def mmssl_slimmable_resnet(
-    pretrained: bool = False,
-    subnet: str | None = None,
-    channels: Sequence[float | Sequence[int]] = (1.0, 1.25),
-    blocks: Sequence[Sequence[int]] = ((2, 2, 2, 2), (3, 3, 4, 3), (3, 4, 6, 3)),
-    block: str = "basic",
-    **kwargs: Any,
-) -> SubnetResNet:
-    """A network of DSPNet's ResNets, such as ``subnet='w1.25-d3343'``; the largest when left out."""
-    with torch.device("meta"):
-        net = SlimmableResNet(channels, blocks, block)
-        architecture = architecture_of(net.plain_twin(subnet or net.space.largest))
-    return _create(SubnetResNet, "mmssl_slimmable_resnet", pretrained, architecture=architecture, **kwargs)
+def mmssl_slimmable_resnet(pretrained: bool = False, **kwargs: Any) -> SubnetResNet:
+    """A network of DSPNet's ResNets, such as ``subnet='w1.25-d3343'``; options of ``SlimmableResNet``."""
+
+    def build(
+        subnet: str | None = None,
+        channels: Sequence[float | Sequence[int]] = (1.0, 1.25),
+        blocks: Sequence[Sequence[int]] = ((2, 2, 2, 2), (3, 3, 4, 3), (3, 4, 6, 3)),
+        block: str = "basic",
+    ) -> Architecture:
+        """The largest network of these options when ``subnet`` is left out."""
+        with torch.device("meta"):
+            net = SlimmableResNet(channels, blocks, block)
+            return architecture_of(net.plain_twin(subnet or net.space.largest))
+
+    def fits(architecture: Architecture) -> bool:
+        return isinstance(architecture, ResNetArchitecture)
+
+    return _create(SubnetResNet, "mmssl_slimmable_resnet", pretrained, build, fits, kwargs)
 
 
 @register_model
-def mmssl_slimmable_mobilenetv3_large(
-    pretrained: bool = False, subnet: str = "w1.0", **kwargs: Any
-) -> SubnetMobileNetV3:
-    """DSPNet's MobileNetV3-large of any width, such as ``subnet='w0.75'``."""
-    return _mobilenet("large", pretrained, subnet, **kwargs)
+def mmssl_slimmable_mobilenetv3_large(pretrained: bool = False, **kwargs: Any) -> SubnetMobileNetV3:
+    """DSPNet's MobileNetV3-large of any width, such as ``subnet='w0.75'``; 1.0 when left out."""
+    return _mobilenet("large", pretrained, kwargs)
 
 
 @register_model
-def mmssl_slimmable_mobilenetv3_small(
-    pretrained: bool = False, subnet: str = "w1.0", **kwargs: Any
-) -> SubnetMobileNetV3:
+def mmssl_slimmable_mobilenetv3_small(pretrained: bool = False, **kwargs: Any) -> SubnetMobileNetV3:
     """DSPNet's MobileNetV3-small of any width."""
-    return _mobilenet("small", pretrained, subnet, **kwargs)
+    return _mobilenet("small", pretrained, kwargs)
 
 
-def _mobilenet(arch: str, pretrained: bool, subnet: str, **kwargs: Any) -> SubnetMobileNetV3:
-    name = f"mmssl_slimmable_mobilenetv3_{arch}"
-    architecture = MobileNetV3Architecture(arch, parse_width(subnet))
-    return _create(SubnetMobileNetV3, name, pretrained, architecture=architecture, **kwargs)
+def _mobilenet(arch: str, pretrained: bool, options: dict[str, Any]) -> SubnetMobileNetV3:
+    def build(subnet: str = "w1.0") -> Architecture:
+        return MobileNetV3Architecture(arch, parse_width(subnet))
+
+    def fits(architecture: Architecture) -> bool:
+        return isinstance(architecture, MobileNetV3Architecture) and architecture.arch == arch
+
+    return _create(SubnetMobileNetV3, f"mmssl_slimmable_mobilenetv3_{arch}", pretrained, build, fits, options)

@@ -15,7 +15,7 @@ from mmssl_dynamic.export.architecture import (
     MobileNetV3Architecture,
     ResNetArchitecture,
 )
-from mmssl_dynamic.export.base import Format, Outputs, Reading, Source, chained, load_line, reading, resnet_outputs
+from mmssl_dynamic.export.base import Format, Outputs, Reading, Source, chained, reading, resnet_outputs, torch_lines
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models.backbones.mobilenet_v3_keys import rename, restore, torchvision_layers
 from mmssl_dynamic.models.backbones.resnet_trunk import STRIDES
@@ -125,7 +125,7 @@ class TorchvisionFormat(Format):
         """Python lines that need torchvision alone."""
         resnet = isinstance(source.architecture, ResNetArchitecture)
         lines = _resnet_lines(source.architecture) if resnet else _mobilenet_lines(source.architecture)  # type: ignore[arg-type]
-        return "\n".join([*lines, f"net.load_state_dict({load_line(target.name)}, strict=True)"])
+        return torch_lines(source, target, lines)
 
 
 def _build(architecture: Architecture) -> tuple[str, nn.Module]:

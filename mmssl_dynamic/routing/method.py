@@ -71,7 +71,7 @@ class RoutingMethod:
         assert self.base_config is not None
         assert self.base_checkpoint is not None
         config = load_config(self.base_config, self.base_options)
-        if (own := normalisation_of(config)) != normalisation:
+        if not (own := normalisation_of(config)).agrees(normalisation):
             raise ConfigError(
                 f"--base-config {self.base_config} normalises images with {own.record()} and the super-network's "
                 f"config with {normalisation.record()}; give the base network that the super-network's clusters are "

@@ -9,6 +9,7 @@ import torch
 
 from mmssl_dynamic.apis.calibrate import calibrate
 from mmssl_dynamic.apis.evaluate import evaluate
+from mmssl_dynamic.apis.export import export
 from mmssl_dynamic.apis.route import route
 from mmssl_dynamic.apis.transfer import transfer
 from mmssl_dynamic.calibration import BNBank
@@ -20,7 +21,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol
 from mmssl_dynamic.evaluation.probing import TrainedProtocol
-from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.fileio import load_state_dict, read_json
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config, normalisation_of
 from mmssl_dynamic.routing.method import RoutingMethod
 from tests.helpers import write_images
@@ -128,6 +129,14 @@ class Verbs:
         scores = sorted((score.name, score.select_accuracy, score.test_accuracy) for score in found.subnets)
         return [hits, scores], found.protocol["normalisation"]
 
+    def export(self, name):
+        out = self.out / f"{name}.pth"
+        report = export(
+            *self.files(name), out, subnet="0-0-0-1", bank=self.work / "bank.safetensors", device="cpu",
+        )  # fmt: skip
+        images = read_json(report.sidecar, "sidecar")["images"]
+        return images, {key: images[key] for key in ("mean", "std", "to_rgb")}
+
     def bn_bank_hook(self, name):
         run, hook = self.runner(name), BNBankHook(images=20, batch_size=20)
         hook.before_train(run)
@@ -150,13 +159,27 @@ class Verbs:
         )  # fmt: skip
 
 
+VERBS = ["extract_features", "calibrate", "knn", "linear", "transfer", "route", "export"]
+VERBS += ["bn_bank_hook", "calibrate_bn_hook"]
+
+
 def numbers(statistics):
     return torch.cat([torch.cat(pair) for pair in statistics.values()]).tolist()
 
 
 @pytest.mark.parametrize(
     "verb",
-    ["extract_features", "calibrate", "knn", "linear", "transfer", "route", "bn_bank_hook", "calibrate_bn_hook"],
+    [
+        "extract_features",
+        "calibrate",
+        "knn",
+        "linear",
+        "transfer",
+        "route",
+        "export",
+        "bn_bank_hook",
+        "calibrate_bn_hook",
+    ],
 )
 def test_a_preprocessor_at_the_top_is_one_in_the_model(work, tmp_path, repo_root, verb, capsys):
     run = getattr(Verbs(work, tmp_path, repo_root), verb)
@@ -170,7 +193,7 @@ def test_a_preprocessor_at_the_top_is_one_in_the_model(work, tmp_path, repo_root
             run(name)
         text = str(refused.value) if isinstance(refused.value, ConfigError) else capsys.readouterr().err
         assert f"{name}.py has no data_preprocessor, neither in its model nor at the top" in text
-        assert not (tmp_path / name).exists()
+        assert not list(tmp_path.glob(f"{name}*"))
 
 
 def test_a_base_network_that_is_normalised_otherwise_is_refused(work, tmp_path):

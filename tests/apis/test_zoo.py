@@ -7,9 +7,8 @@ import mmssl_dynamic
 from mmssl_dynamic import get_model, list_models
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.export import export_subnet
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticResNet
-from tests.helpers import randomise
+from tests.helpers import export_subnet, randomise
 
 SDR = "sdr_simsiam_r18_16path_tinyin"
 SMALL = dict(stage_channels=(8, 8, 16, 16), stem_channels=5)

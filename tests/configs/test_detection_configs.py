@@ -10,7 +10,9 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmssl_dynamic.detection.detector import check_normalisation
 from mmssl_dynamic.export.formats import default_file_name
+from mmssl_dynamic.loading import normalisation_of
 
 FOLDER = Path(__file__).parents[2] / "configs" / "detection"
 CONFIGS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -71,6 +73,14 @@ def test_every_config_builds_a_detector_that_is_tuned_as_a_whole(name, mmdet_sco
         assert tuned == {key for key, _ in backbone.named_parameters()}
         assert all(m.training and isinstance(m, nn.SyncBatchNorm) for m in norms.values())
         assert sum(isinstance(m, nn.SyncBatchNorm) for m in model.neck.modules()) == 8  # 4 lateral, 4 output
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_detectors_normalise_as_every_pre_training_does(name, read_config):
+    trainings = [p for kind in ("sdr", "dspnet") for p in sorted((FOLDER.parent / kind).glob("*.py"))]
+    assert len(trainings) > 15
+    for path in trainings:
+        check_normalisation(load(name), name, normalisation_of(read_config(str(path))), path.name)
 
 
 @pytest.mark.parametrize("iterations", ["24k", "18k"])

@@ -179,6 +179,10 @@ def test_what_is_missing_or_does_not_fit_is_one_sentence(networks, shapes, tmp_p
     options = small_options(network, shapes)
     with pytest.raises(DataError, match=r"train_dataloader needs .*trainval.txt, .* data_root=\.\.\. \(now nowhere/\)"):
         prepared(network, tmp_path, {**options, "data_root": "nowhere/"})
+    caffe = {**options, "model.data_preprocessor.bgr_to_rgb": False}
+    with pytest.raises(ConfigError, match=r"sdr.pth was pre-trained with .* set model\.data_preprocessor to dict\("):
+        prepared(network, tmp_path, caffe)
+    prepared(network, tmp_path, caffe, training=False)
     weights = {"model.backbone.init_cfg.checkpoint": "none.pth"}
     with pytest.raises(ArtifactError, match=r"init_cfg.checkpoint=none.pth, do not exist; .*tools/export.py"):
         prepared(network, tmp_path, {**options, **weights})

@@ -24,7 +24,7 @@ eval_pipeline = [
     dict(type='CenterCrop', crop_size=32), dict(type='PackInputs')]
 model = dict(
     backbone=dict(type='mmssl_dynamic.SDRResNet', norm_cfg=dict(type='BN'), **{options}),
-    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[127.0] * 3, std=[50.0] * 3, to_rgb=True))
+    data_preprocessor=dict(type='ClsDataPreprocessor', mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4], to_rgb=True))
 """
 
 
@@ -218,6 +218,9 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
         with pytest.raises(ConfigError, match=words):
             DetectionPlan(**plan)
     _, files, config, options = run
+    means = {"model.data_preprocessor.mean": [1.0, 2.0, 3.0]}
+    with pytest.raises(ConfigError, match=r"normalises images with .* but the super-network of .*config.py was pre-tr"):
+        route_detection(*files, tmp_path / "out", config, det_options=options, cfg_options=means, devices=["cpu"])
     with pytest.raises(ConfigError, match="--devices cuda:9 is not there"):
         route_detection(*files, tmp_path / "out", config, det_options=options, devices=["cuda:9"])
     with pytest.raises(ConfigError, match="use --shortlist random or --candidates all"):

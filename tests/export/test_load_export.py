@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.export import export_subnet
 from mmssl_dynamic.export.load_export import load_export
 from mmssl_dynamic.models import SlimmableMobileNetV3, SlimmableResNet
-from tests.helpers import randomise
+from tests.helpers import export_subnet, randomise
 
 
 @pytest.fixture(scope="module")

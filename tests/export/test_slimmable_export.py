@@ -13,7 +13,6 @@ from mmssl_dynamic.export import (
     FORMATS,
     MobileNetV3Architecture,
     ResNetArchitecture,
-    export_subnet,
     formats,
     torchvision_mobilenet_v3,
     torchvision_resnet,
@@ -22,7 +21,7 @@ from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models import SlimmableMobileNetV3, SlimmableResNet
 from mmssl_dynamic.models.backbones import mobilenet_v3_keys
 from mmssl_dynamic.registry import MODELS
-from tests.helpers import randomise
+from tests.helpers import export_subnet, randomise
 
 SCOPE = {"torch": torch, "torchvision": torchvision, "timm": timm, "safetensors": safetensors}
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.export import ResNetArchitecture, export_subnet, torchvision_resnet
+from mmssl_dynamic.export import ResNetArchitecture, torchvision_resnet
 from mmssl_dynamic.export import torchvision_format as torchvision_module
 from mmssl_dynamic.export.base import resnet_outputs
 from mmssl_dynamic.export.formats import FORMATS
@@ -20,6 +20,7 @@ from mmssl_dynamic.features import pooled_features
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.models import SDRResNet
 from mmssl_dynamic.registry import MODELS
+from tests.helpers import export_subnet
 
 NAME = "0-1-0-1"
 

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from mmssl_dynamic.errors import ConfigError, SubnetError
-from mmssl_dynamic.export import export_subnet, timm_models
+from mmssl_dynamic.export import timm_models
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
-from tests.helpers import randomise
+from tests.helpers import export_subnet, randomise
 
 SDR = dict(stage_channels=(16, 16, 32, 32), stem_channels=8)
 RESNETS = dict(channels=((20, 16, 16, 24), (20, 24, 24, 32)), blocks=((1, 2, 1, 1), (1, 2, 2, 1)))

@@ -10,10 +10,9 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.export import export_subnet
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models import SlimmableMobileNetV3, SlimmableResNet
-from tests.helpers import randomise
+from tests.helpers import export_subnet, randomise
 
 pytestmark = pytest.mark.usefixtures("mmdet_scope")
 

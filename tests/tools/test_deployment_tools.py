@@ -43,6 +43,7 @@ SLIMMABLE = """
 default_scope = 'mmpretrain'
 model = dict(backbone=dict(
     type='mmssl_dynamic.SlimmableMobileNetV3', arch='small', widths=(0.35, 0.5), switchable_bn='statistics'))
+data_preprocessor = dict(mean=[127.0] * 3, std=[50.0] * 3, to_rgb=True)
 """
 
 
