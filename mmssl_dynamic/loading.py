@@ -12,7 +12,8 @@ from torch import nn
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.models.backbones.layers import on_one_device
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 from mmssl_dynamic.options.config_file import read_both
 from mmssl_dynamic.options.custom_imports import import_custom_modules
@@ -127,9 +128,9 @@ def build_backbone(config: Config) -> nn.Module:
     need(config, "model")
     backbone = dict(config.model.backbone)
     backbone.pop("init_cfg", None)
-    if backbone.get("norm_cfg", {}).get("type") in ("SyncBN", "MMSyncBN"):
+    if backbone.get("norm_cfg"):
         # Evaluation runs on one device: plain BatchNorm has the same parameters and needs no process group.
-        backbone["norm_cfg"] = dict(backbone["norm_cfg"], type="BN")
+        backbone["norm_cfg"] = on_one_device(backbone["norm_cfg"])
     with safe_loading(), MODELS.switch_scope_and_registry("mmpretrain") as registry:
         return registry.build(backbone)
 
@@ -172,10 +173,9 @@ def load_super_network(
     """
     cfg = load_config(config, cfg_options)
     net = load_backbone(cfg, checkpoint, device)
-    if not is_super_network(net):
+    if not isinstance(net, SuperNetwork):
         raise ConfigError(
             f"the backbone of config {config} ({type(net).__name__}) has no sub-networks; give the config of an SDR "
             "or DSPNet run."
         )
-    assert isinstance(net, SuperNetwork)
     return cfg, net

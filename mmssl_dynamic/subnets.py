@@ -45,6 +45,14 @@ class SubnetSpace(Protocol):
         """
         ...
 
+    def canonical(self, name: str) -> str:
+        """The one of its names under which files and configs know a sub-network.
+
+        Raises:
+            SubnetError: the space does not hold it.
+        """
+        ...
+
     def record(self) -> dict[str, Any]:
         """The space as plain data, for the headers of files."""
         ...
@@ -146,6 +154,10 @@ class PathSpace:
                 "choose one of these or use the config the checkpoint was trained with."
             )
         return name
+
+    def canonical(self, name: str) -> str:
+        """The name itself: there are no others."""
+        return self.check(name)
 
     def record(self) -> dict[str, Any]:
         """The space as plain data."""
@@ -266,14 +278,22 @@ class SlimmableSpace:
             )
         return name
 
+    def canonical(self, name: str) -> str:
+        """The name among :attr:`names`: that of the largest network for ``'full'``, too.
+
+        Raises:
+            SubnetError: the space does not hold it.
+        """
+        key = self.check(name)
+        return self.largest if key == FULL else key
+
     def member(self, name: str) -> tuple[float, Blocks | None]:
         """Width and blocks per stage of a network.
 
         Raises:
             SubnetError: the space does not hold it.
         """
-        key = self.check(name)
-        return self._members[self.largest if key == FULL else key]
+        return self._members[self.canonical(name)]
 
     def record(self) -> dict[str, Any]:
         """The space as plain data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -99,6 +100,15 @@ def mmdet_scope():
     register_all_modules(init_default_scope=False)
     with DefaultScope.overwrite_default_scope("mmdet"):
         yield
+
+
+@pytest.fixture
+def torch_export():
+    """``torch.export.export``; the handler that it gives to torch's log of traces is taken back."""
+    log = logging.getLogger("torch.__trace")
+    handlers = list(log.handlers)
+    yield torch.export.export
+    log.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

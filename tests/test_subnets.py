@@ -65,6 +65,7 @@ def test_widths_are_named_narrow_before_wide_and_the_widest_is_the_full_network(
     assert space.keys == ("w0.5", "w0.75", "w1.0", "full")
     assert (space.smallest, space.largest) == ("w0.5", "w1.25")
     assert [space.check(name) for name in (*space.names, "full")] == [*space.keys, "full"]
+    assert [space.canonical(name) for name in (*space.names, "full")] == [*space.names, "w1.25"]
     assert space.member("w0.75") == (0.75, None)
     assert space.member("full") == space.member("w1.25") == (1.25, None)
 

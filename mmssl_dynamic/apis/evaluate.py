@@ -29,7 +29,7 @@ from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol, start_proce
 from mmssl_dynamic.features.networks import Network, network_names, single_network
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
-from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.result_cache import ResultCache
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
@@ -253,9 +253,8 @@ def apply_bank(net: nn.Module, bank: PathLike | None, names: Sequence[str], bn: 
     """
     if bank is None:
         return "the checkpoint's"
-    if not is_super_network(net):
+    if not isinstance(net, SuperNetwork):
         raise ConfigError(f"a {type(net).__name__} has BatchNorm statistics of its own; leave --bank out.")
-    assert isinstance(net, SuperNetwork)
     BNBank.load(bank).apply(net, names, bn)
     return f"calibrated ({bn})"
 

@@ -8,7 +8,7 @@ from typing import Any
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config
-from mmssl_dynamic.models.backbones import is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.pruning import num_nonzero, prune_by_magnitude
 from mmssl_dynamic.writing import save_torch
 
@@ -25,9 +25,9 @@ def subnet_size(config: str | os.PathLike[str], name: str | None = None) -> int:
         SubnetError: it has no such sub-network.
     """
     net = build_backbone(load_config(config))
-    if not is_super_network(net):
+    if not isinstance(net, SuperNetwork):
         raise ConfigError(f"{config} has no super-network; give the config whose sub-networks are to be matched.")
-    return int(net.num_parameters(name or net.space.names[0]))  # type: ignore[operator, index]
+    return int(net.num_parameters(name or net.space.names[0]))
 
 
 def prune_checkpoint(

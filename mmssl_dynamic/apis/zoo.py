@@ -16,7 +16,7 @@ from mmssl_dynamic.errors import ArtifactError, ConfigError, first_line
 from mmssl_dynamic.export.load_export import load_export
 from mmssl_dynamic.export.static_export import sidecar_path
 from mmssl_dynamic.loading import build_backbone, load_config, need, select_device, shipped_file
-from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 
 PathLike = str | os.PathLike[str]
@@ -112,13 +112,12 @@ def _from_config(
         net = build_backbone(config)
     except TypeError as error:
         raise ConfigError(f"the backbone of '{name}' cannot be built: {first_line(error)}.") from error
-    if not is_super_network(net):
+    if not isinstance(net, SuperNetwork):
         if subnet is not None or bank is not None:
             raise ConfigError(
                 f"the backbone of '{name}' ({type(net).__name__}) is one network; leave subnet= and bank= out."
             )
     elif subnet is not None:
-        assert isinstance(net, SuperNetwork)
         net.space.check(subnet)  # before the files are read
     if checkpoint is not None:
         try:
@@ -129,9 +128,8 @@ def _from_config(
             raise ArtifactError(
                 f"{checkpoint} holds an exported network and not the whole of '{name}'; leave the name out to get it."
             ) from error
-    if not is_super_network(net):
+    if not isinstance(net, SuperNetwork):
         return net
-    assert isinstance(net, SuperNetwork)
     if bank is not None:
         BNBank.load(bank).apply(net, None if subnet is None else [subnet], bn or "path")
     if subnet is None:

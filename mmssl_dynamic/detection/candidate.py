@@ -21,7 +21,6 @@ from mmssl_dynamic.detection.average_precision import average_precision
 from mmssl_dynamic.detection.detector import prepare_detection
 from mmssl_dynamic.engine.launch import build_runner
 from mmssl_dynamic.errors import UserError
-from mmssl_dynamic.export.openmmlab_format import backbone_config
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.records import RecordError, read_record
@@ -105,7 +104,7 @@ def detector_backbone(net: SuperNetwork, name: str, det_config: Config) -> tuple
 
     What belongs to the detector (which maps it reads, what is frozen, its norm layers) is taken from its config.
     """
-    config = backbone_config(net, name)
+    config = net.config(name)
     given = det_config.model.get("backbone") or {}
     config.update({key: given[key] for key in _DETECTOR_OPTIONS if key in given})
     plain = {**config, "norm_cfg": dict(type="BN")}

@@ -9,7 +9,7 @@ from torch import nn
 
 from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.features.networks import Network, single_network
-from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.subnets import FULL
 
 
@@ -52,9 +52,8 @@ class CheckpointNetworks:
     @property
     def full(self) -> str | None:
         """The full network, if it is among the names."""
-        if not is_super_network(self.net):
+        if not isinstance(self.net, SuperNetwork):
             return None
-        assert isinstance(self.net, SuperNetwork)
         return next((name for name in self.names if self.net.space.check(name) == FULL), None)
 
     def groups(self, names: Sequence[str], memory_gib: float) -> list[Sequence[str]]:

@@ -13,8 +13,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones import is_super_network
+from mmssl_dynamic.models.backbones import StaticNetwork, SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
+from mmssl_dynamic.subnets import FULL
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,9 @@ def complexity(net: nn.Module, name: str | None = None, size: int | Sequence[int
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise ConfigError(f"image size {size} must be positive.")
-    if is_super_network(net):
-        net = net.static(name or "full")  # type: ignore[operator]
-    elif name is not None and name != getattr(net, "fixed", None):
+    if isinstance(net, SuperNetwork):
+        net = net.static(name or FULL)
+    elif name is not None and (not isinstance(net, StaticNetwork) or net.origin is None or name != net.origin.subnet):
         raise ConfigError(f"this network has no sub-networks, so none is named '{name}'.")
     parameters = {id(p): p for p in net.parameters()}.values()
     device = next(iter(parameters)).device

@@ -9,13 +9,12 @@ from typing import Any, ClassVar, TypeVar
 from torch import nn
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.models.backbones import SlimmableMobileNetV3, StaticResNet
+from mmssl_dynamic.models.backbones import StaticMobileNetV3, StaticResNet
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import ARCHITECTURES as MOBILENETS
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import MobileNetWidths, mobilenet_widths
 from mmssl_dynamic.models.backbones.resnet_trunk import ARCHITECTURES as RESNETS
 from mmssl_dynamic.models.backbones.resnet_trunk import BLOCKS
 from mmssl_dynamic.records import RecordError, read_record
-from mmssl_dynamic.subnets import width_name
 
 Four = tuple[int, int, int, int]
 _MOST, _MOST_BLOCKS = 2**20, 1000  # of what can be built at all
@@ -180,10 +179,7 @@ def build_backbone(architecture: Architecture, **options: Any) -> nn.Module:
         options: ``out_indices``, ``frozen_stages``, ``norm_eval`` and ``norm_cfg``.
     """
     if isinstance(architecture, MobileNetV3Architecture):
-        width, images = architecture.width, architecture.in_channels
-        return SlimmableMobileNetV3(
-            architecture.arch, (width,), subnet=width_name(width), in_channels=images, **options
-        )
+        return StaticMobileNetV3(architecture.arch, architecture.width, architecture.in_channels, **options)
     return StaticResNet(
         None,
         architecture.stage_channels,
@@ -220,9 +216,8 @@ def architecture_of(twin: nn.Module) -> Architecture:
         block = next(name for name, kind in BLOCKS.items() if kind is twin.block)
         blocks, stages = _four(twin.blocks), _four(twin.stage_channels)
         return ResNetArchitecture(block, blocks, stages, twin.stem_channels, twin.in_channels)
-    assert isinstance(twin, SlimmableMobileNetV3)
-    assert twin.width is not None
-    return MobileNetV3Architecture(twin.arch, float(twin.width), twin.in_channels)
+    assert isinstance(twin, StaticMobileNetV3)
+    return MobileNetV3Architecture(twin.arch, twin.width, twin.in_channels)
 
 
 def _four(numbers: tuple[int, ...]) -> Four:

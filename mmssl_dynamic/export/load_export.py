@@ -32,8 +32,7 @@ def load_export(checkpoint: str | os.PathLike[str], subnet: str | None = None, *
         options: ``out_indices``, ``frozen_stages``, ``norm_eval`` and ``norm_cfg`` of the backbone.
 
     Returns:
-        A :class:`~mmssl_dynamic.models.StaticResNet`, or a ``SlimmableMobileNetV3`` of one width, with the file's
-        weights, in evaluation mode.
+        A :class:`~mmssl_dynamic.models.StaticNetwork` with the file's weights, in evaluation mode.
 
     Raises:
         ConfigError: the file is an ONNX graph, or an option does not exist.

@@ -8,7 +8,7 @@ a checkpoint of mmpretrain; ``mmdet`` writes plain keys.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial, singledispatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from mmssl_dynamic.export.base import (
     reading,
     write_weights,
 )
-from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, SuperNetwork
 from mmssl_dynamic.registry import MODELS
 
 
@@ -52,7 +51,7 @@ class OpenMMLabFormat(Format):
     def read(self, source: Source, path: Path) -> Iterable[Reading]:
         """Into the package's backbone and, if it has one of this shape, mmpretrain's."""
         run = partial(openmmlab_outputs, source.architecture)
-        own = MODELS.build({**backbone_config(source.net, source.name), "init_cfg": self._pretrained(path)})
+        own = MODELS.build({**source.net.config(source.name), "init_cfg": self._pretrained(path)})
         yield reading(_label(source), _initialised(own), run)
         if path.suffix == ".pth":  # mmengine's loading, which mmpretrain's backbones use, knows no safetensors
             stock = _mmpretrain(source.architecture, self._pretrained(path))
@@ -61,7 +60,7 @@ class OpenMMLabFormat(Format):
 
     def usage(self, source: Source, target: Path) -> dict[str, Any]:
         """Configs of a model's ``backbone`` and ``data_preprocessor``."""
-        config = backbone_config(source.net, source.name)
+        config = source.net.config(source.name)
         if self.all_stages:
             config["out_indices"] = source.architecture.out_indices
         preprocessor = source.images.mmdet() if self.all_stages else source.images.openmmlab()
@@ -73,49 +72,6 @@ class OpenMMLabFormat(Format):
     def _pretrained(self, path: Path) -> dict[str, str]:
         prefix = {"prefix": self.prefix} if self.prefix else {}
         return {"type": "Pretrained", "checkpoint": str(path), **prefix}
-
-
-@singledispatch
-def backbone_config(net: SuperNetwork, name: str) -> dict[str, Any]:
-    """Config that builds one sub-network of ``net`` out of plain modules."""
-    raise NotImplementedError(type(net).__name__)
-
-
-@backbone_config.register
-def _(net: SDRResNet, name: str) -> dict[str, Any]:
-    return {
-        "type": "mmssl_dynamic.SDRResNet",
-        "depth": net.depth,
-        "subnet": name,
-        "stage_channels": list(net.stage_channels),
-        "stage_groups": list(net.space.stage_groups),
-        "shared_ratio": net.shared_ratio,
-        "stem_channels": net.stem_channels,
-        "in_channels": net.in_channels,
-    }
-
-
-@backbone_config.register
-def _(net: SlimmableResNet, name: str) -> dict[str, Any]:
-    return {
-        "type": "mmssl_dynamic.SlimmableResNet",
-        "channels": [list(entry) if isinstance(entry, list | tuple) else entry for entry in net.channels],
-        "blocks": [list(blocks) for blocks in net.space.blocks or ()],
-        "block": net.block_name,
-        "subnet": name,
-        "in_channels": net.in_channels,
-    }
-
-
-@backbone_config.register
-def _(net: SlimmableMobileNetV3, name: str) -> dict[str, Any]:
-    return {
-        "type": "mmssl_dynamic.SlimmableMobileNetV3",
-        "arch": net.arch,
-        "widths": list(net.space.widths),
-        "subnet": name,
-        "in_channels": net.in_channels,
-    }
 
 
 def _label(source: Source) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
 from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
-from mmssl_dynamic.export.openmmlab_format import backbone_config
-from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.models.backbones import StaticNetwork, SuperNetwork
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 from mmssl_dynamic.registry import MODELS, WEIGHT_INITIALIZERS
 
@@ -43,14 +40,15 @@ class PretrainedSubnet:
             ArtifactError: the checkpoint does not fit the backbone's options, or the bank the checkpoint.
             MissingStatisticsError: there are no statistics of the sub-network.
         """
-        if not isinstance(module, SuperNetwork) or module.fixed is None:
+        origin = module.origin if isinstance(module, StaticNetwork) else None
+        if origin is None:
             raise ConfigError(
                 f"init_cfg of type PretrainedSubnet is for one sub-network, and {type(module).__name__} was built "
                 "without one; give it subnet=NAME."
             )
-        name = module.fixed
+        name = origin.subnet
         with torch.random.fork_rng(devices=[]):  # other parts of a model start as they do with an export
-            net = _super_network(module)
+            net: SuperNetwork = MODELS.build(origin.config)
         load_backbone_weights(net, self.checkpoint)
         if self.bank is not None:
             BNBank.load(self.bank).apply(net, [name], self.bn)
@@ -60,13 +58,3 @@ class PretrainedSubnet:
                 "init_cfg=dict(bank=...) with the bank that tools/calibrate_bn.py writes."
             )
         module.load_state_dict(net.static(name).state_dict(), strict=True)
-
-
-def _super_network(module: SuperNetwork) -> SuperNetwork:
-    """The super-network that the options of a single sub-network describe."""
-    assert module.fixed is not None
-    config: dict[str, Any] = backbone_config(module, module.fixed)
-    del config["subnet"]
-    if hasattr(module, "switchable_bn"):
-        config["switchable_bn"] = module.switchable_bn
-    return MODELS.build(config)

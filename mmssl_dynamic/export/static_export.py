@@ -25,7 +25,6 @@ from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.records import plain
-from mmssl_dynamic.subnets import FULL, SlimmableSpace
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.writing import atomic_path, write_json
 
@@ -132,8 +131,7 @@ def source_of(net: SuperNetwork, name: str, images: InputImages) -> Source:
         SubnetError: there is no such sub-network.
         MissingStatisticsError: it has no BatchNorm statistics.
     """
-    if isinstance(net.space, SlimmableSpace) and net.space.check(name) == FULL:
-        name = net.space.largest  # its name in files and configs
+    name = net.space.canonical(name)
     net.bn_statistics(name)  # refuses a sub-network without them
     twin = net.static(name).cpu().eval()
     state = {key: tensor.detach().contiguous().clone() for key, tensor in twin.state_dict().items()}

@@ -36,8 +36,12 @@ class _LoadsExports(nn.Module):
     An export has no classifier: that of the model stays as it is, also when loading strictly.
     """
 
-    classifier_name: str
-    _complete: frozenset[str]
+    # TorchScript reads annotations of attributes here and knows few of Python's types: there are none.
+    classifier_name = ""
+
+    def finish(self) -> None:
+        """Remember which layers there were before any is pruned away; called last of all."""
+        self._complete = frozenset(self.state_dict())
 
     def weights_from(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """An export's weights under the names of this model; weights of this model unchanged."""
@@ -74,8 +78,6 @@ class SubnetResNet(_LoadsExports, ResNet):
     """
 
     classifier_name = "fc"
-    conv1: Any
-    layer1: Any
 
     def __init__(
         self, architecture: ResNetArchitecture, num_classes: int = 0, in_chans: int = 3, **kwargs: Any
@@ -96,11 +98,12 @@ class SubnetResNet(_LoadsExports, ResNet):
             stem_width=architecture.stem_channels // 2,
             **kwargs,
         )
-        weight = self.layer1[0].conv1.weight
-        place = {"device": weight.device, "dtype": weight.dtype}
-        self.conv1 = nn.Conv2d(in_chans, architecture.stem_channels, 7, stride=2, padding=3, bias=False, **place)
-        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self._complete = frozenset(self.state_dict())
+        weight = next(self.parameters())
+        place: dict[str, Any] = {"device": weight.device, "dtype": weight.dtype}
+        conv = nn.Conv2d(in_chans, architecture.stem_channels, 7, stride=2, padding=3, bias=False, **place)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        self.add_module("conv1", conv)
+        self.finish()
 
     def weights_from(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """ResNets have the same names in all formats."""
@@ -146,7 +149,7 @@ class SubnetMobileNetV3(_LoadsExports, MobileNetV3):
         self.reset_classifier(num_classes, global_pool)
         # Exports in the format timm have timm's names, too, and variances for its eps: this tells ours from those.
         self.register_buffer(_TRAINED_EPS, torch.tensor(BN_EPS))
-        self._complete = frozenset(self.state_dict())
+        self.finish()
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """A new classifier; the pooling stays unless ``global_pool`` names another."""

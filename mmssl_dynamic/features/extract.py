@@ -26,7 +26,7 @@ from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.models.backbones import is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.subnets import FULL
 
@@ -74,7 +74,7 @@ def extract_features(
     names = sample_names(dataset)
     indices = _spaced(len(names), limit_images)
     chosen = [names[i] for i in indices]
-    elastic = is_super_network(backbone)
+    elastic = isinstance(backbone, SuperNetwork)
     if not elastic and subnet != FULL:
         raise SubnetError(f"--subnet {subnet}: the config's backbone is a plain network; leave --subnet out.")
     state = backbone.state_dict()
@@ -120,9 +120,9 @@ def apply_bank(backbone: nn.Module, bank: str | os.PathLike[str], subnet: str) -
         ConfigError: the backbone is a plain network, which has its statistics in its weights.
         ArtifactError: the bank belongs to another checkpoint.
     """
-    if not is_super_network(backbone):
+    if not isinstance(backbone, SuperNetwork):
         raise ConfigError(f"--bank {bank}: the config's backbone is a plain network; leave --bank out.")
-    BNBank.load(bank).apply(backbone, [subnet])  # type: ignore[arg-type]
+    BNBank.load(bank).apply(backbone, [subnet])
 
 
 def _spaced(total: int, limit: int | None) -> list[int]:

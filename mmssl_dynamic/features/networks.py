@@ -12,7 +12,8 @@ from torch import nn
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.models.backbones.layers import on_one_device
 from mmssl_dynamic.models.eval_mode import eval_mode
 
 
@@ -69,14 +70,13 @@ def network_names(net: nn.Module, wanted: Sequence[str] | None, plain_name: str)
         SubnetError: there is no such sub-network.
         ConfigError: no name is given, or names for a backbone that has no sub-networks.
     """
-    if not is_super_network(net):
+    if not isinstance(net, SuperNetwork):
         if wanted is not None:
             raise ConfigError(
                 f"this config's backbone ({type(net).__name__}) is one network without sub-networks, so none can be "
                 f"named {', '.join(wanted)}; leave --subnets out."
             )
         return [plain_name]
-    assert isinstance(net, SuperNetwork)
     if wanted is None:
         return list(net.space.names)
     if not wanted:
@@ -97,11 +97,10 @@ def single_network(net: nn.Module, name: str, options: Mapping[str, Any]) -> Net
         MissingStatisticsError: the sub-network has no BatchNorm statistics.
     """
     config = {key: value for key, value in options.items() if key != "init_cfg"}
-    if (config.get("norm_cfg") or {}).get("type") in ("SyncBN", "MMSyncBN", "mmssl_dynamic.SyncBN"):
-        config["norm_cfg"] = {**config["norm_cfg"], "type": "BN"}
-    if not is_super_network(net):
+    if config.get("norm_cfg"):
+        config["norm_cfg"] = on_one_device(config["norm_cfg"])
+    if not isinstance(net, SuperNetwork):
         return Network(name, net, config)
-    assert isinstance(net, SuperNetwork)
     net.bn_statistics(name)  # refuses a sub-network without them
     config["subnet"] = name
     twin = net.static(name)

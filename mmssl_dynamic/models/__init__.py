@@ -1,6 +1,14 @@
 """Models: elastic layers, backbones, necks, losses and self-supervised algorithms."""
 
-from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticResNet, SuperNetwork
+from mmssl_dynamic.models.backbones import (
+    SDRResNet,
+    SlimmableMobileNetV3,
+    SlimmableResNet,
+    StaticMobileNetV3,
+    StaticNetwork,
+    StaticResNet,
+    SuperNetwork,
+)
 from mmssl_dynamic.models.classifiers import SlimmableImageClassifier
 from mmssl_dynamic.models.from_plain import FromPlain
 from mmssl_dynamic.models.heads import ElasticLinearHead, LinearBNHead
@@ -23,6 +31,8 @@ __all__ = [
     "SlimmableMobileNetV3",
     "SlimmableResNet",
     "SlimmableSimSiam",
+    "StaticMobileNetV3",
+    "StaticNetwork",
     "StaticResNet",
     "SuperNetwork",
 ]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.fileio import load_state_dict
-from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.elastic import ElasticLayer
 from mmssl_dynamic.models.elastic.spread import Sources, spread
 from mmssl_dynamic.models.importance import importance_order
@@ -80,7 +80,7 @@ class FromPlain:
             ArtifactError: the checkpoint cannot be read or is of another architecture.
         """
         net = module if isinstance(module, SuperNetwork) else getattr(module, "backbone", None)
-        if net is None or not is_super_network(net):
+        if net is None or not isinstance(net, SuperNetwork):
             raise ConfigError(f"init_cfg of type FromPlain is for super-networks, not for {type(module).__name__}.")
         if self.init_from is None and module is net:
             raise ConfigError(

@@ -7,7 +7,7 @@ import mmssl_dynamic
 from mmssl_dynamic import get_model, list_models
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticResNet
+from mmssl_dynamic.models import SDRResNet, SlimmableResNet, StaticMobileNetV3, StaticResNet
 from tests.helpers import export_subnet, randomise
 
 SDR = "sdr_simsiam_r18_16path_tinyin"
@@ -53,7 +53,7 @@ def test_without_files_there_are_super_networks_and_twins_with_random_weights():
     assert (net.out_channels, twin.out_channels) == ((8, 16), (8, 10))
     assert [m.shape[1] for m in twin(images())] == [8, 10]
     widths = get_model("dspnet_mobilenet-v3_tinyin", "w0.75")
-    assert isinstance(widths, SlimmableMobileNetV3)
+    assert isinstance(widths, StaticMobileNetV3)
     assert widths.width == 0.75
     assert isinstance(get_model("dspnet_resnet-narrow_tinyin-32px"), SlimmableResNet)
     assert get_model("simsiam_r18_tinyin")(images())[-1].shape == (2, 512, 2, 2)

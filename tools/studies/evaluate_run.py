@@ -25,7 +25,7 @@ from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_ou
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, many_shot, split_indices
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of
-from mmssl_dynamic.models.backbones import is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.writing import atomic_path, write_json
 
@@ -78,13 +78,13 @@ def _task_folders(given: list[str]) -> list[Path]:
 def _calibrate(net: Any, cfg: Any, folder: Path) -> list[str]:
     """Give every network its statistics; the names of the networks, the full one first."""
     bank = folder / "bn_bank.safetensors"
-    if is_super_network(net) and net.space.paths:
+    if isinstance(net, SuperNetwork) and net.space.paths:
         BNBank.load(bank).apply(net, net.space.names)
         return [FULL, *net.space.paths]
     dataset = build_dataset(cfg.extract_dataloader.dataset)
     chosen = draw_images(np.arange(len(dataset)), _CALIBRATION_IMAGES, seed=0, stream=FULL)
     batches = sample_batches(dataset, chosen, normalisation_of(cfg), _BATCH)
-    if is_super_network(net):
+    if isinstance(net, SuperNetwork):
         net.set_bn_statistics(FULL, pooled_statistics(net.static(FULL), batches))
     else:
         load_statistics(net, pooled_statistics(net, batches))
@@ -100,7 +100,7 @@ def _features(net: Any, names: list[str], task: Task, cfg: Any) -> dict[str, np.
         for batch in batches:  # every image is read once for all networks
             found.setdefault(f"labels/{part}", []).append(batch.labels.numpy())
             for name in names:
-                if is_super_network(net):
+                if isinstance(net, SuperNetwork):
                     with net.subnet(name):
                         maps = net(batch.images)
                 else:
@@ -152,7 +152,7 @@ def _probe(features: dict[str, np.ndarray], name: str) -> float:
 
 
 def _params(net: Any, name: str) -> int:
-    return net.num_parameters(name) if is_super_network(net) else sum(p.numel() for p in net.parameters())
+    return net.num_parameters(name) if isinstance(net, SuperNetwork) else sum(p.numel() for p in net.parameters())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.loading import normalisation_of
-from mmssl_dynamic.models.backbones import BNStatistics, is_super_network
+from mmssl_dynamic.models.backbones import BNStatistics, SuperNetwork
 from mmssl_dynamic.registry import HOOKS
 from mmssl_dynamic.subnets import FULL
 
@@ -49,7 +49,7 @@ class CalibrateBNHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Find out now, and not after the first epoch, whether the config names the images to calibrate on."""
         backbone = getattr(bare_model(runner.model), "backbone", None)
-        if backbone is None or not is_super_network(backbone):
+        if backbone is None or not isinstance(backbone, SuperNetwork):
             raise ConfigError("CalibrateBNHook needs a model with a super-network as its backbone; leave the hook out.")
         if runner.cfg.get("extract_dataloader") is None and not getattr(backbone, "switchable_bn", None):
             raise ConfigError(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 from mmcv.cnn import build_norm_layer
-from torch import nn
+from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.elastic import Channels, ElasticBatchNorm, ElasticConv2d, ElasticSequential
 
 _SYNC = ("SyncBN", "MMSyncBN", "mmssl_dynamic.SyncBN")
+_BATCH_NORMS = ("BN", "BN1d", "BN2d", *_SYNC)
 
 Width = TypeVar("Width", int, Channels)
 
@@ -21,11 +22,12 @@ class PlainLayers:
 
     Args:
         norm_cfg: OpenMMLab's norm config.
-        eps: Of norm layers whose config names none.
+        defaults: Options of BatchNorm layers whose config does not name them, such as ``eps``.
     """
 
-    def __init__(self, norm_cfg: dict, eps: float = 1e-5) -> None:
-        self.norm_cfg = {"eps": eps, **norm_cfg}
+    def __init__(self, norm_cfg: dict | None, **defaults: float) -> None:
+        norm_cfg = norm_cfg or dict(type="BN")
+        self.norm_cfg = {**(defaults if norm_cfg.get("type") in _BATCH_NORMS else {}), **norm_cfg}
 
     def conv(
         self, inputs: int, outputs: int, kernel_size: int, stride: int = 1, depthwise: bool = False, bias: bool = False
@@ -42,13 +44,18 @@ class PlainLayers:
         """Blocks one after another."""
         return nn.Sequential(*blocks)
 
+    def residual(self, inputs: int, outputs: int) -> nn.Module | None:
+        """Adds a shortcut to what a block puts out, if the two are of one width; ``None`` if they are not."""
+        return Residual() if inputs == outputs else None
+
 
 class ElasticLayers:
     """Makes elastic layers; widths are :class:`Channels`.
 
     Args:
         norm_cfg: OpenMMLab's norm config.
-        eps: Of norm layers, that of the stock networks which a sub-network is exported to.
+        eps: Constant of BatchNorm, that of the stock networks which a sub-network is exported to.
+        momentum: Of BatchNorm, if ``norm_cfg`` names none.
         switches: Sub-networks with BatchNorm statistics of their own while training, see :class:`ElasticBatchNorm`.
         switch_affine: Whether they have affine parameters of their own, too.
 
@@ -57,12 +64,17 @@ class ElasticLayers:
     """
 
     def __init__(
-        self, norm_cfg: dict, eps: float = 1e-5, switches: Sequence[str] = (), switch_affine: bool = False
+        self,
+        norm_cfg: dict | None,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        switches: Sequence[str] = (),
+        switch_affine: bool = False,
     ) -> None:
-        options = dict(norm_cfg)
+        options = dict(norm_cfg or dict(type="BN"))
         kind = options.pop("type", "BN")
         self.requires_grad = options.pop("requires_grad", True)
-        if kind not in ("BN", "BN1d", "BN2d", *_SYNC):
+        if kind not in _BATCH_NORMS:
             raise ConfigError(f"norm_cfg type '{kind}' is not supported by elastic layers; use 'BN' or 'SyncBN'.")
         if options.get("eps", eps) != eps or not options.get("affine", True):
             raise ConfigError(
@@ -70,6 +82,7 @@ class ElasticLayers:
                 "network that a sub-network is exported to."
             )
         self.options = {
+            "momentum": momentum,
             **options,
             "eps": eps,
             "sync": kind in _SYNC,
@@ -101,8 +114,50 @@ class ElasticLayers:
         """Blocks one after another; with ``depth`` only the active ones."""
         return nn.Sequential(*blocks) if depth is None else ElasticSequential(*blocks, depth=depth)
 
+    def residual(self, inputs: Channels, outputs: Channels) -> nn.Module | None:
+        """Adds a shortcut to what a block puts out, in sub-networks where the two are of one width."""
+        return ElasticResidual(inputs, outputs)
+
+
+class Residual(nn.Module):
+    """The sum of a shortcut and what a block puts out."""
+
+    def forward(self, shortcut: Tensor, out: Tensor) -> Tensor:
+        """(N, C, H, W) each -> the same shape."""
+        return shortcut + out
+
+
+class ElasticResidual(nn.Module):
+    """A :class:`Residual` in sub-networks in which both sides have equally many channels.
+
+    Rounding makes 40 and 48 channels equal at width 0.5 of MobileNetV3, and then there is a shortcut.
+
+    Args:
+        inputs: Channels of the shortcut.
+        outputs: Channels of what the block puts out.
+    """
+
+    def __init__(self, inputs: Channels, outputs: Channels) -> None:
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+
+    def activations(self) -> tuple[Channels, ...]:
+        """The channels of both sides."""
+        return self.inputs, self.outputs
+
+    def forward(self, shortcut: Tensor, out: Tensor) -> Tensor:
+        """(N, C_in, H, W), (N, C_out, H, W) -> (N, C_out, H, W)."""
+        return shortcut + out if self.inputs.size == self.outputs.size else out
+
 
 Layers = PlainLayers | ElasticLayers
+
+
+def on_one_device(norm_cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The norm config with plain BatchNorm in place of any that synchronises processes; it has the same parameters."""
+    if norm_cfg is None or norm_cfg.get("type") not in _SYNC:
+        return None if norm_cfg is None else dict(norm_cfg)
+    return {**norm_cfg, "type": "BN"}
 
 
 def total(width: int | Channels) -> int:

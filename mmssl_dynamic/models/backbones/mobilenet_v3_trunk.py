@@ -13,11 +13,13 @@ from typing import Any, Generic, NamedTuple
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones.layers import Layers, Width, active, total
+from mmssl_dynamic.models.backbones.block import Block
+from mmssl_dynamic.models.backbones.layers import Layers, Width, total
 from mmssl_dynamic.models.backbones.slimmable import make_divisible
 from mmssl_dynamic.models.backbones.trunk import Trunk
 
 BN_EPS = 1e-3
+BN_MOMENTUM = 0.01
 STEM = 16  # channels at width 1.0
 HEAD_EXPANSION = 6  # of the last 1 x 1 convolution
 
@@ -116,16 +118,13 @@ class ConvNormAct(nn.Module):
 
     def __init__(self, conv: nn.Module, bn: nn.Module | None = None, activate: nn.Module | None = None) -> None:
         super().__init__()
-        self.conv = conv
-        if bn is not None:
-            self.bn = bn
-        self.has_norm = bn is not None
+        self.conv, self.bn = conv, bn
         self.activate = activate if activate is not None else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H', W')."""
         x = self.conv(x)
-        return self.activate(self.bn(x) if self.has_norm else x)
+        return self.activate(x if self.bn is None else self.bn(x))
 
 
 class SqueezeExcitation(nn.Module):
@@ -141,7 +140,7 @@ class SqueezeExcitation(nn.Module):
         return x * self.conv2(self.conv1(nn.functional.adaptive_avg_pool2d(x, 1)))
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(Block):
     """Expansion, depthwise convolution, squeeze-and-excitation and projection around a shortcut.
 
     Args:
@@ -166,15 +165,15 @@ class InvertedResidual(nn.Module):
         self.depthwise_conv = unit(expanded, expanded, spec.kernel, spec.stride, depthwise=True)
         self.se = SqueezeExcitation(layers, expanded, squeezed) if spec.squeeze else None
         self.linear_conv = unit(expanded, outputs, 1, act=False)
+        self.residual = layers.residual(inputs, outputs) if spec.stride == 1 else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def run(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
         out = x if self.expand_conv is None else self.expand_conv(x)
         out = self.depthwise_conv(out)
         out = out if self.se is None else self.se(out)
         out = self.linear_conv(out)
-        # At the width of now: rounding makes 40 and 48 channels equal at width 0.5, and then there is a shortcut.
-        return x + out if self.stride == 1 and active(self.inputs) == active(self.outputs) else out
+        return out if self.residual is None else self.residual(x, out)
 
     def tied_channels(self) -> list[tuple[Any, Any]]:
         """Activations of the full network whose channels correspond one to one."""
@@ -197,8 +196,7 @@ class MobileNetV3Trunk(Trunk, Generic[Width]):
         out_indices: Outputs that are returned: 0 the stem, i block i, the number of blocks + 1 the last convolution,
             which is the default.
         frozen_stages: Freezes the layers 0 to this one, numbered in the same way; -1 freezes nothing.
-        norm_eval: Keep norm layers in evaluation mode while training.
-        init_cfg: mmengine's. A ``Pretrained`` checkpoint, a local file, is loaded strictly and without executing it.
+        kwargs: ``norm_eval``, ``with_cp`` and ``init_cfg`` of :class:`~mmssl_dynamic.models.backbones.trunk.Trunk`.
 
     Raises:
         ConfigError: an index out of range.
@@ -214,13 +212,11 @@ class MobileNetV3Trunk(Trunk, Generic[Width]):
         head: Width,
         out_indices: Sequence[int] | None = None,
         frozen_stages: int = -1,
-        norm_eval: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(frozen_stages, norm_eval, init_cfg)
-        self.arch = arch
         last = len(blocks) + 1
-        self.out_indices = (last,) if out_indices is None else tuple(out_indices)
+        super().__init__(0, (last,) if out_indices is None else out_indices, frozen_stages, **kwargs)
+        self.arch = arch
         if not self.out_indices or list(self.out_indices) != sorted(set(self.out_indices) & set(range(last + 1))):
             raise ConfigError(f"out_indices={self.out_indices} must be ascending numbers from 0 to {last}.")
         if frozen_stages not in range(-1, last + 1):
@@ -242,16 +238,7 @@ class MobileNetV3Trunk(Trunk, Generic[Width]):
                 nn.Hardswish(inplace=True),
             ),
         )
-        self.freeze()
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (N, 3, H, W) -> one (N, C, H / stride, W / stride) for each of ``out_indices``."""
-        outputs = []
-        for index in range(self.out_indices[-1] + 1):
-            x = getattr(self, f"layer{index}")(x)
-            if index in self.out_indices:
-                outputs.append(x)
-        return tuple(outputs)
+        self.finish([stem, *(outputs for _, _, outputs in blocks), head])
 
     def frozen_layers(self) -> list[nn.Module]:
         """The first layers."""

@@ -14,12 +14,13 @@ from mmengine.model import constant_init
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.backbones.block import Block
 from mmssl_dynamic.models.backbones.layers import Layers, Width, total
 from mmssl_dynamic.models.backbones.trunk import Trunk
 from mmssl_dynamic.models.elastic import Channels, ElasticBatchNorm
 
 
-class BasicBlock(nn.Module):
+class BasicBlock(Block):
     """Two 3 x 3 convolutions around a shortcut (ResNet-18 and 34)."""
 
     expansion = 1
@@ -33,12 +34,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(layers, inputs, outputs, stride) if project else None
 
-    @property
-    def last_norm(self) -> nn.Module:
-        """The norm layer before the addition."""
-        return self.bn2
-
-    def forward(self, x: Tensor) -> Tensor:
+    def run(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
@@ -50,7 +46,7 @@ class BasicBlock(nn.Module):
         return [] if self.downsample is not None else [(self.conv1.inputs, self.conv2.outputs)]
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Block):
     """1 x 1, 3 x 3 and 1 x 1 convolutions around a shortcut (ResNet-50 and 101)."""
 
     expansion = 4
@@ -66,12 +62,7 @@ class Bottleneck(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(layers, inputs, outputs, stride) if project else None
 
-    @property
-    def last_norm(self) -> nn.Module:
-        """The norm layer before the addition."""
-        return self.bn3
-
-    def forward(self, x: Tensor) -> Tensor:
+    def run(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
@@ -88,11 +79,11 @@ def _shortcut(layers: Any, inputs: Any, outputs: Any, stride: int) -> nn.Sequent
     return nn.Sequential(layers.conv(inputs, outputs, 1, stride), layers.norm(outputs))
 
 
-Block = type[BasicBlock] | type[Bottleneck]
+ResNetBlock = type[BasicBlock] | type[Bottleneck]
 
-BLOCKS: dict[str, Block] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+BLOCKS: dict[str, ResNetBlock] = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
-ARCHITECTURES: dict[int, tuple[Block, tuple[int, int, int, int]]] = {
+ARCHITECTURES: dict[int, tuple[ResNetBlock, tuple[int, int, int, int]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),
     34: (BasicBlock, (3, 4, 6, 3)),
     50: (Bottleneck, (3, 4, 6, 3)),
@@ -101,7 +92,7 @@ ARCHITECTURES: dict[int, tuple[Block, tuple[int, int, int, int]]] = {
 STRIDES = (1, 2, 2, 2)
 
 
-def architecture(depth: int) -> tuple[Block, tuple[int, int, int, int]]:
+def architecture(depth: int) -> tuple[ResNetBlock, tuple[int, int, int, int]]:
     """Block class and blocks per stage of a depth.
 
     Raises:
@@ -124,10 +115,9 @@ class ResNetTrunk(Trunk, Generic[Width]):
         stages: (mid, output) width of every stage.
         out_indices: Stages (0 to 3) whose outputs are returned.
         frozen_stages: 0 freezes the stem, i freezes the stem and stages 1 to i; -1 freezes nothing.
-        norm_eval: Keep norm layers in evaluation mode while training.
         zero_init_residual: Start every block as the identity.
         depths: How many of its blocks each stage runs now, for an elastic depth.
-        init_cfg: mmengine's. A ``Pretrained`` checkpoint, a local file, is loaded strictly and without executing it.
+        kwargs: ``norm_eval``, ``with_cp`` and ``init_cfg`` of :class:`~mmssl_dynamic.models.backbones.trunk.Trunk`.
 
     Raises:
         ConfigError: unknown depth, stage or freezing.
@@ -138,21 +128,19 @@ class ResNetTrunk(Trunk, Generic[Width]):
     def __init__(
         self,
         layers: Layers,
-        block: Block,
+        block: ResNetBlock,
         blocks: Sequence[int],
         image_channels: Width,
         stem: Width,
         stages: Sequence[tuple[Width, Width]],
         out_indices: Sequence[int] = (3,),
         frozen_stages: int = -1,
-        norm_eval: bool = False,
         zero_init_residual: bool = True,
         depths: Sequence[Channels] | None = None,
-        init_cfg: dict | list[dict] | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(frozen_stages, norm_eval, init_cfg)
+        super().__init__(4, _checked_indices(out_indices), frozen_stages, **kwargs)
         self.block, self.blocks = block, tuple(blocks)
-        self.out_indices = _checked_indices(out_indices)
         if frozen_stages not in range(-1, 5):
             raise ConfigError(f"frozen_stages={frozen_stages} must be -1 (nothing), 0 (the stem) or 1 to 4.")
         self.zero_init_residual = zero_init_residual
@@ -164,18 +152,12 @@ class ResNetTrunk(Trunk, Generic[Width]):
         for i, ((mid, outputs), count, stride) in enumerate(zip(stages, blocks, STRIDES)):
             made: list[nn.Module] = []
             for j in range(count):
-                first = j == 0
-                # As in torchvision: the first block projects its shortcut unless it keeps size and width.
-                project = first and (stride != 1 or total(inputs) != total(outputs) or block is Bottleneck)
-                made.append(block(layers, inputs, mid, outputs, stride if first else 1, project))
+                # As in torchvision: a block projects its shortcut unless it keeps size and width.
+                project = j == 0 and (stride != 1 or total(inputs) != total(outputs))
+                made.append(block(layers, inputs, mid, outputs, stride if j == 0 else 1, project))
                 inputs = outputs
             self.add_module(f"layer{i + 1}", layers.stage(made, None if depths is None else depths[i]))
-        self.freeze()
-
-    @property
-    def out_channels(self) -> tuple[int, ...]:
-        """Channels of every returned feature map."""
-        raise NotImplementedError
+        self.finish([outputs for _, outputs in stages])
 
     def stem(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) -> (N, C, H / 4, W / 4)."""
@@ -185,21 +167,11 @@ class ResNetTrunk(Trunk, Generic[Width]):
         """Run stage ``index`` (0 to 3)."""
         return getattr(self, f"layer{index + 1}")(x)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (N, 3, H, W) -> one (N, C, H / stride, W / stride) for each of ``out_indices``."""
-        x = self.stem(x)
-        outputs = []
-        for index in range(self.num_stages):
-            x = self.stage(index, x)
-            if index in self.out_indices:
-                outputs.append(x)
-        return tuple(outputs)
-
     def init_residuals(self) -> None:
         """Start every block as the identity, if asked to."""
         for module in self.modules() if self.zero_init_residual else ():
             if isinstance(module, BasicBlock | Bottleneck):
-                _zero_scale(module.last_norm)
+                _zero_scale(module.bn2 if isinstance(module, BasicBlock) else module.bn3)
 
     def frozen_layers(self) -> list[nn.Module]:
         """The stem, then the stages."""

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones.layers import ElasticLayers, PlainLayers
+from mmssl_dynamic.models.backbones.layers import ElasticLayers
 from mmssl_dynamic.models.backbones.resnet_trunk import ResNetTrunk, architecture
 from mmssl_dynamic.models.backbones.static_resnet import StaticResNet
-from mmssl_dynamic.models.backbones.super_network import SuperNetwork, refuse_old_words
+from mmssl_dynamic.models.backbones.super_network import SuperNetwork
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
@@ -29,7 +29,9 @@ _ENLARGED = (96, 192, 384, 832)
 
 @MODELS.register_module()
 class SDRResNet(SuperNetwork, ResNetTrunk):
-    """Super-network of SDR, or one of its sub-networks alone.
+    """Super-network of SDR.
+
+    With ``subnet`` it is one of its sub-networks alone, a :class:`StaticResNet`.
 
     Args:
         depth: 18, 34, 50 or 101.
@@ -42,8 +44,8 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
         in_channels: Channels of the images.
         norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``subnet``.
         subnet: Build only this sub-network (``'0-3-1-2'`` or ``'full'``), out of plain modules, as detectors want it.
-        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``zero_init_residual`` and ``init_cfg`` of
-            :class:`~mmssl_dynamic.models.backbones.resnet_trunk.ResNetTrunk`.
+        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``with_cp``, ``zero_init_residual`` and ``init_cfg``
+            of :class:`~mmssl_dynamic.models.backbones.resnet_trunk.ResNetTrunk`.
 
     Raises:
         ConfigError: widths that cannot be split into the groups.
@@ -67,29 +69,21 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
         stem_channels: int = 64,
         in_channels: int = 3,
         norm_cfg: dict | None = None,
-        subnet: str | None = None,
+        *,
+        subnet: None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_old_words(type(self).__name__, kwargs)
         if len(tuple(stage_groups)) != 4:
             raise ConfigError(f"stage_groups={tuple(stage_groups)} must hold four numbers, one per stage.")
         block, counts = architecture(depth)
         self.depth = depth
         self.space = PathSpace(tuple(stage_groups))
-        self.shared_ratio, self.stem_channels, self.fixed = shared_ratio, stem_channels, subnet
-        self.in_channels = in_channels
+        self.shared_ratio, self.stem_channels, self.in_channels = shared_ratio, stem_channels, in_channels
         self.stage_channels = tuple(
             stage_channels if stage_channels is not None else default_stage_channels(stage_groups, shared_ratio)
         )
         self.expansion = block.expansion
         self._check_split()
-        norm_cfg = norm_cfg or dict(type="BN", requires_grad=True)
-        if subnet is not None:
-            mids = [w if s is None else s.size for w, s in zip(self.stage_channels, self._stage_selections(subnet))]
-            self._fixed_outputs = [mid * self.expansion for mid in mids]
-            stages = list(zip(mids, self._fixed_outputs))
-            super().__init__(PlainLayers(norm_cfg), block, counts, in_channels, stem_channels, stages, **kwargs)
-            return
         self._active = ActiveSubnet()
         self._stages = [
             (Channels(width, self._active), Channels(width * self.expansion, self._active))
@@ -116,17 +110,18 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
                 )
 
     def _check_first_shortcut(self, stage: int) -> None:
-        """Basic blocks project the first stage's shortcut only where its width is not the stem's, as in torchvision.
+        """The first stage projects its shortcut only where it puts out more or fewer channels than the stem.
 
         Super-network and sub-network must agree on it, or one of them has a layer that the other lacks.
         """
-        if stage == 0 and self.expansion == 1:
+        if stage == 0:
             width, groups = self.stage_channels[0], self.space.stage_groups[0]
             shared, rest = _split(width, self.shared_ratio)
-            if self.stem_channels in (width, shared + rest // groups):
+            full, part = width * self.expansion, (shared + rest // groups) * self.expansion
+            if self.stem_channels in (full, part):
                 raise ConfigError(
-                    f"stem_channels={self.stem_channels} must differ from the first stage's {width} channels and from "
-                    f"the {shared + rest // groups} of a sub-network; change stem_channels or stage_channels[0]."
+                    f"stem_channels={self.stem_channels} must differ from the first stage's {full} channels and from "
+                    f"the {part} of a sub-network; change stem_channels or stage_channels[0]."
                 )
 
     def _stage_selections(self, name: str) -> list[Selection | None]:
@@ -145,19 +140,6 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
             selections.append(Selection(width, ((0, shared), (start, start + unit))))
         return selections
 
-    @property
-    def feature_channels(self) -> Channels:
-        """The channels of the last stage's output, for a projector that reads them."""
-        self._need_super_network("a projector")
-        return self._stages[-1][1]
-
-    @property
-    def out_channels(self) -> tuple[int, ...]:
-        """Channels of every returned feature map, of the active or fixed sub-network."""
-        if self.fixed is not None:
-            return tuple(self._fixed_outputs[i] for i in self.out_indices)
-        return tuple(self._stages[i][1].size for i in self.out_indices)
-
     def selections(self, name: str) -> list[tuple[Channels, Selection | None]]:
         """Mid and output channels of every stage."""
         selected: list[tuple[Channels, Selection | None]] = []
@@ -166,17 +148,21 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
             selected.append((out, None if selection is None else selection.scaled(self.expansion)))
         return selected
 
-    def plain_twin(self, name: str) -> StaticResNet:
+    def plain_twin(self, name: str, **options: Any) -> StaticResNet:
         """A :class:`StaticResNet` of the sub-network's widths."""
         mids = [w if s is None else s.size for w, s in zip(self.stage_channels, self._stage_selections(name))]
-        return StaticResNet(
-            self.depth,
-            mids,
-            self.stem_channels,
-            self.in_channels,
-            out_indices=self.out_indices,
-            norm_eval=self.norm_eval,
-        )
+        return StaticResNet(self.depth, mids, self.stem_channels, self.in_channels, **options)
+
+    def shape(self) -> dict[str, Any]:
+        """Depth, widths and groups."""
+        return {
+            "depth": self.depth,
+            "stage_channels": list(self.stage_channels),
+            "stage_groups": list(self.space.stage_groups),
+            "shared_ratio": self.shared_ratio,
+            "stem_channels": self.stem_channels,
+            "in_channels": self.in_channels,
+        }
 
 
 def _split(width: int, shared_ratio: float) -> tuple[int, int]:

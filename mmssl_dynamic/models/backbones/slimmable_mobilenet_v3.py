@@ -9,11 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones.layers import ElasticLayers, PlainLayers
+from mmssl_dynamic.models.backbones.layers import ElasticLayers
 from mmssl_dynamic.models.backbones.mobilenet_v3_keys import own_names
-from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import BN_EPS, MobileNetV3Trunk, mobilenet_widths
+from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import BN_EPS, BN_MOMENTUM, MobileNetV3Trunk, mobilenet_widths
 from mmssl_dynamic.models.backbones.slimmable import check_switchable, prefix, remember_networks, switches_of
-from mmssl_dynamic.models.backbones.super_network import SuperNetwork, refuse_old_words
+from mmssl_dynamic.models.backbones.static_mobilenet_v3 import StaticMobileNetV3
+from mmssl_dynamic.models.backbones.super_network import SuperNetwork
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import SlimmableSpace
@@ -21,7 +22,9 @@ from mmssl_dynamic.subnets import SlimmableSpace
 
 @MODELS.register_module()
 class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
-    """Super-network of MobileNetV3s, or one of them alone.
+    """Super-network of MobileNetV3s.
+
+    With ``subnet`` it is one of them alone, a :class:`StaticMobileNetV3`.
 
     A narrower network's channels are the first ones of a wider one's, squeeze-and-excitation and depthwise layers
     included. Networks are named like ``'w0.75'``; ``'full'`` is the widest. The network of width w has the shapes of
@@ -37,7 +40,7 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``subnet``. ``eps`` is
             0.001 and ``momentum`` 0.01 unless it says otherwise, as in every MobileNetV3.
         subnet: Build only this network (such as ``'w0.75'``), out of plain modules, as detectors want it.
-        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval`` and ``init_cfg`` of
+        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``with_cp`` and ``init_cfg`` of
             :class:`~mmssl_dynamic.models.backbones.mobilenet_v3_trunk.MobileNetV3Trunk`.
 
     Raises:
@@ -60,27 +63,17 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         switchable_bn: str | None = None,
         in_channels: int = 3,
         norm_cfg: dict | None = None,
-        subnet: str | None = None,
+        *,
+        subnet: None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_old_words(type(self).__name__, kwargs)
         self.space = SlimmableSpace(tuple(widths))
         self._widths = {w: mobilenet_widths(arch, w) for w in self.space.widths}
         for (narrow, a), (wide, b) in pairwise(self._widths.items()):
             if a == b:
                 raise ConfigError(f"widths {narrow} and {wide} of MobileNetV3-{arch} have the same channels; drop one.")
-        self.width: float | None = None
         self.in_channels = in_channels
         self.switchable_bn = check_switchable(switchable_bn)
-        norm_cfg = {"momentum": 0.01, **(norm_cfg or dict(type="BN"))}
-        if subnet is not None:
-            self.fixed = subnet
-            self.width, _ = self.space.member(subnet)
-            shape = self._widths[self.width]
-            blocks = [(b.expanded, b.squeezed, b.out) for b in shape.blocks]
-            layers = PlainLayers(norm_cfg, BN_EPS)
-            super().__init__(layers, arch, in_channels, shape.stem, blocks, shape.head, **kwargs)
-            return
         shape = self._widths[self.space.widths[-1]]
         self._active = ActiveSubnet()
         self._stem = Channels(shape.stem, self._active)
@@ -90,29 +83,10 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         ]
         self._head = Channels(shape.head, self._active)
         switches = switches_of(self.space, switchable_bn)
-        elastic = ElasticLayers(norm_cfg, BN_EPS, switches, switch_affine=switchable_bn == "all")
+        elastic = ElasticLayers(norm_cfg, BN_EPS, BN_MOMENTUM, switches, switch_affine=switchable_bn == "all")
         images = Channels(in_channels, self._active)
         super().__init__(elastic, arch, images, self._stem, self._blocks, self._head, **kwargs)
         remember_networks(self, self.space)
-
-    @property
-    def feature_channels(self) -> Channels:
-        """The channels of the last returned feature map, for a projector that reads them."""
-        self._need_super_network("a projector")
-        return self._outputs[self.out_indices[-1]]
-
-    @property
-    def _outputs(self) -> list[Channels]:
-        return [self._stem, *(out for _, _, out in self._blocks), self._head]
-
-    @property
-    def out_channels(self) -> tuple[int, ...]:
-        """Channels of every returned feature map, of the active or fixed sub-network."""
-        if self.fixed is not None:
-            assert self.width is not None
-            outputs = self._widths[self.width].outputs
-            return tuple(outputs[i] for i in self.out_indices)
-        return tuple(self._outputs[i].size for i in self.out_indices)
 
     def selections(self, name: str) -> list[tuple[Channels, Selection | None]]:
         """Prefixes of all channels."""
@@ -127,13 +101,13 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         """Of torchvision's and timm's MobileNetV3, too."""
         return own_names(state, self.arch)
 
-    def plain_twin(self, name: str) -> SlimmableMobileNetV3:
-        """The network of one width alone."""
-        return SlimmableMobileNetV3(
-            self.arch,
-            self.space.widths,
-            subnet=name,
-            in_channels=self.in_channels,
-            out_indices=self.out_indices,
-            norm_eval=self.norm_eval,
-        )
+    def plain_twin(self, name: str, **options: Any) -> StaticMobileNetV3:
+        """A :class:`StaticMobileNetV3` of the network's width."""
+        width, _ = self.space.member(name)
+        return StaticMobileNetV3(self.arch, width, self.in_channels, **options)
+
+    def shape(self) -> dict[str, Any]:
+        """Architecture and widths."""
+        switchable = {} if self.switchable_bn is None else {"switchable_bn": self.switchable_bn}
+        widths = list(self.space.widths)
+        return {"arch": self.arch, "widths": widths, "in_channels": self.in_channels, **switchable}

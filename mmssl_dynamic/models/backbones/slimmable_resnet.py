@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones.layers import ElasticLayers, PlainLayers
+from mmssl_dynamic.models.backbones.layers import ElasticLayers
 from mmssl_dynamic.models.backbones.resnet_trunk import BLOCKS, ResNetTrunk
 from mmssl_dynamic.models.backbones.slimmable import (
     check_switchable,
@@ -16,7 +16,7 @@ from mmssl_dynamic.models.backbones.slimmable import (
     switches_of,
 )
 from mmssl_dynamic.models.backbones.static_resnet import StaticResNet
-from mmssl_dynamic.models.backbones.super_network import SuperNetwork, refuse_old_words
+from mmssl_dynamic.models.backbones.super_network import SuperNetwork
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import SlimmableSpace
@@ -26,7 +26,9 @@ _BASE = (64, 128, 256, 512)
 
 @MODELS.register_module()
 class SlimmableResNet(SuperNetwork, ResNetTrunk):
-    """Super-network of ResNets of several widths and depths, or one of them alone.
+    """Super-network of ResNets of several widths and depths.
+
+    With ``subnet`` it is one of them alone, a :class:`StaticResNet`.
 
     The stem is as wide as the first stage's blocks inside, so a network of width 1.0 is a stock ResNet. The desired
     networks are all pairs of a width and a list of blocks, named like ``'w1.25-d3463'``.
@@ -42,8 +44,8 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         in_channels: Channels of the images.
         norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``subnet``.
         subnet: Build only this network (such as ``'w1.0-d2222'``), out of plain modules, as detectors want it.
-        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``zero_init_residual`` and ``init_cfg`` of
-            :class:`~mmssl_dynamic.models.backbones.resnet_trunk.ResNetTrunk`.
+        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``with_cp``, ``zero_init_residual`` and ``init_cfg``
+            of :class:`~mmssl_dynamic.models.backbones.resnet_trunk.ResNetTrunk`.
 
     Raises:
         ConfigError: widths or depths that are not nested in one another.
@@ -65,10 +67,10 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         switchable_bn: str | None = None,
         in_channels: int = 3,
         norm_cfg: dict | None = None,
-        subnet: str | None = None,
+        *,
+        subnet: None = None,
         **kwargs: Any,
     ) -> None:
-        refuse_old_words(type(self).__name__, kwargs)
         if block not in BLOCKS:
             raise ConfigError(f"block='{block}' is not available; choose one of {sorted(BLOCKS)}.")
         self.channels = tuple(channels)
@@ -77,16 +79,10 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         self.space = SlimmableSpace(widths, tuple(tuple(b) for b in blocks))
         self._check_nesting(stages)
         self._stage_widths = dict(zip(self.space.widths, stages))
-        self.in_channels, self.fixed = in_channels, subnet
+        self.in_channels = in_channels
         self.switchable_bn = check_switchable(switchable_bn)
-        kind, norm_cfg = BLOCKS[block], norm_cfg or dict(type="BN", requires_grad=True)
+        kind = BLOCKS[block]
         self.block_name, self.expansion = block, kind.expansion
-        if subnet is not None:
-            mids, counts = self._shape(subnet)
-            self._fixed_outputs = [mid * kind.expansion for mid in mids]
-            pairs = list(zip(mids, self._fixed_outputs))
-            super().__init__(PlainLayers(norm_cfg), kind, counts, in_channels, mids[0], pairs, **kwargs)
-            return
         mids, counts = self._shape(self.space.largest)
         self._active = ActiveSubnet()
         self._stem = Channels(mids[0], self._active)
@@ -115,19 +111,6 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         assert blocks is not None
         return self._stage_widths[width], blocks
 
-    @property
-    def feature_channels(self) -> Channels:
-        """The channels of the last returned feature map, for a projector that reads them."""
-        self._need_super_network("a projector")
-        return self._stages[self.out_indices[-1]][1]
-
-    @property
-    def out_channels(self) -> tuple[int, ...]:
-        """Channels of every returned feature map, of the active or fixed sub-network."""
-        if self.fixed is not None:
-            return tuple(self._fixed_outputs[i] for i in self.out_indices)
-        return tuple(self._stages[i][1].size for i in self.out_indices)
-
     def selections(self, name: str) -> list[tuple[Channels, Selection | None]]:
         """Prefixes of channels and of blocks."""
         mids, counts = self._shape(name)
@@ -136,19 +119,21 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
             wanted += [(mid, size), (out, size * self.expansion)]
         return [(channels, prefix(channels, size)) for channels, size in wanted]
 
-    def plain_twin(self, name: str) -> StaticResNet:
+    def plain_twin(self, name: str, **options: Any) -> StaticResNet:
         """A :class:`StaticResNet` of the network's widths and blocks."""
         mids, counts = self._shape(name)
-        return StaticResNet(
-            None,
-            mids,
-            mids[0],
-            self.in_channels,
-            block=self.block_name,
-            blocks=counts,
-            out_indices=self.out_indices,
-            norm_eval=self.norm_eval,
-        )
+        return StaticResNet(None, mids, mids[0], self.in_channels, block=self.block_name, blocks=counts, **options)
+
+    def shape(self) -> dict[str, Any]:
+        """Widths, depths and the kind of blocks."""
+        switchable = {} if self.switchable_bn is None else {"switchable_bn": self.switchable_bn}
+        return {
+            "channels": [list(entry) if isinstance(entry, list | tuple) else entry for entry in self.channels],
+            "blocks": [list(blocks) for blocks in self.space.blocks or ()],
+            "block": self.block_name,
+            "in_channels": self.in_channels,
+            **switchable,
+        }
 
 
 def _width(entry: float | Sequence[int]) -> float:

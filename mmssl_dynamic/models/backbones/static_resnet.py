@@ -8,11 +8,12 @@ from typing import Any
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import PlainLayers
 from mmssl_dynamic.models.backbones.resnet_trunk import BLOCKS, ResNetTrunk, architecture
+from mmssl_dynamic.models.backbones.static_network import StaticNetwork
 from mmssl_dynamic.registry import MODELS
 
 
 @MODELS.register_module()
-class StaticResNet(ResNetTrunk):
+class StaticResNet(ResNetTrunk, StaticNetwork):
     """ResNet of plain modules with torchvision's and mmpretrain's key names.
 
     Args:
@@ -23,8 +24,8 @@ class StaticResNet(ResNetTrunk):
         norm_cfg: OpenMMLab's norm config.
         block: ``'basic'`` or ``'bottleneck'``; that of ``depth`` when left out.
         blocks: Blocks of every stage; those of ``depth`` when left out.
-        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``zero_init_residual`` and ``init_cfg`` of
-            :class:`ResNetTrunk`.
+        kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``with_cp``, ``zero_init_residual`` and ``init_cfg``
+            of :class:`ResNetTrunk`.
     """
 
     def __init__(
@@ -52,12 +53,5 @@ class StaticResNet(ResNetTrunk):
         self.depth = depth
         self.stage_channels, self.stem_channels = tuple(stage_channels), stem_channels
         self.in_channels = in_channels
-        self._stage_outputs = tuple(mid * kind.expansion for mid in stage_channels)
-        stages = list(zip(self.stage_channels, self._stage_outputs))
-        layers = PlainLayers(norm_cfg or dict(type="BN", requires_grad=True))
-        super().__init__(layers, kind, counts, in_channels, stem_channels, stages, **kwargs)
-
-    @property
-    def out_channels(self) -> tuple[int, ...]:
-        """Channels of every returned feature map."""
-        return tuple(self._stage_outputs[i] for i in self.out_indices)
+        stages = [(mid, mid * kind.expansion) for mid in self.stage_channels]
+        super().__init__(PlainLayers(norm_cfg), kind, counts, in_channels, stem_channels, stages, **kwargs)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
+from mmssl_dynamic.models.backbones.static_network import Origin, StaticNetwork
 from mmssl_dynamic.models.elastic import (
     ActiveSubnet,
     Channels,
@@ -27,20 +30,35 @@ BNStatistics = dict[str, tuple[Tensor, Tensor]]
 
 
 class SuperNetwork(nn.Module):
-    """Base of backbones that hold many sub-networks, or, built with a name, one of them alone.
+    """Base of backbones that hold many sub-networks.
 
-    A subclass sets ``space`` and ``fixed`` before its layers are made, shares ``_active`` among its
-    :class:`Channels`, and implements :meth:`selections` and :meth:`plain_twin`.
+    Built with ``subnet``, a subclass gives that sub-network alone instead: a :class:`StaticNetwork`, which is no
+    super-network.
+
+    A subclass sets ``space`` and ``_active`` before its layers are made, shares ``_active`` among its
+    :class:`Channels`, and implements :meth:`selections`, :meth:`plain_twin` and :meth:`shape`. Its ``__init__`` names
+    all options that decide about the shape of the super-network, ``norm_cfg`` and ``subnet``; those of its trunk are
+    in ``kwargs``.
 
     Attributes:
         space: The sub-networks.
-        fixed: Name of the only sub-network that this backbone was built with, out of plain modules; ``None`` for a
-            super-network.
     """
 
     space: SubnetSpace
-    fixed: str | None = None
     _active: ActiveSubnet
+    output_widths: tuple[Channels, ...]
+    out_indices: tuple[int, ...]
+
+    def __new__(cls, *args: Any, subnet: str | None = None, **options: Any) -> Any:
+        """The super-network, or the sub-network of this name alone."""
+        refuse_old_words(cls.__name__, options)
+        if subnet is None:
+            return super().__new__(cls)
+        given = signature(cls.__init__).bind(None, *args, **options).arguments
+        own = {key: given.pop(key) for key in ("norm_cfg", "kwargs") if key in given}
+        with torch.device("meta"):  # its shapes are wanted, not its weights
+            net = cls(**{key: value for key, value in given.items() if key != "self"})
+        return net.alone(subnet, norm_cfg=own.get("norm_cfg"), **own.get("kwargs", {}))
 
     def selections(self, name: str) -> list[tuple[Channels, Selection | None]]:
         """What each activation (and stage) keeps in a sub-network; ``None`` keeps everything.
@@ -54,24 +72,51 @@ class SuperNetwork(nn.Module):
         """Weights of a stock backbone under this one's names, without a classifier's; of its own names as they are."""
         return state
 
-    def plain_twin(self, name: str) -> nn.Module:
-        """A network of plain modules with the shape of a sub-network; its weights are set by the caller."""
+    def plain_twin(self, name: str, **options: Any) -> StaticNetwork:
+        """A network of plain modules with the shape of a sub-network, and random weights.
+
+        Args:
+            name: Name of the sub-network.
+            options: ``norm_cfg`` and those of the trunk, such as ``out_indices``.
+
+        Raises:
+            SubnetError: there is no such sub-network.
+        """
         raise NotImplementedError
+
+    def shape(self) -> dict[str, Any]:
+        """The options that decide about the shape of the super-network, as plain data."""
+        raise NotImplementedError
+
+    def config(self, subnet: str | None = None) -> dict[str, Any]:
+        """Config that builds this super-network, or one of its sub-networks alone, without weights.
+
+        Args:
+            subnet: Name of the sub-network.
+        """
+        config = {"type": f"mmssl_dynamic.{type(self).__name__}", **self.shape()}
+        return config if subnet is None else {**config, "subnet": subnet}
+
+    def alone(self, name: str, **options: Any) -> StaticNetwork:
+        """:meth:`plain_twin` that knows where it comes from."""
+        twin = self.plain_twin(name, **options)
+        twin.origin = Origin(self.config(), self.space.canonical(name))
+        return twin
 
     @property
     def feature_channels(self) -> Channels:
-        """The channels of the last feature map, for a projector that reads them."""
-        raise NotImplementedError
+        """The channels of the last returned feature map, for a projector that reads them."""
+        return self.output_widths[self.out_indices[-1]]
 
     @property
     def subnets(self) -> tuple[str, ...]:
         """Names of all sub-networks, in the order of the space."""
-        return self.space.names if self.fixed is None else (self.fixed,)
+        return self.space.names
 
     @property
     def active(self) -> str:
         """Name of the sub-network that is active now; the full network is ``'full'``."""
-        return self._active.name if self.fixed is None else self.fixed
+        return self._active.name
 
     @contextmanager
     def subnet(self, name: str, track_statistics: bool = True) -> Iterator[None]:
@@ -83,32 +128,27 @@ class SuperNetwork(nn.Module):
 
         Raises:
             SubnetError: there is no such sub-network.
+            ConfigError: the elastic BatchNorm layers have been replaced.
         """
-        if self.fixed is not None:
-            if self.space.check(name) != self.space.check(self.fixed):
-                raise SubnetError(f"this backbone holds the sub-network '{self.fixed}' alone, not '{name}'.")
-            yield
-            return
+        self._need_elastic_norms()
         with select(self._active, self.space.check(name), self.selections(name), track_statistics):
             yield
 
     def static(self, name: str) -> Any:
         """A twin of plain modules with the sub-network's weights, and its BatchNorm statistics if it has any."""
-        self._need_super_network("static()")
         with torch.device("meta"):  # initialising weights that are overwritten would cost time and random numbers
-            twin = self.plain_twin(name)
-        twin.to_empty(device=next(self.parameters()).device)
+            twin = self.alone(name, out_indices=self.out_indices, norm_eval=self.norm_eval, with_cp=self.with_cp)
         state: dict[str, Tensor] = {}
         with torch.no_grad(), self.subnet(name):
             for layer_name, layer in active_modules(self):
                 if isinstance(layer, ElasticLayer):
-                    state.update({f"{layer_name}.{key}": value for key, value in layer.active_state().items()})
-        twin.load_state_dict(state, strict=True)
+                    own = layer.active_state().items()
+                    state.update({f"{layer_name}.{key}": value.detach().clone() for key, value in own})
+        twin.load_state_dict(state, strict=True, assign=True)  # with their types, memory formats and devices
         return twin.train(self.training)
 
     def batch_norms(self, name: str = FULL) -> dict[str, ElasticBatchNorm]:
         """The BatchNorm layers of a sub-network by their names, in the order of the forward pass."""
-        self._need_super_network("BatchNorm statistics of sub-networks")
         with self.subnet(name):
             return {layer: module for layer, module in active_modules(self) if isinstance(module, ElasticBatchNorm)}
 
@@ -151,8 +191,6 @@ class SuperNetwork(nn.Module):
 
     def num_parameters(self, name: str = FULL) -> int:
         """Number of weights of a sub-network (no classifier, no running statistics)."""
-        if self.fixed is not None:
-            return sum(p.numel() for p in self.parameters())
         with self.subnet(name):
             return sum(
                 prod(n if s is None else s.size for n, s in zip(p.shape, region)) * p.shape[len(region) :].numel()
@@ -161,12 +199,29 @@ class SuperNetwork(nn.Module):
                 for p, region in layer.parameter_regions()
             )
 
-    def _need_super_network(self, what: str) -> None:
-        if self.fixed is not None:
-            raise SubnetError(
-                f"{what} needs the super-network; build {type(self).__name__} without naming the sub-network "
-                f"'{self.fixed}'."
+    def _need_elastic_norms(self) -> None:
+        """Refuse a network whose BatchNorm layers mmengine's ``sync_bn`` has replaced by ordinary ones.
+
+        It replaces all of them, so that the first one tells.
+        """
+        found = next((m for m in self.modules() if isinstance(m, _BatchNorm) or "BatchNorm" in type(m).__name__), None)
+        if found is not None and not isinstance(found, ElasticBatchNorm):
+            raise ConfigError(
+                f"the elastic BatchNorm layers of {type(self).__name__} have been replaced by {type(found).__name__}, "
+                "as sync_bn does, and with them the sub-networks' channels and statistics: leave sync_bn out of the "
+                "config and give the backbone norm_cfg=dict(type='SyncBN')."
             )
+
+    def __prepare_scriptable__(self) -> Any:
+        """Called by ``torch.jit.script``, which would freeze one sub-network into the code.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} computes with whichever sub-network is active, which TorchScript cannot express; "
+            "script one of them: torch.jit.script(net.static(NAME))."
+        )
 
 
 def refuse_old_words(network: str, options: Mapping[str, Any]) -> None:
@@ -182,8 +237,3 @@ def refuse_old_words(network: str, options: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"{network} has no option {word}; a sub-network is named by subnet={name!r}, not {word}={value!r}."
             )
-
-
-def is_super_network(module: nn.Module) -> bool:
-    """Whether a backbone holds several sub-networks."""
-    return isinstance(module, SuperNetwork) and module.fixed is None

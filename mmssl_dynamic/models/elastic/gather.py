@@ -72,6 +72,8 @@ def gather(parameter: Tensor, region: Region, dtype: torch.dtype | None = None) 
     Returns:
         Tensor of the selected sizes. The gradient is scattered into zeros of the parameter's shape.
     """
+    if torch.jit.is_tracing():
+        return _sliced(parameter, region).to(dtype or parameter.dtype)
     if (
         len(region)
         and _is_prefix(region[0])
@@ -80,6 +82,15 @@ def gather(parameter: Tensor, region: Region, dtype: torch.dtype | None = None) 
     ):
         return parameter.narrow(0, 0, region[0].size)  # type: ignore[union-attr]  # a contiguous view: no copy at all
     return _Gather.apply(parameter, region, dtype or parameter.dtype)
+
+
+def _sliced(parameter: Tensor, region: Region) -> Tensor:
+    """The selected block by operations that a trace can record."""
+    for dimension, selection in enumerate(region):
+        if selection is not None:
+            parts = [parameter.narrow(dimension, start, stop - start) for start, stop in selection.ranges]
+            parameter = torch.cat(parts, dimension)
+    return parameter
 
 
 def _is_prefix(selection: Selection | None) -> bool:

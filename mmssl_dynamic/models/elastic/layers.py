@@ -36,6 +36,10 @@ class ElasticLayer(nn.Module):
         """Every parameter with the part of it that takes part now."""
         raise NotImplementedError
 
+    def activations(self) -> tuple[Channels, ...]:
+        """The channels that the layer reads and puts out."""
+        raise NotImplementedError
+
     def active_state(self) -> dict[str, Tensor]:
         """What a plain layer of the active channels holds: its ``state_dict``."""
         names = {id(parameter): name for name, parameter in self.named_parameters(recurse=False)}
@@ -47,6 +51,8 @@ class ElasticLayer(nn.Module):
         if parameter is None or all(selection is None for selection in region):
             return parameter
         dtype = _autocast_dtype(parameter) if cast else parameter.dtype
+        if torch.jit.is_tracing():
+            return gather(parameter, region, dtype)
         # The version counter grows with every optimiser step: a gathered weight never outlives one.
         key = (region, parameter._version, dtype, torch.is_grad_enabled())
         held = self._gathered.get(name)
@@ -104,6 +110,10 @@ class ElasticConv2d(ElasticLayer, nn.Conv2d):
             raise ConfigError("a grouped convolution must select the same convolution groups of inputs and outputs.")
         return sum(stop - start for start, stop in groups_in)
 
+    def activations(self) -> tuple[Channels, ...]:
+        """Inputs and outputs."""
+        return self.inputs, self.outputs
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in active, H, W) -> (N, C_out active, H', W')."""
         groups = self._active_groups()
@@ -138,6 +148,10 @@ class ElasticLinear(ElasticLayer, nn.Linear):
         yield self.weight, (self.outputs.active, self.inputs.active)
         if self.bias is not None:
             yield self.bias, (self.outputs.active,)
+
+    def activations(self) -> tuple[Channels, ...]:
+        """Inputs and outputs."""
+        return self.inputs, self.outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C_in active) -> (..., C_out active)."""
@@ -225,14 +239,14 @@ class ElasticBatchNorm(ElasticLayer, _BatchNorm):
         """As a plain layer's; without statistics of the active sub-network, those of a new layer."""
         size = self.channels.size
         state = {name: _block(getattr(self, own), region).reshape(size) for name, own, region in self._affine()}
-        device = next(iter(self.buffers())).device
-        fresh = (torch.zeros(size, device=device), torch.ones(size, device=device))
+        assert self.running_mean is not None
+        fresh = (self.running_mean.new_zeros(size), self.running_mean.new_ones(size))
         mean, var = self.statistics(self.channels.subnet.name) or fresh
         return {
             **state,
             "running_mean": mean,
             "running_var": var,
-            "num_batches_tracked": torch.zeros((), dtype=torch.long, device=device),
+            "num_batches_tracked": torch.zeros((), dtype=torch.long, device=mean.device),
         }
 
     def fill_weight(self, value: float) -> None:
@@ -263,8 +277,8 @@ class ElasticBatchNorm(ElasticLayer, _BatchNorm):
             self.switch_var[row, :size] = var.to(self.switch_var)
             self.switch_batches_tracked[row].clamp_(min=1)
         else:
-            device = self.running_mean.device if self.running_mean is not None else mean.device
-            self._statistics[name] = (mean.to(device, torch.float32), var.to(device, torch.float32))
+            assert self.running_mean is not None
+            self._statistics[name] = (mean.to(self.running_mean), var.to(self.running_mean))
 
     def statistics(self, name: str) -> Statistics | None:
         """Mean and variance of the sub-network ``name``, or ``None`` if it has none yet.
@@ -287,6 +301,10 @@ class ElasticBatchNorm(ElasticLayer, _BatchNorm):
         super()._apply(fn, recurse)
         self._statistics = {name: (fn(mean), fn(var)) for name, (mean, var) in self._statistics.items()}
         return self
+
+    def activations(self) -> tuple[Channels, ...]:
+        """The normalised channels."""
+        return (self.channels,)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C active, ...) -> the same shape."""

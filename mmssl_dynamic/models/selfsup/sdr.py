@@ -8,7 +8,7 @@ N batch, D dimension of projections.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.elastic import active_regions
 from mmssl_dynamic.models.elastic.channels import Region
 from mmssl_dynamic.models.from_plain import StartsFromPlain
@@ -52,11 +52,11 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
         **kwargs: Any,
     ) -> None:
         network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
-        if not hasattr(network, "feature_channels"):
+        if not isinstance(network, SuperNetwork):
             raise ConfigError(
                 f"SDR needs a super-network such as mmssl_dynamic.SDRResNet, not {type(network).__name__}."
             )
-        features = cast(SDRResNet, network).feature_channels
+        features = network.feature_channels
         super().__init__(network, {"in_channels": features.total, **neck}, head, **kwargs)
         self.neck.connect(features)
         self.distillation = None if distillation is None else MMPRETRAIN_MODELS.build(distillation)

@@ -6,14 +6,14 @@ N batch, D dimension of projections.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones import SuperNetwork, is_super_network
+from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.from_plain import StartsFromPlain
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup.sdr import Views, collapse_std
@@ -40,12 +40,12 @@ class SlimmableSiamese(StartsFromPlain, SandwichTraining, BaseSelfSupervisor):
     @mmpretrain_scope()
     def __init__(self, backbone: dict, neck: dict, head: dict, **kwargs: Any) -> None:
         network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
-        if not is_super_network(network):
+        if not isinstance(network, SuperNetwork):
             raise ConfigError(
                 f"{type(self).__name__} needs a super-network such as mmssl_dynamic.SlimmableMobileNetV3, not "
                 f"{type(network).__name__}."
             )
-        features = cast(SuperNetwork, network).feature_channels
+        features = network.feature_channels
         super().__init__(network, {"in_channels": features.total, **neck}, head, **kwargs)
         self.neck.connect(features)
 

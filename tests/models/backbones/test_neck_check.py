@@ -1,5 +1,8 @@
 """Necks that do not fit a sub-network are refused while the model is built, whatever the model is."""
 
+import subprocess
+import sys
+
 import pytest
 from torch import nn
 
@@ -68,6 +71,20 @@ def test_the_first_of_several_necks_counts():
 )
 def test_models_that_can_be_right_are_left_alone(part):
     Model(backbone=backbone(), **part)
+
+
+def test_modules_are_watched_only_while_there_is_a_network_to_watch_for(repo_root):
+    code = (
+        "import mmssl_dynamic.models, torch.nn.modules.module as module\n"
+        "assert not module._global_module_registration_hooks, module._global_module_registration_hooks\n"
+        "net = mmssl_dynamic.models.SDRResNet(18)\n"
+        "assert not module._global_module_registration_hooks\n"
+        "net = mmssl_dynamic.models.SDRResNet(18, subnet='0-0-0-0')\n"
+        "assert len(module._global_module_registration_hooks) == 1\n"
+        "del net\n"
+        "assert not module._global_module_registration_hooks\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=repo_root)
 
 
 def test_backbones_of_others_and_super_networks_are_left_alone():

@@ -6,7 +6,8 @@ from mmdet.registry import MODELS as MMDET_MODELS
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
+from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticResNet, SuperNetwork
+from mmssl_dynamic.models.backbones import Origin
 from mmssl_dynamic.models.elastic import active_regions
 
 TINY = (16, 16, 32, 32)
@@ -128,10 +129,10 @@ def test_a_fixed_path_builds_that_subnet_alone_from_any_openmmlab_registry(regis
     assert not any(m.training for m in fixed.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert not any(p.requires_grad for p in (*fixed.conv1.parameters(), *fixed.layer1.parameters()))
     assert all(p.requires_grad for p in fixed.layer2.parameters())
-    with fixed.subnet("1-0-3-2"):
-        fixed(x)
-    with pytest.raises(SubnetError, match="'1-0-3-2' alone"), fixed.subnet("full"):
-        pass
+    assert isinstance(fixed, StaticResNet)
+    assert not isinstance(fixed, SuperNetwork)
+    assert fixed.origin == twin.origin == Origin(net.config(), "1-0-3-2")
+    assert not hasattr(fixed, "subnet")
 
 
 def test_pretrained_weights_that_do_not_fit_are_refused(tmp_path):

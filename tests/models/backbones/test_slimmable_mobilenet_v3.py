@@ -8,7 +8,8 @@ from torchvision.models import mobilenet_v3_large, mobilenet_v3_small
 
 from mmssl_dynamic.calibration import calibrate_path
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.models import SlimmableMobileNetV3
+from mmssl_dynamic.models import SlimmableMobileNetV3, StaticMobileNetV3, SuperNetwork
+from mmssl_dynamic.models.backbones import Origin
 from tests.calibration.bn_reference import assert_close, cumulative, images
 from tests.models.backbones.slimmable_checks import assert_equals_twin, assert_prefixes, randomise, train_all
 
@@ -92,14 +93,11 @@ def test_a_fixed_width_builds_that_network_alone_from_any_openmmlab_registry(reg
     x = torch.randn(2, 3, 64, 64)
     for y, z in zip(fixed.eval()(x), twin.eval()(x)):
         assert torch.equal(y, z)
-    assert fixed.subnets == ("w0.75",)
-    assert fixed.active == "w0.75"
+    assert isinstance(fixed, StaticMobileNetV3)
+    assert not isinstance(fixed, SuperNetwork)
+    assert fixed.origin == twin.origin == Origin(net.config(), "w0.75")
     assert fixed.out_channels == tuple(y.shape[1] for y in fixed(x))
-    assert fixed.num_parameters() == net.num_parameters("w0.75")
-    with fixed.subnet("w0.75"):
-        fixed(x)
-    with pytest.raises(SubnetError, match="'w0.75' alone"), fixed.subnet("w0.5"):
-        pass
+    assert sum(p.numel() for p in fixed.parameters()) == net.num_parameters("w0.75")
 
 
 def test_the_widest_network_is_the_full_one_under_both_names():
@@ -113,9 +111,8 @@ def test_the_widest_network_is_the_full_one_under_both_names():
     assert torch.equal(*outputs)
     assert torch.equal(outputs[0], net(x)[0])
     assert net.num_parameters("w1.0") == net.num_parameters() == sum(p.numel() for p in net.parameters())
-    fixed = SlimmableMobileNetV3(**SMALL, subnet="w1.0")
-    with fixed.subnet("full"):
-        fixed(x)
+    for name in ("full", "w1.0"):
+        assert SlimmableMobileNetV3(**SMALL, subnet=name).origin.subnet == "w1.0"
 
 
 def test_a_network_is_active_inside_its_block_only_also_after_an_error():

@@ -7,7 +7,8 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 
 from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.models import SlimmableResNet
+from mmssl_dynamic.models import SlimmableResNet, StaticResNet, SuperNetwork
+from mmssl_dynamic.models.backbones import Origin
 from tests.calibration.bn_reference import assert_close, cumulative, images
 from tests.models.backbones.slimmable_checks import assert_equals_twin, assert_prefixes, randomise, train_all
 
@@ -94,14 +95,14 @@ def test_a_fixed_subnet_builds_that_network_alone_from_any_openmmlab_registry(re
     x = torch.randn(2, 3, 64, 64)
     for y, z in zip(fixed.eval()(x), twin.eval()(x)):
         assert torch.equal(y, z)
-    assert fixed.subnets == (name,)
+    assert isinstance(fixed, StaticResNet)
+    assert fixed.origin == twin.origin == Origin(net.config(), name)
     assert fixed.out_channels == tuple(y.shape[1] for y in fixed(x)) == twin.out_channels
-    assert fixed.num_parameters() == net.num_parameters(name)
+    assert sum(p.numel() for p in fixed.parameters()) == net.num_parameters(name)
     fixed.train()
     assert not any(m.training for m in fixed.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert not any(p.requires_grad for p in (*fixed.conv1.parameters(), *fixed.layer1.parameters()))
-    with pytest.raises(SubnetError, match=f"'{name}' alone"), fixed.subnet("full"):
-        pass
+    assert not isinstance(fixed, SuperNetwork)
 
 
 def test_stock_names_build_the_networks_of_the_paper():
