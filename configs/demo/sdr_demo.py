@@ -17,7 +17,8 @@ model = dict(
     backbone=dict(
         depth=18,
         stage_groups=stage_groups,
-        stage_channels=(32, 64, 192, 416),  # a sub-network uses 32, 64, 120 and 260
+        stage_channels=(32, 64, 224, 448),  # a sub-network uses 32, 64, 128 and 256, as simsiam_demo.py's network
+        shared_ratio=3 / 7,
         stem_channels=32,
         norm_cfg=dict(type="BN"),
         zero_init_residual=False,

@@ -1,11 +1,18 @@
-# SDR with 16 paths on a folder of your own images, one GPU.
+# SDR with 16 paths on a folder of your own images, one GPU. Each path is a stock ResNet-50: it can start as one, and an
+# export of it is one.
 _base_ = ["./sdr_simsiam_r50_256path.py"]
 
 data_root = "data/my_images"
 clusters_file = "work_dirs/my_clusters.npz"
+# The SimSiam that was clustered (work_dirs/simsiam_r50_custom/epoch_200.pth), or any ResNet-50 of torchvision, timm or
+# mmpretrain. With fewer than a million images start from one, at a smaller rate: lr 0.01.
+init_from = None
 stage_groups = (1, 1, 4, 4)
 
-model = dict(backbone=dict(stage_groups=stage_groups))
+model = dict(
+    init_cfg=dict(init_from=init_from),
+    backbone=dict(stage_groups=stage_groups, shared_ratio=3 / 7),  # 448: 192 shared, 4 groups of 64; a path has 256
+)
 train_dataloader = dict(
     batch_size=128,
     dataset=dict(

@@ -7,8 +7,11 @@ data_preprocessor = dict(
     std=[58.395, 57.12, 57.375],
     to_rgb=True,
 )
+init_from = None  # weights of the largest network to start from, see FromPlain; None: random ones, as in the paper
+
 model = dict(
     type="mmssl_dynamic.DSPNet",
+    init_cfg=dict(type="mmssl_dynamic.FromPlain", init_from=init_from),
     data_preprocessor=data_preprocessor,
     target_bn="momentum",
     backbone=dict(
