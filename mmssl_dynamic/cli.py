@@ -12,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmssl_dynamic.errors import ConfigError, UserError
+from mmssl_dynamic.errors import ConfigError, UserError, UserNotice
 from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.options.text import OptionAction
+
+_as_ever = warnings.formatwarning
 
 
 def run(main: Callable[[], None]) -> None:
     """Call ``main``; turn a :class:`UserError` into one line on stderr and exit status 2, Ctrl-C into status 130."""
     # Upstream's imports, which nobody at a command line can do anything about.
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    before, warnings.formatwarning = warnings.formatwarning, _as_line
     try:
         main()
     except UserError as error:
@@ -29,6 +32,17 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        warnings.formatwarning = before
+
+
+def _as_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A notice as one line, without the place in the code where it comes from; other warnings as ever."""
+    if issubclass(category, UserNotice):
+        return f"note: {message}\n"
+    return _as_ever(message, category, filename, lineno, line)
 
 
 def one_sentence(error: UserError) -> str:

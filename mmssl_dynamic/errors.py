@@ -40,3 +40,7 @@ class OutputError(UserError):
 
 class MissingStatisticsError(UserError, RuntimeError):
     """A sub-network is to be evaluated without BatchNorm statistics of its own."""
+
+
+class UserNotice(UserWarning):
+    """Something to know that stops nothing; the command lines print it as one line."""

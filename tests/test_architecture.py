@@ -21,6 +21,7 @@ FLOORS = (
     "cli",
     "records",
     "arrays",
+    "text_lists",
     "subnets",
     "registry",
     "fileio",

@@ -1,10 +1,11 @@
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.errors import DataError, UserNotice
 
 
 def test_a_users_error_becomes_one_line_and_status_2(capsys):
@@ -64,3 +65,16 @@ def test_tools_report_bad_input_in_one_line_without_a_traceback(repo_root):
     assert result.returncode == 2
     assert result.stderr.strip().splitlines()[-1] == "error: config nowhere.py does not exist; check the path."
     assert "Traceback" not in result.stderr
+
+
+def test_a_notice_is_one_line_and_other_warnings_stay_as_they_are():
+    before, shown = warnings.formatwarning, []
+
+    def main():
+        for message in (UserNotice("3 files are left out"), UserWarning("something else")):
+            shown.append(warnings.formatwarning(message, type(message), "module.py", 7))
+
+    cli.run(main)
+    assert shown[0] == "note: 3 files are left out\n"
+    assert shown[1].startswith("module.py:7: UserWarning: something else")
+    assert warnings.formatwarning is before

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.datasets import ImageFolder
+from mmssl_dynamic.datasets.image_listing import find_images
 from mmssl_dynamic.datasets.preparation import verify_images
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Exit status: 0 if all images can be read, 1 if some cannot, 2 if there is nothing to check. Nothing is "
-        "deleted; to delete what --delete-list wrote: xargs -d '\\n' rm -- < FILE",
+        epilog="Exit status: 0 if all images can be read, 1 if some cannot or should be looked at, 2 if there is "
+        "nothing to check. Nothing is deleted; to delete what --delete-list wrote: xargs -d '\\n' rm -- < FILE",
     )
     parser.add_argument("folder", help="folder of images, flat or nested")
     cli.add_image_check_arguments(parser)
@@ -23,13 +24,16 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    dataset = ImageFolder(data_root=args.folder, with_label=False)
-    report = verify_images(dataset, args.workers, progress=not args.no_progress)
+    root = os.path.expanduser(args.folder)
+    listing = find_images(root)
+    report = verify_images([os.path.join(root, name) for name in listing.images], args.workers, not args.no_progress)
+    if listing.left_out:
+        print(f"left out    {listing.left_out_text()}")
     print("\n".join(report.lines()))
     if args.delete_list:
         report.write_unreadable(args.delete_list)
         print(f"wrote the {len(report.unreadable)} unreadable paths to {args.delete_list}")
-    if report.unreadable:
+    if report.unreadable or report.suspect:
         sys.exit(1)
 
 

@@ -3,7 +3,8 @@
 from mmssl_dynamic.datasets.batches import Batch, ImageBatches, build_dataset
 from mmssl_dynamic.datasets.from_batch_sampler import FromBatchSampler
 from mmssl_dynamic.datasets.gaussian_blur import GaussianBlur
-from mmssl_dynamic.datasets.image_folder import DownstreamFolders, ImageFolder, downstream_folders, list_images
+from mmssl_dynamic.datasets.image_folder import DownstreamFolders, ImageFolder, downstream_folders
+from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.datasets.load_image import LoadImage, read_image
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.normalisation import Normalisation

@@ -15,6 +15,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mmssl_dynamic.datasets.image_listing import is_hidden
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError, DataError, UserError, first_line
 
@@ -24,7 +25,7 @@ def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
 
     Raises:
         ConfigError: the config names a data set or transform that does not exist.
-        DataError: the files are missing or there is no image among them.
+        DataError: the files are missing, there is no image among them, or a hidden folder would be a class.
     """
     from mmpretrain.registry import DATASETS
     from mmpretrain.utils import register_all_modules
@@ -43,6 +44,12 @@ def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
         ) from error
     except (KeyError, TypeError, AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(f"data set {config.get('type')} cannot be built: {first_line(error)}") from error
+    hidden = next((name for name in getattr(dataset, "folder_to_idx", None) or () if is_hidden(name)), None)
+    if hidden is not None:
+        raise DataError(
+            f"data set {config.get('type')} ({config.get('data_root')}) takes the folder {hidden} for a class, which "
+            "would shift the labels of the others; remove it, or use type='mmssl_dynamic.ImageFolder'."
+        )
     if len(dataset) == 0:
         raise DataError(f"data set {config.get('type')} ({config.get('data_root')}) holds no image; correct data_root.")
     return dataset

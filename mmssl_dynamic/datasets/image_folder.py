@@ -3,99 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmpretrain.datasets import BaseDataset
 
+from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, list_images
 from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.registry import DATASETS
-
-#: Endings of files that count as images, compared without regard to case.
-IMAGE_EXTENSIONS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
-)
-_NOT_CONTENT = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
-
-
-def list_images(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_EXTENSIONS) -> list[str]:
-    """Relative paths of all images below ``root``, with forward slashes, sorted.
-
-    Links are followed (a link to a folder above itself is not), hidden files and folders are left out.
-
-    Raises:
-        DataError: ``root`` is missing, is not a folder, cannot be read or holds no image, or a file name cannot be
-            stored as a line of text.
-    """
-    folder, shown = os.fspath(root), printable(root)
-    if not os.path.exists(folder):
-        raise DataError(f"image folder {shown} does not exist; correct the path.")
-    if not os.path.isdir(folder):
-        raise DataError(f"image folder {shown} is a file; give the folder that holds the images.")
-    endings = tuple(ending.lower() for ending in extensions)
-    images: list[str] = []
-    others: Counter[str] = Counter()
-    for path in walk_files(folder):
-        if path.lower().endswith(endings):
-            images.append(path)
-        else:
-            others[os.path.splitext(path)[1]] += 1
-    if not images:
-        found = f", only other files ({others.most_common(1)[0][0] or 'without an ending'})" if others else ""
-        raise DataError(
-            f"image folder {shown} holds no image{found}; give a folder with files such as {', '.join(endings[:5])}."
-        )
-    for path in images:
-        if not _is_text_line(path):
-            raise DataError(
-                f"file name {ascii(path)} in {shown} cannot be stored as a line of UTF-8 text; rename the file."
-            )
-    return sorted(images)
-
-
-def walk_files(root: str | os.PathLike[str]) -> Iterator[str]:
-    """Relative paths of all files below ``root``, images or not, in any order; see :func:`list_images`.
-
-    Raises:
-        DataError: a folder cannot be read.
-    """
-    folder = os.fspath(root)
-    return _walk(folder, "", (os.path.realpath(folder),))
-
-
-def _walk(folder: str, prefix: str, chain: tuple[str, ...]) -> Iterator[str]:
-    """Files below ``folder`` as ``prefix`` + name.
-
-    ``chain`` holds the real paths of the folders from the root down to this one, so that a link back up is noticed.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _NOT_CONTENT]
-    except OSError as error:
-        raise DataError(
-            f"folder {printable(folder)} cannot be read ({error.strerror}); check its permissions."
-        ) from error
-    for entry in visible:
-        if not entry.is_dir():
-            yield prefix + entry.name
-            continue
-        real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(chain[-1], entry.name)
-        if real not in chain:
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", (*chain, real))
-
-
-def _is_text_line(name: str) -> bool:
-    """Whether clusters and feature files, which keep one name per line, can hold this name."""
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return len(name.splitlines()) == 1
 
 
 @DATASETS.register_module()
@@ -119,8 +37,8 @@ class ImageFolder(BaseDataset):
 
     Raises:
         ConfigError: no folder is given, or ``with_label`` is none of the three values.
-        DataError: see :func:`list_images`; an image without a class folder with ``with_label=True``; a class folder
-            that ``classes`` does not name.
+        DataError: see :func:`~mmssl_dynamic.datasets.image_listing.list_images`; an image without a class folder with
+            ``with_label=True``; a class folder that ``classes`` does not name.
     """
 
     def __init__(
@@ -190,29 +108,29 @@ class DownstreamFolders:
     classes: tuple[str, ...]
 
 
-def downstream_folders(root: str | os.PathLike[str], val_as_test: bool = False) -> DownstreamFolders:
+def downstream_folders(root: str | os.PathLike[str]) -> DownstreamFolders:
     """Find ``train/``, ``test/`` and, if there is one, ``val/`` of a task, and check that their classes agree.
+
+    Where there is no ``test/``, ``val/`` is the test set, as everyone has it with ImageNet.
 
     Args:
         root: The folder.
-        val_as_test: Where there is no ``test/``, take ``val/`` for it, as everyone does with ImageNet.
 
     Raises:
         DataError: a folder is missing or holds no image, an image lies outside the class folders, the classes of two
             folders differ, or there is only one class.
     """
-    base = Path(root)
+    base = Path(root).expanduser()
     if not base.is_dir():
         raise DataError(f"data folder {printable(base)} does not exist; give a folder with train/ and test/ in it.")
     train, test, val = base / "train", base / "test", base / "val"
-    if val_as_test and val.is_dir() and not test.is_dir():
+    if not test.is_dir() and val.is_dir():
         test = val
     for part in (train, test):
         if not part.is_dir():
-            hint = " (val/ is there: rename it if it is the test set)" if part == test and val.is_dir() else ""
             raise DataError(
-                f"data folder {printable(base)} has no folder {part.name}/{hint}; it must hold train/CLASS/ and "
-                "test/CLASS/."
+                f"data folder {printable(base)} has no folder {part.name}/; it must hold train/CLASS/ and test/CLASS/ "
+                "(or val/CLASS/)."
             )
     classes = _classes(train)
     if len(classes) < 2:

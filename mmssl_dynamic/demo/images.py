@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmssl_dynamic.datasets.image_folder import list_images
+from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.writing import write_stream

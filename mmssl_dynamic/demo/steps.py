@@ -102,7 +102,7 @@ def demo_images(
     if data is None:
         return photos.pretrain, dict(photos.tasks)
     tasks = dict(photos.tasks)
-    if (Path(data) / "train").is_dir() and (Path(data) / "test").is_dir():
+    if (Path(data) / "train").is_dir() and any((Path(data) / part).is_dir() for part in ("test", "val")):
         downstream_folders(data)  # better refused now than after the training
         tasks[f"your {Path(data).resolve().name}"] = Path(data)
     return shrink_images(data, folder / "images", max_images, minimum), tasks

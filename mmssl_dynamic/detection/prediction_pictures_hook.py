@@ -52,7 +52,7 @@ class PredictionPicturesHook(Hook):
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence[Any] | None = None
     ) -> None:
-        """SampleRequest those of a batch that were chosen."""
+        """Draw those of a batch that were chosen."""
         for sample in outputs or ():
             if self._seen >= self._drawn_next and len(self.files) < self.count and is_main_process():
                 self._draw(runner, sample)

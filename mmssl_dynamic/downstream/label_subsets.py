@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
+from mmssl_dynamic.datasets.load_image import printable
+from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.text_lists import find_names, read_lines
 
 
 def draw_labelled(labels: ArrayLike, fraction: float, seed: int = 0) -> list[int]:
-    """SampleRequest a fraction of a training set, as evenly over the classes as their sizes allow.
+    """Draw a fraction of a training set, as evenly over the classes as their sizes allow.
 
     1 % of ImageNet are 12 or 13 images of every class, as in SimCLR's subsets ("in a class-balanced way").
 
@@ -55,8 +57,8 @@ def _even_counts(sizes: np.ndarray, total: int, rng: np.random.Generator) -> np.
 def listed_images(names: Sequence[str], file: str | os.PathLike[str]) -> list[int]:
     """Positions of the images that a file lists, one name a line.
 
-    SimCLR's lists name files without their folders (``n01440764_10026.JPEG``); paths relative to the data set are
-    understood as well.
+    SimCLR's lists name files without their folders (``n01440764_10026.JPEG``); paths relative to the data set and full
+    paths are understood as well, also as they are written on Windows, see :mod:`mmssl_dynamic.text_lists`.
 
     Args:
         names: Names of the data set's images, relative paths with forward slashes.
@@ -69,21 +71,22 @@ def listed_images(names: Sequence[str], file: str | os.PathLike[str]) -> list[in
         ArtifactError: the list is missing, empty or no text.
         DataError: it names an image that the data set does not have, or a name that several images share.
     """
-    try:
-        wanted = [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"label list {file} cannot be read ({error}); give a text file.") from error
-    if not wanted:
-        raise ArtifactError(f"label list {file} is empty; give one image name per line.")
+    wanted = read_lines(file, "label list")
     by_path = {name: index for index, name in enumerate(names)}
     by_file: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         by_file.setdefault(PurePosixPath(name).name, []).append(index)
-    found = set()
-    for name in wanted:
-        candidates = [by_path[name]] if name in by_path else by_file.get(name, [])
-        if len(candidates) != 1:
+    found: set[int] = set()
+    for number, line in enumerate(wanted, 1):
+        paths = find_names(line, by_path)
+        candidates = (
+            [by_file[name] for name in find_names(line, by_file)] if not paths else [[by_path[p]] for p in paths]
+        )
+        if not candidates or any(len(same) > 1 for same in candidates):
             what = "which the training set does not have" if not candidates else "as several training images are called"
-            raise DataError(f"label list {file} names {name}, {what}; give the list that was made for this data set.")
-        found.add(candidates[0])
+            raise DataError(
+                f"label list {file} names {printable(line)}, {what} (name {number} of the list); give the list that "
+                "was made for this data set."
+            )
+        found.update(same[0] for same in candidates)
     return sorted(found)

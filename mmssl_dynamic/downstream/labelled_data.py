@@ -58,7 +58,7 @@ class LabelledData:
                     )
             return cls(config.get("name") or Path(dataset_config).stem, config.train, config.test, dataset_config)
         assert data_root is not None
-        folders = downstream_folders(data_root, val_as_test=True)
+        folders = downstream_folders(data_root)
         common = {"type": "mmssl_dynamic.ImageFolder", "with_label": True, "classes": list(folders.classes)}
         train, test = ({**common, "data_root": str(folder)} for folder in (folders.train, folders.test))
         return cls(Path(data_root).resolve().name, train, test)

@@ -5,6 +5,7 @@ Nothing is downloaded. torchvision has no splits of Caltech-101 and SUN397; thes
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torchvision import datasets
 
+from mmssl_dynamic.datasets.image_listing import class_folders, is_hidden
 from mmssl_dynamic.downstream.listed_images import LabelledImages
+from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.text_lists import read_lines
 
 #: The classes of PASCAL VOC 2007, in the order of their labels.
 VOC_CLASSES = (
@@ -23,6 +27,7 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 _CALTECH_TRAIN = 30  # images per class
+_NAME_AND_LABEL = re.compile(r"(.*\S)[\s;,]+(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +89,17 @@ def read_caltech101(root: Path) -> TransferSplits:
     if all(file.is_file() for file in lists):
         parts = []
         for list_file in lists:
-            lines = [line.rsplit(" ", 1) for line in list_file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            found = [_NAME_AND_LABEL.fullmatch(line) for line in read_lines(list_file, "list of images", DataError)]
+            if None in found:
+                raise DataError(f"line {found.index(None) + 1} of {list_file} is no path and label; correct it.")
+            lines = [(match[1].replace("\\", "/").removeprefix("./"), match[2]) for match in found if match]
             parts.append(([images / name for name, _ in lines], [int(label) for _, label in lines]))
         return _splits(root, parts[0], parts[1], split="meta/train.txt, meta/test.txt")
     rng = np.random.default_rng(0)
     train: tuple[list[Path], list[int]] = ([], [])
     test: tuple[list[Path], list[int]] = ([], [])
-    for label, folder in enumerate(sorted(path for path in images.iterdir() if path.is_dir())):
-        files = sorted(folder.glob("*.jpg"))
+    for label, folder in enumerate(class_folders(images)):
+        files = sorted(path for path in folder.glob("*.jpg") if not is_hidden(path.name))
         drawn = set(rng.permutation(len(files))[:_CALTECH_TRAIN].tolist())
         for index, file in enumerate(files):
             part = train if index in drawn else test
@@ -159,7 +167,7 @@ def sun397_lists(root: Path) -> tuple[Path, Path]:
 def read_sun397(root: Path) -> TransferSplits:
     """SUN397, the first of its ten splits."""
     lines = [
-        [line.strip().lstrip("/") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        [line.replace("\\", "/").lstrip("/") for line in read_lines(file, "list of images", DataError)]
         for file in sun397_lists(root)
     ]
     classes = {name: k for k, name in enumerate(sorted({str(Path(line).parent) for line in lines[0]}))}

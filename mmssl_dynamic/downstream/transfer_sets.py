@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmssl_dynamic.datasets.image_folder import downstream_folders, list_images
+from mmssl_dynamic.datasets.image_folder import downstream_folders
+from mmssl_dynamic.datasets.image_listing import class_folders, list_images
 from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.downstream import transfer_readers as readers
 from mmssl_dynamic.downstream.listed_images import LabelledImages
@@ -31,6 +32,7 @@ class TransferSet:
         files: What has to lie below the root.
         archives: What these are unpacked from.
         read: Reads it from the root.
+        single: Those of the files that are in no archive, and are downloaded as they are.
     """
 
     name: str
@@ -40,6 +42,14 @@ class TransferSet:
     files: tuple[str, ...]
     archives: str
     read: Callable[[Path], TransferSplits]
+    single: tuple[str, ...] = ()
+
+    def remedy(self, missing: Sequence[str]) -> str:
+        """What to do where some of :attr:`files` are not there."""
+        steps = [f"download {file}, which is in no archive" for file in self.single if file in missing]
+        if any(file not in self.single for file in missing):
+            steps.insert(0, f"unpack {self.archives} there")
+        return " and ".join(steps)
 
     def missing(self, root: Path) -> list[str]:
         """Those of :attr:`files` that are not there."""
@@ -91,6 +101,7 @@ TRANSFER_SETS = {
             ),
             "cars_train.tgz, cars_test.tgz, car_devkit.tgz",
             readers.read_cars,
+            ("stanford_cars/cars_test_annos_withlabels.mat",),
         ),
         TransferSet(
             "cifar10",
@@ -192,7 +203,7 @@ def read_all(names: Sequence[str], root: PathLike) -> list[TransferData]:
 
     Args:
         names: Of known data sets, or of folders ``root/NAME`` with ``train/CLASS``, ``test/CLASS`` and, if there is
-            one, ``val/CLASS``. A known data set may lie in such a folder too.
+            one, ``val/CLASS``, which is the test set where there is no ``test``. A known data set may lie so, too.
         root: Folder of all data sets.
 
     Raises:
@@ -232,8 +243,8 @@ def _read(name: str, root: Path) -> TransferData:
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise DataError(
-            f"data set {name} is not complete: {printable(root / missing[0])} is missing{more}; unpack "
-            f"{known.archives} there, or leave {name} out of --datasets."
+            f"data set {name} is not complete: {printable(root / missing[0])} is missing{more}; "
+            f"{known.remedy(missing)}, or leave {name} out of --datasets."
         )
     try:
         return TransferData(name, known.metric, known.read(root))
@@ -261,10 +272,18 @@ def _labelled(folder: Path, classes: Sequence[str], root: Path) -> LabelledImage
 
 
 def found_below(root: PathLike) -> list[str]:
-    """Data sets that seem to be there: known ones whose files are, and folders with ``train/`` and ``test/``."""
+    """Data sets that seem to be there: known ones, and folders with ``train/`` and ``test/`` or ``val/``.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
     base = Path(root)
     known = [name for name, entry in TRANSFER_SETS.items() if not entry.missing(base)]
-    folders = sorted(path.name for path in base.iterdir() if (path / "train").is_dir() and (path / "test").is_dir())
+    folders = [
+        path.name
+        for path in class_folders(base)
+        if (path / "train").is_dir() and any((path / part).is_dir() for part in ("test", "val"))
+    ]
     return known + [name for name in folders if name not in known]
 
 
@@ -278,6 +297,6 @@ def overview(root: PathLike | None = None) -> str:
             state = "found" if not missing else f"missing {missing[0]}"
             state = f"  [{state}]"
         lines.append(f"{name:<11} {entry.metric:<15} {entry.classes:>4} classes  {entry.images:<22}{state}".rstrip())
-        lines += [f"    {file}" for file in entry.files]
+        lines += [f"    {file}{' (a file of its own)' * (file in entry.single)}" for file in entry.files]
         lines.append(f"    from {entry.archives}")
     return "\n".join(lines)

@@ -66,3 +66,12 @@ def test_images_of_different_sizes_in_a_batch_are_explained(tmp_path):
     dataset = build_dataset(dict(type="mmssl_dynamic.ImageFolder", data_root=str(tmp_path / "data"), pipeline=PIPELINE))
     with pytest.raises(ConfigError, match="CenterCrop"):
         list(ImageBatches(dataset, NORMALISATION, 4))
+
+
+def test_a_hidden_folder_that_would_be_a_class_is_refused(tmp_path):
+    write_images(tmp_path, 4, size=8)
+    options = dict(type="CustomDataset", data_root=str(tmp_path), pipeline=[])
+    assert len(build_dataset(options)) == 4
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    with pytest.raises(DataError, match=r"takes the folder \.ipynb_checkpoints for a class"):
+        build_dataset(options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from mmpretrain.registry import DATASETS
 from mmpretrain.utils import register_all_modules
 from PIL import Image
 
-from mmssl_dynamic.datasets import ImageFolder, downstream_folders, list_images
-from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.datasets import ImageFolder, downstream_folders, list_images, read_image
+from mmssl_dynamic.datasets.image_listing import Listing, by_ending, class_folders, find_images
+from mmssl_dynamic.errors import ConfigError, DataError, UserNotice
 
 
 def make(root: Path, *names: str) -> Path:
@@ -31,8 +33,43 @@ def names_and_labels(dataset: ImageFolder) -> list[tuple[str, int | None]]:
 
 
 def test_images_are_sorted_by_name_in_any_case_of_ending_and_others_ignored(tmp_path):
-    make(tmp_path, "b.PNG", "a.jpeg", "z/deep/er/c.Tif", "notes.txt", ".hidden.png", ".cache/x.png", "__MACOSX/y.png")
+    make(tmp_path, "b.PNG", "a.jpeg", "z/deep/er/c.Tif", "notes.txt")
     assert list_images(tmp_path) == ["a.jpeg", "b.PNG", "z/deep/er/c.Tif"]
+
+
+HIDDEN = (".DS_Store", ".hidden.png", ".ipynb_checkpoints/a.png", "@eaDir/a.png", "__MACOSX/._a.png", "Thumbs.db")
+HIDDEN += ("desktop.ini", "$RECYCLE.BIN/a.png", "System Volume Information/a.png", "#recycle/a.png")
+
+
+def test_hidden_files_and_folders_are_as_if_they_were_not_there(tmp_path):
+    make(tmp_path, "cat/a.png", "dog/b.png", *HIDDEN, *(f"cat/{name}" for name in HIDDEN))
+    assert find_images(tmp_path) == Listing(["cat/a.png", "dog/b.png"], Counter())
+    assert ImageFolder(str(tmp_path)).CLASSES == ("cat", "dog")
+    assert [folder.name for folder in class_folders(tmp_path)] == ["cat", "dog"]
+
+
+def test_files_left_out_are_counted_by_their_ending(tmp_path):
+    make(
+        tmp_path, "a.png", "b.HEIC", "c/d.heic", "no_ending", "x.jpg_large", "x.jpg?w=200", "c/notes.txt", ".hidden.txt"
+    )
+    listing = find_images(tmp_path)
+    assert listing.images == ["a.png"]
+    first, *others = listing.left_out_text().split(", ")
+    assert first == "2 .heic"
+    assert sorted(others) == ["1 .jpg?w=200", "1 .jpg_large", "1 .txt", "1 without an ending"]
+    with pytest.warns(UserNotice, match=f"{tmp_path}: 1 images; other files are left out: 2 .heic, "):
+        ImageFolder(str(tmp_path))
+    assert by_ending(Counter({f".{i}": 9 - i for i in range(9)})).endswith("4 .5, 6 of other kinds")
+
+
+def test_what_is_no_file_is_left_to_reading(tmp_path):
+    make(tmp_path, "a.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    assert find_images(tmp_path).images == ["a.png", "gone.png", "loop.png"]
+    for name in ("gone.png", "loop.png"):
+        with pytest.raises(DataError, match=name):
+            read_image(tmp_path / name)
 
 
 def test_a_mmpretrain_config_builds_it_and_its_pipeline_loads_the_image(tmp_path):
@@ -114,7 +151,7 @@ def test_a_missing_or_useless_folder_is_one_sentence(tmp_path):
     with pytest.raises(DataError, match="holds no image; give"):
         ImageFolder(str(tmp_path))
     make(tmp_path, "a.heic", "b.heic", "c.txt")
-    with pytest.raises(DataError, match=r"holds no image, only other files \(\.heic\)"):
+    with pytest.raises(DataError, match=r"holds no image, only other files \(2 \.heic, 1 \.txt\)"):
         ImageFolder(str(tmp_path))
     with pytest.raises(DataError, match=r"a\.heic is a file"):
         ImageFolder(str(tmp_path / "a.heic"))
@@ -151,12 +188,22 @@ def test_downstream_folders_gives_paths_and_classes(tmp_path):
     assert downstream_folders(tmp_path).val == tmp_path / "val"
 
 
+def test_where_there_is_no_test_folder_val_is_it(tmp_path):
+    make(
+        tmp_path, "train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "val/dog/1.png", "val/.ipynb_checkpoints/x.png"
+    )
+    folders = downstream_folders(tmp_path)
+    assert (folders.val, folders.test) == (None, tmp_path / "val")
+    assert folders.classes == ("cat", "dog")
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         ((), "does not exist"),
         (("cat/1.png", "dog/1.png"), "has no folder train/; it must hold"),
-        (("train/cat/1.png", "train/dog/1.png", "val/cat/1.png"), r"has no folder test/ \(val/ is there"),
+        (("train/cat/1.png", "train/dog/1.png"), r"has no folder test/; it must hold .* \(or val/CLASS/\)"),
+        (("train/cat/1.png", "train/dog/1.png", "val/cat/1.png"), r"differ \(dog only in train/\)"),
         (("train/cat/1.png", "test/cat/1.png"), "has only one class, cat"),
         (("train/1.png", "test/cat/1.png"), r"1\.png lies outside the class folders"),
         (

@@ -56,7 +56,7 @@ def test_a_list_names_images_with_or_without_their_folders(tmp_path):
         ("4.png\n", DataError, "4.png, which the training set does not have"),
         ("1.png\n", DataError, "1.png, as several training images are called"),
         (" \n", ArtifactError, "is empty"),
-        (None, ArtifactError, "cannot be read"),
+        (None, ArtifactError, "does not exist"),
     ],
 )
 def test_lists_that_do_not_fit_are_refused(tmp_path, text, error, message):
@@ -64,3 +64,12 @@ def test_lists_that_do_not_fit_are_refused(tmp_path, text, error, message):
         (tmp_path / "list.txt").write_text(text)
     with pytest.raises(error, match=message):
         listed_images(NAMES, tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("form", ["{}", ".\\{}", "C:\\task\\train\\{}", "{};0", '"{}"'])
+def test_a_list_from_windows_names_the_same_images(tmp_path, encoding, form):
+    names = ["a/1.png", "a/2.png", "b/ä 3.png"]
+    lines = [form.format(name.replace("/", "\\")) for name in names[1:]]
+    (tmp_path / "list.txt").write_bytes("\r\n".join(lines).encode(encoding))
+    assert listed_images(names, tmp_path / "list.txt") == [1, 2]

@@ -173,3 +173,47 @@ def test_the_overview_names_every_file_and_says_what_is_there(tmp_path):
     for entry in TRANSFER_SETS.values():
         assert all(file in text for file in entry.files)
     assert "[missing SUN397/a]" in text
+
+
+def test_a_folder_with_val_alone_is_a_data_set_and_is_found(tmp_path):
+    for part in ("train", "val"):
+        write_images(tmp_path / "mine" / part, 4, size=8)
+        write_images(tmp_path / "@eaDir" / part, 4, size=8)
+    assert found_below(tmp_path) == ["mine"]
+    (mine,) = read_all(["mine"], tmp_path)
+    assert mine.splits.val is None
+    assert mine.splits.test.names[0] == "val/class_0/0000.png"
+
+
+def test_a_file_that_is_in_no_archive_is_to_be_downloaded_and_not_unpacked(root):
+    labels = root / "stanford_cars/cars_test_annos_withlabels.mat"
+    labels.unlink()
+    with pytest.raises(DataError) as error:
+        read_all(["cars"], root)
+    assert "unpack" not in str(error.value)
+    assert f"{labels} is missing; download stanford_cars/cars_test_annos_withlabels.mat" in str(error.value)
+    (root / "stanford_cars/devkit/cars_meta.mat").unlink()
+    with pytest.raises(
+        DataError, match=r"\(and 1 more\); unpack cars_train.tgz, .* there and download stanford_cars/cars_t"
+    ):
+        read_all(["cars"], root)
+    assert "cars_test_annos_withlabels.mat (a file of its own)" in overview()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_of_a_split_may_come_from_windows(root, encoding):
+    expected = [data.splits.test.names for data in read_all(["sun397", "caltech101"], root)]
+    lists = [*(root / "SUN397").rglob("*_01.txt"), *(root / "caltech101/meta").glob("*.txt")]
+    assert lists
+    for file in lists:
+        file.write_bytes(file.read_text().replace("/", "\\").replace("\n", "\r\n").encode(encoding))
+    assert [data.splits.test.names for data in read_all(["sun397", "caltech101"], root)] == expected
+
+
+def test_a_hidden_folder_is_no_class_of_caltech(root):
+    for file in (root / "caltech101/meta").glob("*.txt"):
+        file.unlink()
+    before = read_all(["caltech101"], root)[0].splits
+    write_images(root / "caltech101/101_ObjectCategories/.ipynb_checkpoints", 2, size=8)
+    after = read_all(["caltech101"], root)[0].splits
+    assert after.train.labels.tolist() == before.train.labels.tolist()

@@ -19,7 +19,7 @@ from photos import write_photos
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.datasets.image_folder import list_images
+from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.loading import data_preprocessor, find_config, load_config, select_device
 

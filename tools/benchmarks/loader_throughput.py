@@ -22,7 +22,7 @@ from timing import summary
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.datasets.decoding import decode_image
-from mmssl_dynamic.datasets.image_folder import list_images
+from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import find_config, load_config, select_device
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from mmpretrain.datasets import ImageNet
 from tqdm import tqdm
 
-from mmssl_dynamic.datasets.image_folder import walk_files
+from mmssl_dynamic.datasets.image_listing import by_ending, visible_entries, walk_files
 from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.datasets.preparation.wordnet import WNID
 from mmssl_dynamic.errors import ConfigError, DataError
@@ -118,7 +118,7 @@ def _check_part(
     folder: Path, part: str, num_classes: int, per_class: tuple[int, int], total: int | None, progress: bool
 ) -> PartReport:
     report = PartReport(printable(folder), part)
-    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    entries = [Path(entry.path) for entry in visible_entries(folder)]
     folders = [entry for entry in entries if entry.is_dir()]
     loose = [entry.name for entry in entries if not entry.is_dir()]
     other: list[str] = []
@@ -143,10 +143,8 @@ def _check_part(
     else:
         report.problems.append("it holds no class folders and no images; unpack the archive anew.")
     if other:
-        kinds = ", ".join(
-            kind or "no ending" for kind, _ in Counter(Path(name).suffix for name in other).most_common(3)
-        )
-        report.notes.append(f"{len(other)} other files ({kinds}), which training ignores: {_some(other)}.")
+        kinds = by_ending(Counter(Path(name).suffix.lower() for name in other))
+        report.notes.append(f"{len(other)} other files are left out ({kinds}): {_some(other)}.")
     return report
 
 

@@ -18,7 +18,8 @@ from mmssl_dynamic.datasets.image_folder import ImageFolder
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.preparation.semantic_split import SemanticSplit, shared_ancestors, split_classes
 from mmssl_dynamic.datasets.preparation.wordnet import WNID, WordNet
-from mmssl_dynamic.errors import DataError, first_line
+from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.text_lists import read_lines
 from mmssl_dynamic.writing import atomic_path, write_json
 
 
@@ -74,13 +75,8 @@ def split_class_list(
         DataError: the file is missing or is no text, a line has no WNID, or see
             :func:`~mmssl_dynamic.datasets.preparation.semantic_split.split_classes`.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"list of classes {path} cannot be read ({first_line(error)}); give a text file of WNIDs."
-        ) from error
-    found = {number: WNID.search(line) for number, line in enumerate(lines, 1) if line.strip()}
+    lines = read_lines(path, "list of classes", DataError)
+    found = {number: WNID.search(line) for number, line in enumerate(lines, 1)}
     without = next((number for number, match in found.items() if match is None), None)
     if without is not None:
         raise DataError(f"line {without} of {path} names no WNID ('n' and 8 digits); correct it.")

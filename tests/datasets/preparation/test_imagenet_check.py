@@ -94,7 +94,7 @@ def test_files_that_training_ignores_are_noted_and_images_out_of_place_are_probl
     (root / "train" / "loose.JPEG").touch()
     train, val = check_imagenet(root, 3, (5, 7), progress=False)
     assert train.counts[name(0)] == 6
-    assert train.notes == [f"2 other files (.txt, .tar), which training ignores: {name(0)}/boxes.txt, {name(0)}.tar."]
+    assert train.notes == [f"2 other files are left out (1 .txt, 1 .tar): {name(0)}/boxes.txt, {name(0)}.tar."]
     assert len(train.problems) == 1
     assert "1 images lie outside the class folders" in train.problems[0]
     assert "loose.JPEG" in train.problems[0]

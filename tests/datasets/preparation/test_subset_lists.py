@@ -130,7 +130,7 @@ def test_classes_without_images_are_split_into_a_record_alone(tmp_path, nouns):
 
 def test_a_list_that_cannot_be_read_or_names_no_class_is_refused(tmp_path, nouns):
     file = tmp_path / "classes.txt"
-    with pytest.raises(DataError, match="list of classes .*classes.txt cannot be read"):
+    with pytest.raises(DataError, match="list of classes .*classes.txt does not exist"):
         split_class_list(file, nouns, tmp_path)
     file.write_text(f"{wnid('dog')}\ndog\n")
     with pytest.raises(DataError, match="line 2 of .*classes.txt names no WNID"):
