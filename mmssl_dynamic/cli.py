@@ -59,6 +59,13 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default=None, help="such as 'cpu' or 'cuda:0' (default: CUDA where there is one)")
 
 
+def add_again_argument(parser: argparse.ArgumentParser) -> None:
+    """``--again``, of every tool that keeps results."""
+    parser.add_argument(
+        "--again", action="store_true", help="compute everything anew, also what is kept from an earlier run"
+    )
+
+
 def add_cfg_options_argument(
     parser: argparse._ActionsContainer, flag: str = "--cfg-options", config: str = "the config", help: str = ""
 ) -> None:

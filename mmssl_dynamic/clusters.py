@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mmssl_dynamic.arrays import ArrayKind, read_arrays
 from mmssl_dynamic.errors import ArtifactError, first_line
 from mmssl_dynamic.file_checks import existing_file
+from mmssl_dynamic.fingerprints import fingerprint
 from mmssl_dynamic.rows import normalise
 from mmssl_dynamic.writing import to_json, write_stream
 
@@ -100,6 +101,12 @@ class Clusters:
             if self.centroids is None or mean.shape != self.centroids.shape[1:] or not np.isfinite(mean).all():
                 raise ArtifactError(f"{self.source}: a mean of shape {mean.shape} fits no centroids; {_MAKE_ANEW}.")
             object.__setattr__(self, "mean", mean)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the split: which image is in which cluster, and the prototypes."""
+        arrays = {"assignment": self.assignment, "centroids": self.centroids, "mean": self.mean}
+        return fingerprint({"names": self.names, "num_clusters": self.num_clusters, **arrays}, self.source)
 
     def __len__(self) -> int:
         """N."""

@@ -27,6 +27,7 @@ FLOORS = (
     "fileio",
     "safe_loading",
     "writing",
+    "fingerprints",
     "rows",
     "clusters",
     "result_cache",

@@ -88,6 +88,7 @@ def parse_args() -> argparse.Namespace:
         help="results.json of another evaluation to lay beside; several of one NAME become one curve",
     )
     cli.add_cfg_options_argument(parser, config="CONFIG")
+    cli.add_again_argument(parser)
     cli.add_device_argument(parser)
     args = parser.parse_args()
     args.cfg_options = cli.config_options(args.config, args.cfg_options)
@@ -150,6 +151,7 @@ def main() -> None:
         device=args.device,
         launcher=args.launcher,
         cfg_options=args.cfg_options,
+        again=args.again,
     )
     if os.environ.get("RANK", "0") == "0":
         print(f"\n{result.table()}\nwritten to {args.out}: results.json, accuracy_cost.png and accuracy_cost.svg")

@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, help="images per batch (default: of extract_dataloader)")
     parser.add_argument("--workers", type=int, help="loader processes (default: of extract_dataloader)")
     parser.add_argument("--limit-images", type=int, metavar="N", help="only N images, evenly spaced over the data set")
-    parser.add_argument("--restart", action="store_true", help="throw away what an earlier run wrote to --out")
+    cli.add_again_argument(parser)
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
     args = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> None:
         num_workers=loader.get("num_workers", 0) if args.workers is None else args.workers,
         device=device,
         limit_images=args.limit_images,
-        restart=args.restart,
+        again=args.again,
     )
     print(f"{args.out}: {features.num_images} images x {features.dim} features")
 

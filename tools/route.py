@@ -3,7 +3,8 @@
 The choice is made on the training images alone (each one classified by the others; or on val/ where it exists). The
 test images are classified with the training images as bank, reported in a column of their own, and never take part in
 the choice. Written to --out: report.html with its figures, routing.json, gains_histogram.png and .svg, and the winner
-as a plain backbone; several tasks get a folder each. Run again, finished tasks are not routed again.
+as a plain backbone; several tasks get a folder each. Run again, a task is routed again only if anything has changed
+that its ranking depends on, or with --again.
 
 --method knn evaluates every sub-network on all images (the paper's way). --method cluster looks first at the clusters
 that the images fall into, --method halving at few images; both leave most sub-networks out, and --reference measures
@@ -134,6 +135,7 @@ def parse_args() -> argparse.Namespace:
         help="of the exported winner, see tools/export.py (default: mmpretrain; detection: mmdet)",
     )
     parser.add_argument("--rows", type=int, default=20, help="sub-networks to show; 0 shows all (default: 20)")
+    cli.add_again_argument(parser)
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
     args = parser.parse_args()
@@ -195,6 +197,7 @@ def classification(args: argparse.Namespace) -> None:
         format=args.format or "mmpretrain",
         device=args.device,
         cfg_options=args.cfg_options,
+        again=args.again,
         command=cli.command_line(),
     )
     for result, report in found:

@@ -60,6 +60,7 @@ def parse_args() -> argparse.Namespace:
     images.add_argument(
         "--discard-features", action="store_true", help="delete a network's features once its score is there"
     )
+    cli.add_again_argument(parser)
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
     args = parser.parse_args()
@@ -104,6 +105,7 @@ def main() -> None:
         keep_features=not args.discard_features,
         device=args.device,
         cfg_options=args.cfg_options,
+        again=args.again,
     )
     pictures = "scores" if result.full is None or len(result.networks) < 2 else "scores and gains"
     print(f"\n{result.table()}\nwritten to {args.out}: results.json, {pictures} (.png, .svg)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ import mmcv
 import mmengine
 import mmpretrain
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from torch import nn
 
 from mmssl_dynamic.calibration.bn_bank import BNBank
@@ -28,9 +29,10 @@ from mmssl_dynamic.evaluation.nearest_neighbours import KNN, NearestNeighbours, 
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol, start_processes, stop_processes
 from mmssl_dynamic.features.networks import Network, network_names, single_network
 from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
 from mmssl_dynamic.models.backbones import SuperNetwork
-from mmssl_dynamic.result_cache import ResultCache
+from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
 from mmssl_dynamic.visualization.routing_plots import save_figure
@@ -73,12 +75,13 @@ def evaluate(
     device: str | None = None,
     launcher: str = "none",
     cfg_options: dict[str, Any] | None = None,
+    again: bool = False,
     progress: bool = True,
 ) -> EvaluationResult:
     """Evaluate the networks of a checkpoint; write ``results.json``, ``accuracy_cost.png`` and ``.svg``.
 
-    A network that is finished is kept in ``out`` and never evaluated again under the same weights, BatchNorm
-    statistics, protocol and images; a training that was stopped goes on from its last epoch.
+    A network that is finished is kept in ``out`` and not evaluated again as long as nothing has changed that its result
+    depends on; a training that was stopped goes on from its last epoch.
 
     Args:
         config: Pre-training config, of a super-network or of any backbone.
@@ -101,6 +104,7 @@ def evaluate(
         device: Such as ``'cuda:0'``.
         launcher: ``'pytorch'`` in processes of torchrun, for a training on several GPUs.
         cfg_options: Overrides of ``config``.
+        again: Evaluate anew what is kept from an earlier run, and begin trainings anew.
         progress: Show bars with the time left.
 
     Returns:
@@ -111,7 +115,7 @@ def evaluate(
     """
     kind = protocol.kind if isinstance(protocol, TrainedProtocol) else "knn"
     others = _curves(baselines, kind)
-    data = LabelledData.of(data_root, dataset_config)
+    labelled = LabelledData.of(data_root, dataset_config)
     cfg = load_config(config, cfg_options)
     normalisation = normalisation_of(cfg)
     target = _device(device, protocol, launcher)
@@ -125,23 +129,26 @@ def evaluate(
         statistics = apply_bank(net, bank, names, bn)
         method: _Method
         if isinstance(protocol, TrainedProtocol):
-            task = data.task(load_config(protocol.file).get("test_pipeline") or [])
-            datasets = {"train": data.train, "test": data.test}
+            task = labelled.task(load_config(protocol.file).get("test_pipeline") or [])
+            datasets = {"train": labelled.train, "test": labelled.test}
             sizes = image_size, batch_size, num_workers
             method = Probe(protocol, task, datasets, normalisation, *sizes, seed, launcher, shown)
         else:
             pipeline = evaluation_pipeline(cfg, image_size)
-            task = data.task(pipeline)
-            pipelines = data.pipelines(pipeline)
+            task = labelled.task(pipeline)
+            pipelines = labelled.pipelines(pipeline)
             method = NearestNeighbours(protocol, task, pipelines, normalisation, batch_size, num_workers, target, shown)
-        record = {**method.record(), "bn_statistics": statistics}
-        evaluation = _Evaluation(method, net, cfg.model.backbone, Path(out), record, data_record(task), shown)
+        data, how = data_record(task), method.record()  # of as many processes as there are now
+        inputs = {"precision": precision(target), "protocol": how, **task.inputs(normalisation)}
+        kept = ResultCache(Path(out) / "networks", NetworkResult.from_record, again)
+        evaluation = _Evaluation(method, net, cfg.model.backbone, kept, inputs, shown)
         networks = evaluation(names, latency_batch, latency_repeats)
         main = is_main_process()
     finally:
         stop_processes()
     files = str(config), str(checkpoint), None if bank is None else str(bank)
-    result = EvaluationResult(record, evaluation.data, evaluation.fingerprint, by_cost(networks), versions(), *files)
+    record = {**how, "bn_statistics": statistics}
+    result = EvaluationResult(record, data, evaluation.weights, by_cost(networks), versions(), *files)
     if main:
         result.save(Path(out) / "results.json")
         own = Curve(Path(config).stem, result.networks)
@@ -170,25 +177,27 @@ class _Evaluation:
         method: _Method,
         net: nn.Module,
         options: Mapping[str, Any],
-        out: Path,
-        protocol: dict[str, Any],
-        data: dict[str, Any],
+        kept: ResultCache[NetworkResult],
+        inputs: Mapping[str, Any],
         progress: bool,
     ) -> None:
-        self.method, self.net, self.options = method, net, options
-        self.kept = ResultCache(out / "networks", NetworkResult.from_record)
-        self.protocol, self.data, self.progress = protocol, data, progress
-        self.fingerprint = weights_fingerprint(net.state_dict())
+        self.method, self.net, self.options, self.kept = method, net, options, kept
+        self.inputs, self.progress = inputs, progress
+        self.weights = weights_fingerprint(net.state_dict())
+        self.device = next(net.parameters()).device
         self.main = is_main_process()
 
     def __call__(self, names: Sequence[str], latency_batch: int, latency_repeats: int) -> list[NetworkResult]:
         """Results in the order of ``names``."""
         keys = {name: self._key(self._network(name)) for name in names}  # refuses what lacks statistics, before all
-        done = {name: found for name, key in keys.items() if (found := self.kept.load(key)) is not None}
+        done = self._finished(keys)
         pending = [name for name in names if name not in done]
-        if done:
-            self._say(f"{len(done)} of {len(names)} networks are finished from before.")
-        untimed = [name for name in names if name not in done or not _timed_with(done[name], latency_batch)]
+
+        def is_timed(name: str) -> bool:
+            found = done[name].latency if name in done else None
+            return found is not None and found.measured_on(self.device, latency_batch, latency_repeats)
+
+        untimed = [name for name in names if not is_timed(name)]
         timed = self._latencies(untimed, latency_batch, latency_repeats)
         for name in [name for name in done if timed.get(name) is not None]:
             done[name] = replace(done[name], latency=timed[name])
@@ -196,7 +205,10 @@ class _Evaluation:
         start = time.monotonic()
         for index, name in enumerate(pending):
             began = time.monotonic()
-            network, folder = self._network(name), self.kept.file(keys[name]).with_suffix("")
+            network, folder = self._network(name), self.kept.file(keys[name], name).with_suffix("")
+            if self.kept.again and self.main:
+                shutil.rmtree(folder, ignore_errors=True)  # of a training, which would go on from its last epoch
+            barrier()
             top1, top5 = self.method(network, folder, f"{name} ({index + 1} of {len(pending)})")
             cost = complexity(network.backbone, None, self.method.size)
             seconds = round(time.monotonic() - began, 2)
@@ -209,19 +221,24 @@ class _Evaluation:
     def _network(self, name: str) -> Network:
         return single_network(self.net, name, self.options)
 
-    def _key(self, network: Network) -> dict[str, Any]:
+    def _key(self, network: Network) -> Key:
         """What a result depends on."""
-        return {
-            "network": network.name,
-            "weights_fingerprint": self.fingerprint,
-            "statistics_fingerprint": network.statistics_fingerprint,
-            "protocol": self.protocol,
-            "data": self.data,
-        }
+        return Key("evaluation", {"network": network.name, "weights": self.weights, **network.inputs(), **self.inputs})
 
-    def _keep(self, key: dict[str, Any], result: NetworkResult) -> None:
+    def _finished(self, keys: Mapping[str, Key]) -> dict[str, NetworkResult]:
+        """Results that are kept; the main process finds them, so that all processes train the same networks."""
+        loaded = {name: self.kept.load(key, name) for name, key in keys.items()} if self.main else {}
+        told = [{name: entry for name, entry in loaded.items() if entry is not None}]
+        broadcast_object_list(told)
+        found = told[0]
+        if found:
+            what = f"{len(found)} of {len(keys)} networks are"
+            self._say(kept_line(what, found.values(), next(iter(keys.values()))))
+        return {name: entry.value for name, entry in found.items()}
+
+    def _keep(self, key: Key, result: NetworkResult) -> None:
         if self.main:
-            self.kept.save(key, result.record())
+            self.kept.save(key, result.name, result.record())
 
     def _latencies(self, names: Sequence[str], batch: int, repeats: int) -> dict[str, Latency | None]:
         """All of them now, under the same conditions; networks of one shape, such as SDR's paths, once."""
@@ -237,10 +254,6 @@ class _Evaluation:
     def _say(self, text: str) -> None:
         if self.progress:
             print(text, flush=True)
-
-
-def _timed_with(result: NetworkResult, batch_size: int) -> bool:
-    return result.latency is not None and result.latency.batch_size == batch_size
 
 
 def apply_bank(net: nn.Module, bank: PathLike | None, names: Sequence[str], bn: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.calibration.bn_bank import network_statistics_fingerprint
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
 from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
@@ -62,8 +63,10 @@ def export(
     images = InputImages.of(cfg)
     if result:
         result.check(weights_fingerprint(net.state_dict()))
+        _check_ranked(result, net, bank, bn)
     used = _set_statistics(net, [name], bank, bn)
-    origin = provenance(config, checkpoint, bank, result.task if result else None, cfg_options)
+    task, ranking = (result.task, result.fingerprints) if result else (None, None)
+    origin = provenance(config, checkpoint, bank, task, cfg_options, ranking)
     return export_subnet(net, name, out, format, images=images, bn=used, provenance=origin)
 
 
@@ -110,6 +113,15 @@ def export_all(
         if progress:
             print(f"[{number}/{len(net.subnets)}] {reports[-1]}", flush=True)
     return reports
+
+
+def _check_ranked(result: RoutingResult, net: SuperNetwork, bank: PathLike | None, bn: str | None) -> None:
+    """Refuse statistics that the sub-networks were not ranked with: they make other networks than those that won."""
+    if bank is None:
+        result.check_statistics(network_statistics_fingerprint(net, result.names), None, None)
+        return
+    kind = bn or "path"
+    result.check_statistics(BNBank.load(bank).statistics_fingerprint(result.names, kind), str(bank), kind)
 
 
 def _set_statistics(net: SuperNetwork, names: Sequence[str], bank: PathLike | None, bn: str | None) -> str:

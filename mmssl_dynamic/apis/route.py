@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,20 @@ from mmengine.config import Config
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.downstream.splits import count_images
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task, config_task, folder_task
-from mmssl_dynamic.errors import ConfigError, UserError
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
-from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import load_config, load_super_network, need
 from mmssl_dynamic.models.backbones import SDRResNet
-from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
+from mmssl_dynamic.routing import Router, RoutingResult
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
 from mmssl_dynamic.visualization.routing_report import ClusterPictures, RoutedTask, write_routing_report
-from mmssl_dynamic.writing import write_json
 
 PathLike = str | os.PathLike[str]
 
@@ -48,12 +47,14 @@ def route(
     format: str = "mmpretrain",
     device: str | None = None,
     cfg_options: dict[str, Any] | None = None,
+    again: bool = False,
     progress: bool = True,
     command: str | None = None,
 ) -> list[tuple[RoutingResult, ExportReport]]:
     """Find and export the best sub-network for each of some tasks, and write a report.
 
-    Run again with the same settings, tasks that are finished are not routed again.
+    Run again, a task is not routed again as long as nothing has changed that its ranking depends on; rankings of other
+    settings are kept beside it in ``kept/``.
 
     Args:
         config: Pre-training config.
@@ -73,7 +74,8 @@ def route(
         format: Of the exported winners.
         device: Such as ``'cuda:0'``.
         cfg_options: Overrides of the config.
-        progress: Show a bar with the time left.
+        again: Route anew what was kept from an earlier run.
+        progress: Show a bar with the time left, and say what was kept.
         command: The command line, for the report.
 
     Returns:
@@ -103,19 +105,9 @@ def route(
     routed = []
     for task in tasks:
         folder = Path(out) / task.name if len(tasks) > 1 else Path(out)
-        splits = task.splits(normalisation, batch_size, num_workers, router.device)
-        sizes = {part: count_images(batches) for part, batches in splits.parts().items()}
-        settings = {**asdict(method), **protocol.record(), "task": task.name, "images": sizes}
-        settings["normalisation"] = normalisation.record()
-        settings = {key: value if value is None else str(value) for key, value in settings.items()}
-        result = _finished(folder, settings, router.bank.fingerprint)
-        if result is None:
-            (folder / "settings.json").unlink(missing_ok=True)
-            result = router.route(splits, method.subnets, task.name)
-            protocol_record = {**result.protocol, "normalisation": normalisation.record()}
-            result = replace(result, protocol=protocol_record, **sources)
-            result.save(folder / "routing.json")
-            write_json(folder / "settings.json", settings)
+        ranking = _Ranking(task, normalisation, batch_size, num_workers, again, progress)
+        result = replace(ranking(router, method.subnets, folder / "kept"), **sources)
+        result.save(folder / "routing.json")
         save_figure(gains_histogram(result), folder / "gains_histogram")
         router.bank.apply(net, [result.best.name], method.bn)
         report = export_subnet(
@@ -125,7 +117,7 @@ def route(
             format,
             images=images,
             bn=method.bn,
-            provenance=provenance(config, checkpoint, bank, task.name, cfg_options),
+            provenance=provenance(config, checkpoint, bank, task.name, cfg_options, result.fingerprints),
         )
         found.append((result, report))
         reference = next((entry for entry in references if entry.task == task.name), None)
@@ -151,16 +143,47 @@ def _tasks(data_roots: Sequence[PathLike], dataset_configs: Sequence[PathLike], 
     return tasks
 
 
-def _finished(folder: Path, settings: dict[str, Any], fingerprint: str) -> RoutingResult | None:
-    """The result of an earlier run with the same settings and weights."""
-    try:
-        if read_json(folder / "settings.json", "settings") != settings:
-            return None
-        result = RoutingResult.load(folder / "routing.json")
-        result.check(fingerprint)
-    except UserError:  # nothing there, or of something else: routed again
-        return None
-    return result
+@dataclass(frozen=True)
+class _Ranking:
+    """Routes a task, unless that has been done.
+
+    Attributes:
+        task: The labelled images.
+        normalisation: What the pre-training did to pixels.
+        batch_size: Images per batch.
+        num_workers: Loader processes.
+        again: Route in any case.
+        progress: Say what was kept.
+    """
+
+    task: Task
+    normalisation: Normalisation
+    batch_size: int
+    num_workers: int
+    again: bool
+    progress: bool
+
+    def __call__(self, router: Router, names: Sequence[str] | None, folder: Path) -> RoutingResult:
+        """The ranking of some sub-networks; ``folder`` keeps it."""
+        inputs = {"task": self.task.name, **router.inputs(names), **self.task.inputs(self.normalisation)}
+        key, cache = Key("routing", inputs), ResultCache(folder, RoutingResult.from_record, self.again)
+        kept = cache.load(key, "routing")
+        if kept is not None:
+            self._say(kept_line(f"{self.task.name}: the ranking is", [kept], key))
+            return kept.value
+        changed = cache.changed(key, "routing")
+        if changed and not self.again:
+            self._say(f"{self.task.name}: ranked anew, for other {', '.join(changed)} than the last time")
+        splits = self.task.splits(self.normalisation, self.batch_size, self.num_workers, router.device)
+        result = router.route(splits, names, self.task.name)
+        protocol = {**result.protocol, "normalisation": self.normalisation.record()}
+        result = replace(result, protocol=protocol, inputs=key.record())
+        cache.save(key, "routing", result.record())
+        return result
+
+    def _say(self, text: str) -> None:
+        if self.progress:
+            print(text, flush=True)
 
 
 def _pictures(method: RoutingMethod, net: SDRResNet, cfg: Config) -> ClusterPictures | None:

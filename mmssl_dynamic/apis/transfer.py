@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.features.networks import network_names
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
-from mmssl_dynamic.result_cache import ResultCache
+from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.visualization.routing_plots import save_figure
 from mmssl_dynamic.visualization.transfer_plots import transfer_gains, transfer_scores
 
@@ -62,12 +62,13 @@ def transfer(
     keep_features: bool = True,
     device: str | None = None,
     cfg_options: dict[str, Any] | None = None,
+    again: bool = False,
     progress: bool = True,
 ) -> TransferResult:
     """Fit logistic regression to frozen features; write ``results.json``, ``scores`` and ``gains`` (.png, .svg).
 
-    A network that is finished on a data set is kept in ``out`` and never evaluated again under the same weights,
-    BatchNorm statistics, protocol and images. Features are kept as well, and go on where a run was stopped.
+    A network that is finished on a data set is kept in ``out`` and not evaluated again as long as nothing has changed
+    that its score depends on. Features are kept as well, and go on where a run was stopped.
 
     Args:
         config: Pre-training config, of a super-network or of any backbone.
@@ -87,6 +88,7 @@ def transfer(
         keep_features: Leave a network's features on disk after it is finished on a data set.
         device: Such as ``'cuda:0'``.
         cfg_options: Overrides of ``config``.
+        again: Compute features and scores anew that are kept from an earlier run.
         progress: Show bars with the time left.
 
     Raises:
@@ -121,9 +123,11 @@ def transfer(
         num_workers,
         target,
         progress,
+        again=again,
     )
     networks = CheckpointNetworks(net, cfg.model.backbone, names, image_size)
-    run = _Transfer(networks, cache, Path(out), protocol, record, memory_gib, keep_features, progress)
+    kept = ResultCache(Path(out) / "networks", TransferScore.from_record, again)
+    run = _Transfer(networks, cache, kept, protocol, memory_gib, keep_features, progress)
     scores = run(data, pipeline)
     result = TransferResult(
         record,
@@ -173,10 +177,14 @@ class _Prepared:
             "metric": data.metric,
             "split": splits.split,
             "validation": {"images": len(val), "from": how},
-            "train": splits.train.record(),
-            "test": splits.test.record(),
+            "train": splits.train.record.record(),
+            "test": splits.test.record.record(),
         }
         return cls(data, val, record)
+
+
+def _file_name(network: str, dataset: str) -> str:
+    return f"{network}-{dataset}"
 
 
 class _Transfer:
@@ -186,45 +194,55 @@ class _Transfer:
         self,
         networks: CheckpointNetworks,
         cache: FeatureCache,
-        out: Path,
+        kept: ResultCache[TransferScore],
         protocol: ManyShotProtocol,
-        record: dict[str, Any],
         memory_gib: float,
         keep_features: bool,
         progress: bool,
     ) -> None:
-        self.networks, self.cache, self.out = networks, cache, out
-        self.protocol, self.record, self.memory_gib = protocol, record, memory_gib
+        self.networks, self.cache, self.kept = networks, cache, kept
+        self.protocol, self.memory_gib = protocol, memory_gib
         self.keep_features, self.progress = keep_features, progress
 
     def __call__(self, data: Sequence[_Prepared], pipeline: Sequence[dict]) -> list[TransferScore]:
         """Scores of every network on every data set."""
-        keys = self._keys(data)
-        kept = ResultCache(self.out / "networks", TransferScore.from_record)
-        done = {pair: score for pair, key in keys.items() if (score := kept.load(key)) is not None}
-        if done:
-            self._say(f"{len(done)} of {len(keys)} results are finished from before.")
-        clock, total, fitted = time.monotonic(), len(keys) - len(done), 0
-        for entry in data:
-            pending = [name for name in self.networks.names if (name, entry.data.name) not in done]
-            parts = {
+        images = {
+            entry.data.name: {
                 "train": ListedImages(entry.data.splits.train, pipeline),
                 "test": ListedImages(entry.data.splits.test, pipeline),
             }
+            for entry in data
+        }
+        keys = {
+            (name, entry.data.name): self._key(name, entry, images[entry.data.name])
+            for name in self.networks.names
+            for entry in data
+        }
+        found = {
+            pair: kept for pair, key in keys.items() if (kept := self.kept.load(key, _file_name(*pair))) is not None
+        }
+        if found:
+            what = f"{len(found)} of {len(keys)} scores are"
+            self._say(kept_line(what, found.values(), next(iter(keys.values()))))
+        done = {pair: kept.value for pair, kept in found.items()}
+        clock, total, fitted = time.monotonic(), len(keys) - len(done), 0
+        for entry in data:
+            pending = [name for name in self.networks.names if (name, entry.data.name) not in done]
+            parts = images[entry.data.name]
             for group in self.networks.groups(pending, self.memory_gib):
                 networks = [self.networks(name) for name in group]
                 rows = {
-                    part: self.cache.compute(networks, images, f"{entry.data.name} {part}")
-                    for part, images in parts.items()
+                    part: self.cache.compute(networks, listed, f"{entry.data.name} {part}")
+                    for part, listed in parts.items()
                 }
                 for network in networks:
                     pair = network.name, entry.data.name
                     score = self._fit(network.name, entry, {part: rows[part].pop(network.name) for part in rows})
-                    kept.save(keys[pair], asdict(score))
+                    self.kept.save(keys[pair], _file_name(*pair), asdict(score))
                     done[pair] = score
                     if not self.keep_features:
-                        for part, images in parts.items():
-                            self.cache.discard(network, images, f"{entry.data.name} {part}")
+                        for part, listed in parts.items():
+                            self.cache.discard(network, listed, f"{entry.data.name} {part}")
                     fitted += 1
                     left = (time.monotonic() - clock) / fitted * (total - fitted)
                     self._say(
@@ -233,20 +251,24 @@ class _Transfer:
                     )
         return [done[pair] for pair in keys]
 
-    def _keys(self, data: Sequence[_Prepared]) -> dict[tuple[str, str], dict[str, Any]]:
-        """What the result of a network on a data set depends on."""
-        return {
-            (name, entry.data.name): {
+    def _key(self, name: str, entry: _Prepared, parts: Mapping[str, ListedImages]) -> Key:
+        """What the score of a network on a data set depends on."""
+        images = {part: self.cache.inputs(listed) for part, listed in parts.items()}
+        inputs = {what: {part: found[what] for part, found in images.items()} for what in images["train"]}
+        inputs["images"] |= {"validation": entry.val, "how": entry.record["validation"], "metric": entry.data.metric}
+        return Key(
+            "transfer",
+            {
                 "network": name,
-                "weights_fingerprint": self.cache.weights,
-                "statistics_fingerprint": statistics,
-                "protocol": self.record,
-                "dataset": entry.data.name,
-                "data": entry.record,
-            }
-            for name, statistics in self.networks.statistics.items()
-            for entry in data
-        }
+                "data set": entry.data.name,
+                "weights": self.cache.weights,
+                **self.networks.inputs[name],
+                **inputs,
+                "protocol": self.protocol.record(),
+                # scikit-learn changed what it minimises once, and with it what the same tolerance means.
+                "solver": {"scikit-learn": sklearn.__version__, "scipy": scipy.__version__},
+            },
+        )
 
     def _fit(self, name: str, entry: _Prepared, rows: dict[str, Any]) -> TransferScore:
         began = time.monotonic()

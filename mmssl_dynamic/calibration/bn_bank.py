@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from torch import Tensor
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, first_line
 from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.fingerprints import fingerprint, statistics_fingerprint
 from mmssl_dynamic.models.backbones import BNStatistics, SuperNetwork
 from mmssl_dynamic.records import read_record
 from mmssl_dynamic.subnets import FULL, PathSpace, SubnetSpace, parse_path, path_name, space_from_record
@@ -124,6 +125,18 @@ class BNBank:
                 )
             merged.update(self.prefix[prefix])
         return merged
+
+    def statistics_fingerprint(self, names: Iterable[str], bn: str = "path") -> str:
+        """Fingerprint of the statistics of some sub-networks, in any order; of those that are not there, that.
+
+        Args:
+            names: Names of the sub-networks.
+            bn: ``'path'`` or ``'prefix'``.
+
+        Raises:
+            ConfigError, SubnetError: as :meth:`statistics`.
+        """
+        return _fingerprint(self.space, names, lambda name: self.statistics(name, bn))
 
     def check(self, net: SuperNetwork) -> None:
         """Refuse a network that the statistics were not made for.
@@ -222,6 +235,21 @@ class BNBank:
             if not sound or bool((var < 0).any()):
                 raise ArtifactError(f"{self.source}: '{key}' and its variance are no BatchNorm statistics; {_REMEDY}.")
             getattr(self, kind).setdefault(name, {})[layer] = (mean, var)
+
+
+def network_statistics_fingerprint(net: SuperNetwork, names: Iterable[str]) -> str:
+    """As :meth:`BNBank.statistics_fingerprint`, of the statistics that a super-network holds."""
+    return _fingerprint(net.space, names, net.bn_statistics)
+
+
+def _fingerprint(space: SubnetSpace, names: Iterable[str], statistics: Callable[[str], BNStatistics]) -> str:
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[space.check(name)] = statistics_fingerprint(statistics(name))
+        except MissingStatisticsError:
+            found[space.check(name)] = "missing"
+    return fingerprint(found, "a BN bank")
 
 
 def _options(space: SubnetSpace) -> str:

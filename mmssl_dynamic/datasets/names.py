@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -25,9 +26,7 @@ def sample_names(dataset: Any) -> list[str]:
     paths = [dataset.get_data_info(i).get("img_path") for i in range(len(dataset))]
     if any(path is None for path in paths):
         return [f"index:{i:06d}" for i in range(len(paths))]
-    root = _root(dataset, paths)
-    # A plain string operation: os.path.relpath resolves every path against the working directory, minutes for ImageNet.
-    names = [_relative(path, root) for path in paths]
+    names = relative_names(dataset, paths)
     if len(set(names)) != len(names):
         seen: set[str] = set()
         double = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
@@ -35,7 +34,14 @@ def sample_names(dataset: Any) -> list[str]:
     return names
 
 
-def _root(dataset: Any, paths: list[str]) -> str:
+def relative_names(dataset: Any, paths: Sequence[str]) -> list[str]:
+    """Paths of a data set's images relative to the folder that holds it, with forward slashes."""
+    root = _root(dataset, paths)
+    # Plain string operations: os.path.relpath resolves every path against the working directory, minutes for ImageNet.
+    return [_relative(path, root) for path in paths]
+
+
+def _root(dataset: Any, paths: Sequence[str]) -> str:
     for candidate in (
         getattr(dataset, "image_root", None),
         getattr(dataset, "img_prefix", None),
@@ -47,4 +53,5 @@ def _root(dataset: Any, paths: list[str]) -> str:
 
 
 def _relative(path: str, root: str) -> str:
-    return PurePath(str(path)[len(root) :].lstrip("/\\")).as_posix()
+    name = str(path)[len(root) :].lstrip("/\\")
+    return PurePath(name).as_posix() if "//" in name or "./" in name or os.sep != "/" else name

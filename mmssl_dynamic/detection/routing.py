@@ -207,7 +207,7 @@ def route_detection(
     result.save(folder / "routing.json")
     if bank is not None:
         BNBank.load(bank).apply(net, [result.best.name], method.bn)
-    origin = provenance(config, checkpoint, bank, result.task, cfg_options)
+    origin = provenance(config, checkpoint, bank, result.task, cfg_options, result.fingerprints)
     report = export_subnet(
         net, result.best.name, folder / default_file_name(result.best.name, format), format,
         images=images, bn=method.bn if bank is not None else "checkpoint", provenance=origin,

@@ -17,8 +17,9 @@ from mmengine.dataset import Compose
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from mmssl_dynamic.datasets.load_image import LoadImage, printable
-from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.datasets.fingerprint import ImagesRecord, make_record
+from mmssl_dynamic.datasets.load_image import LoadImage
+from mmssl_dynamic.fingerprints import files_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,31 +49,17 @@ class LabelledImages:
         return [path[start:].replace(os.sep, "/").lstrip("/") for path in self.images]
 
     @cached_property
-    def images_fingerprint(self) -> str:
-        """SHA-256 of the pixels, or of the names and sizes of the files.
+    def record(self) -> ImagesRecord:
+        """The images as they were when this was first asked.
 
         Raises:
             DataError: a file is missing.
         """
-        digest = hashlib.sha256()
+        labels = [str(label) for label in self.labels.tolist()]
         if isinstance(self.images, np.ndarray):
-            digest.update(np.ascontiguousarray(self.images).data)
-            return digest.hexdigest()
-        for path, name in zip(self.images, self.names):
-            try:
-                size = os.stat(path).st_size
-            except OSError as error:
-                raise DataError(
-                    f"image {printable(path)} is listed but not there; unpack the data set anew."
-                ) from error
-            digest.update(f"{name} {size}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
-
-    def record(self) -> dict[str, Any]:
-        """Number of images, and a fingerprint of these and their labels."""
-        labels = np.ascontiguousarray(self.labels, dtype=np.int64)
-        digest = hashlib.sha256(self.images_fingerprint.encode() + labels.tobytes()).hexdigest()
-        return {"images": len(self), "fingerprint": digest}
+            digests = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in self.images]
+            return make_record(self.names, labels, [(digest, "") for digest in digests])
+        return make_record(self.names, labels, files_state(self.images))
 
 
 class ListedImages(Dataset):
@@ -95,6 +82,10 @@ class ListedImages(Dataset):
         self._load = LoadImage()
         with TRANSFORMS.switch_scope_and_registry("mmpretrain") as registry:
             self.pipeline = Compose([registry.build(step) for step in pipeline])
+
+    def images_record(self) -> ImagesRecord:
+        """For :func:`~mmssl_dynamic.datasets.fingerprint.images_record`."""
+        return self.source.record
 
     def __len__(self) -> int:
         return len(self.source)

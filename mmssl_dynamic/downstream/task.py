@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from mmengine.config import Config
 
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
+from mmssl_dynamic.datasets.fingerprint import ImagesRecord, images_record, pipeline_fingerprint
 from mmssl_dynamic.datasets.image_folder import downstream_folders
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.splits import Splits
@@ -31,6 +33,27 @@ class Task:
 
     name: str
     datasets: dict[str, Any]
+
+    @cached_property
+    def images(self) -> dict[str, ImagesRecord]:
+        """The images of every part as they were when this was first asked."""
+        return {part: images_record(dataset) for part, dataset in self.datasets.items()}
+
+    def inputs(self, normalisation: Normalisation) -> dict[str, Any]:
+        """What a result on all images depends on, by the names of a :class:`~mmssl_dynamic.result_cache.Key`.
+
+        Args:
+            normalisation: What the pre-training did to pixels.
+
+        Raises:
+            DataError: an image file is missing.
+            ConfigError: a data set or transform cannot be compared with another run's.
+        """
+        return {
+            "images": {part: record.state for part, record in self.images.items()},
+            "pipeline": {part: pipeline_fingerprint(dataset) for part, dataset in self.datasets.items()},
+            "normalisation": normalisation.record(),
+        }
 
     def splits(
         self, normalisation: Normalisation, batch_size: int, num_workers: int = 0, device: str | torch.device = "cpu"

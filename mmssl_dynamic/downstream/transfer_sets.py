@@ -221,7 +221,7 @@ def read_all(names: Sequence[str], root: PathLike) -> list[TransferData]:
             for part in (data.splits.train, data.splits.test):
                 if not len(part):
                     raise DataError(f"data set {name} has no images; unpack it anew.")
-                part.record()  # looks at every file
+                _ = part.record  # looks at every file
             found.append(data)
         except DataError as error:
             problems.append(str(error))

@@ -24,7 +24,7 @@ class CheckpointNetworks:
 
     Attributes:
         names: Of the networks.
-        statistics: Fingerprint of the BatchNorm statistics of each.
+        inputs: What results of each depend on beside weights, see :meth:`Network.inputs`.
         costs: Parameters and multiply-accumulates of each.
 
     Raises:
@@ -34,12 +34,12 @@ class CheckpointNetworks:
     def __init__(self, net: nn.Module, options: Any, names: Sequence[str], image_size: int) -> None:
         self.net, self.options, self.names = net, options, names
         self.device = next(net.parameters()).device
-        self.statistics: dict[str, str] = {}
+        self.inputs: dict[str, dict[str, str]] = {}
         self.costs: dict[str, dict[str, int]] = {}
         known: dict[tuple, dict[str, int]] = {}  # networks of one shape, such as SDR's paths, cost the same
         for name in names:
             network = self(name)
-            self.statistics[name] = network.statistics_fingerprint
+            self.inputs[name] = network.inputs()
             if network.shape not in known:
                 cost = complexity(network.backbone, None, image_size)
                 known[network.shape] = {"params": cost.params, "macs": cost.macs}

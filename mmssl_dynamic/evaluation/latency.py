@@ -48,6 +48,11 @@ class Latency:
         """As plain data."""
         return {**asdict(self), "image_size": list(self.image_size)}
 
+    def measured_on(self, device: torch.device, batch_size: int, repeats: int) -> bool:
+        """Whether it was measured under these conditions, with the threads that there are now."""
+        same = (self.device, self.batch_size, self.repeats) == (_name(device), batch_size, repeats)
+        return same and (device.type != "cpu" or self.threads == torch.get_num_threads())
+
     @property
     def conditions(self) -> str:
         """How it was measured, in words."""

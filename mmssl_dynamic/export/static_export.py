@@ -22,6 +22,7 @@ from mmssl_dynamic.export.base import Outputs, Reading, Source, openmmlab_output
 from mmssl_dynamic.export.formats import find_format
 from mmssl_dynamic.export.input_images import KEY, InputImages
 from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.fingerprints import statistics_fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.records import plain
@@ -114,6 +115,7 @@ def export_subnet(
             "bn": bn,
             "source_weights_fingerprint": weights_fingerprint(net.state_dict()),
             "weights_fingerprint": weights_fingerprint(tensors),
+            "statistics_fingerprint": statistics_fingerprint(net.bn_statistics(name)),
             "verified": {"models": list(models), "weights_compared": compared, "max_difference": difference},
             "usage": writer.usage(source, target),
             **writer.details(source),
@@ -208,6 +210,7 @@ def provenance(
     bank: str | os.PathLike[str] | None,
     task: str | None,
     cfg_options: Mapping[str, Any] | None,
+    ranking: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What an exported file says of where it comes from.
 
@@ -217,6 +220,8 @@ def provenance(
         bank: Its BN bank.
         task: What the sub-network was routed for.
         cfg_options: Overrides of the config.
+        ranking: Fingerprints of what it was chosen by, such as images and clusters.
     """
     files = {"config": str(config), "checkpoint": str(checkpoint), "bank": None if bank is None else str(bank)}
-    return {"source": {**files, "cfg_options": plain(dict(cfg_options or {})), "routed_for": task}}
+    source = {**files, "cfg_options": plain(dict(cfg_options or {})), "routed_for": task}
+    return {"source": source, **({} if ranking is None else {"ranking": dict(ranking)})}

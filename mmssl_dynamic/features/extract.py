@@ -5,20 +5,18 @@ N images, C channels, H W, D feature dimension (here D = C).
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.datasets.batches import ImageBatches
+from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerprint
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError
@@ -26,8 +24,15 @@ from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.fingerprints import (
+    architecture_fingerprint,
+    precision,
+    running_statistics,
+    statistics_fingerprint,
+)
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
+from mmssl_dynamic.result_cache import Key, kept_line
 from mmssl_dynamic.subnets import FULL
 
 
@@ -41,7 +46,7 @@ def extract_features(
     num_workers: int = 0,
     device: torch.device | str = "cpu",
     limit_images: int | None = None,
-    restart: bool = False,
+    again: bool = False,
     flush_seconds: float = 20.0,
     progress: bool = True,
 ) -> Features:
@@ -59,7 +64,7 @@ def extract_features(
         num_workers: loader processes.
         device: where the backbone is.
         limit_images: take only so many images, evenly spaced over the data set.
-        restart: throw away what an earlier run wrote.
+        again: throw away what an earlier run wrote.
         flush_seconds: how much work a kill may cost.
         progress: show a bar with the time left.
 
@@ -67,7 +72,8 @@ def extract_features(
         The memory-mapped features.
 
     Raises:
-        ArtifactError: ``out`` holds features of other weights or images, or the features are not finite.
+        ArtifactError: ``out`` holds features of other weights, images or anything else that they depend on, or the
+            features are not finite.
         SubnetError: the backbone has no such sub-network.
         MissingStatisticsError: the sub-network has no BatchNorm statistics.
     """
@@ -77,17 +83,25 @@ def extract_features(
     elastic = isinstance(backbone, SuperNetwork)
     if not elastic and subnet != FULL:
         raise SubnetError(f"--subnet {subnet}: the config's backbone is a plain network; leave --subnet out.")
-    state = backbone.state_dict()
-    identity = {
-        "weights": weights_fingerprint(state),
-        "BN statistics": _statistics_fingerprint(backbone, state, subnet),
-        "subnet": subnet,
-        "list of images": _sha256("\n".join(chosen)),
-        "pipeline": _sha256(pipeline_text(dataset) + repr(normalisation)),
-    }
-    store = FeatureStore(out, len(indices), identity, restart, flush_seconds)
+    statistics = backbone.bn_statistics(subnet) if elastic else running_statistics(backbone)  # type: ignore[operator]
+    key = Key(
+        "features",
+        {
+            "sub-network": subnet,
+            "weights": weights_fingerprint(backbone.state_dict()),
+            "BN statistics": statistics_fingerprint(statistics),
+            "architecture": architecture_fingerprint(backbone),
+            "images": images_record(dataset, indices).state,
+            "pipeline": pipeline_fingerprint(dataset),
+            "normalisation": normalisation.record(),
+            "precision": precision(device),
+        },
+    )
+    store = FeatureStore(out, len(indices), key, again, flush_seconds)
     left = indices[store.done :]
-    if store.done and progress:
+    if store.finished and progress:
+        print(kept_line(f"{store.path}: all features are", [store.kept], key), flush=True)
+    elif store.done and progress:
         print(f"{store.path}: {store.done} of {len(indices)} images were done before", flush=True)
     if left:
         batches = ImageBatches(dataset, normalisation, batch_size, num_workers, device, indices=left)
@@ -103,7 +117,7 @@ def extract_features(
                 bar.update(len(rows))
     return store.finish(
         {
-            "weights_fingerprint": identity["weights"],
+            "weights_fingerprint": key.inputs["weights"],
             "subnet": subnet,
             "image_root": _image_root(dataset, names, indices[0]),
             "classes": _classes(dataset),
@@ -140,26 +154,6 @@ def _check_finite(rows: np.ndarray, names: list[str]) -> None:
             f"the features of '{names[bad[0]]}' hold NaN or infinity; the checkpoint's training has diverged: give "
             "another one."
         )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _statistics_fingerprint(backbone: nn.Module, state: Mapping[str, Tensor], subnet: str) -> str:
-    """Features depend on BatchNorm's statistics too, which ``weights_fingerprint`` leaves out by their key."""
-    running = {f"{key}/": value for key, value in state.items() if key.endswith(("running_mean", "running_var"))}
-    if subnet != FULL:
-        statistics = backbone.bn_statistics(subnet)  # type: ignore[operator]
-        running = {f"{layer}/{i}": value for layer, pair in statistics.items() for i, value in enumerate(pair)}
-    return weights_fingerprint(running)
-
-
-def pipeline_text(dataset: Any) -> str:
-    """What a data set does to an image, to tell features of different pipelines apart."""
-    parts = getattr(dataset, "datasets", None) or [getattr(dataset, "dataset", None) or dataset]
-    text = " ".join(repr(getattr(part, "pipeline", "")) for part in parts)
-    return re.sub(r" at 0x[0-9a-f]+", "", text)  # transforms without a repr of their own
 
 
 def _image_root(dataset: Any, names: list[str], index: int) -> str | None:

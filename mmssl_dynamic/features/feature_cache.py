@@ -5,25 +5,26 @@ N images, D feature dim.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from mmssl_dynamic.datasets.batches import ImageBatches
+from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerprint
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.listed_images import ListedImages
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.features.extract import pipeline_text
 from mmssl_dynamic.features.feature_file import partial_path, sidecar_path
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.features.pooling import pool
+from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.models.eval_mode import eval_mode
+from mmssl_dynamic.result_cache import Key
 from mmssl_dynamic.rows import Rows
 
 
@@ -39,6 +40,7 @@ class FeatureCache:
         device: Of the networks.
         progress: Show bars with the time left.
         flush_seconds: How much work a kill may cost.
+        again: Compute anew what is there from an earlier run.
     """
 
     def __init__(
@@ -51,10 +53,11 @@ class FeatureCache:
         device: torch.device | str = "cpu",
         progress: bool = False,
         flush_seconds: float = 20.0,
+        again: bool = False,
     ) -> None:
         self.folder, self.weights, self.normalisation = folder, weights, normalisation
         self.batch_size, self.num_workers, self.device = batch_size, num_workers, device
-        self.progress, self.flush_seconds = progress, flush_seconds
+        self.progress, self.flush_seconds, self.again = progress, flush_seconds, again
 
     def compute(self, networks: Sequence[Network], images: ListedImages, label: str) -> dict[str, Rows]:
         """Features of all images, by all networks in one pass over those that are not on disk yet.
@@ -81,31 +84,29 @@ class FeatureCache:
 
     def discard(self, network: Network, images: ListedImages, label: str) -> None:
         """Delete the features of one network."""
-        path = self._path(self._identity(network, images), label)
+        path = self._path(self._key(network, images), label)
         for file in (path, sidecar_path(path), partial_path(path)):
             file.unlink(missing_ok=True)
 
-    def _identity(self, network: Network, images: ListedImages) -> dict[str, str]:
-        pipeline = pipeline_text(images) + repr(self.normalisation)
+    def inputs(self, images: ListedImages) -> dict[str, Any]:
+        """What features depend on beside the network, by the names of a :class:`~mmssl_dynamic.result_cache.Key`."""
         return {
-            "weights": self.weights,
-            "BN statistics": network.statistics_fingerprint,
-            "subnet": network.name,
-            "list of images": images.source.images_fingerprint,
-            "pipeline": hashlib.sha256(pipeline.encode()).hexdigest(),
+            "images": images_record(images).state,
+            "pipeline": pipeline_fingerprint(images),
+            "normalisation": self.normalisation.record(),
+            "precision": precision(self.device),
         }
 
-    def _path(self, identity: dict[str, str], label: str) -> Path:
-        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        return self.folder / f"{label.replace(' ', '_')}-{identity['subnet']}-{digest}.npy"
+    def _key(self, network: Network, images: ListedImages) -> Key:
+        own = {"sub-network": network.name, "weights": self.weights, **network.inputs()}
+        return Key("features", {**own, **self.inputs(images)})
+
+    def _path(self, key: Key, label: str) -> Path:
+        return self.folder / f"{label.replace(' ', '_')}-{key.inputs['sub-network']}-{key.digest}.npy"
 
     def _store(self, network: Network, images: ListedImages, label: str) -> FeatureStore:
-        identity = self._identity(network, images)
-        path = self._path(identity, label)
-        try:
-            return FeatureStore(path, len(images), identity, flush_seconds=self.flush_seconds)
-        except ArtifactError:  # damaged: it holds nothing that cannot be computed anew
-            return FeatureStore(path, len(images), identity, restart=True, flush_seconds=self.flush_seconds)
+        key = self._key(network, images)
+        return FeatureStore(self._path(key, label), len(images), key, self.again, self.flush_seconds)
 
     def _extract(
         self,

@@ -52,6 +52,19 @@ def sidecar_path(path: str | os.PathLike[str]) -> Path:
     return Path(path).with_suffix(".json")
 
 
+def read_sidecar(path: str | os.PathLike[str], num_rows: int) -> Any:
+    """What ``F.json`` beside ``F.npy`` holds, unchecked.
+
+    Args:
+        path: ``F.npy``.
+        num_rows: N, which bounds how large the file may be.
+
+    Raises:
+        ArtifactError: it is missing, too large, or not JSON.
+    """
+    return read_json(sidecar_path(path), "features sidecar", 2**20 + _MOST_PER_ROW * num_rows)
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
     """Features of a data set with the names of its images.
@@ -121,8 +134,7 @@ class Features:
                 f"features file {file} has no sidecar {sidecar.name} with the image names; move the two together or "
                 f"{_ANEW}."
             )
-        most = 2**20 + _MOST_PER_ROW * len(rows)
-        return cls._with_sidecar(file, rows, read_json(sidecar, "features sidecar", most))
+        return cls._with_sidecar(file, rows, read_sidecar(file, len(rows)))
 
     @classmethod
     def _with_sidecar(cls, file: Path, rows: Rows, data: Any) -> Features:

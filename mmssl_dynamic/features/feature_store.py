@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,9 +22,10 @@ import numpy as np
 
 from mmssl_dynamic.arrays import ArrayKind, map_array
 from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.features.feature_file import SCHEMA_VERSION, Features, partial_path, sidecar_path
+from mmssl_dynamic.features.feature_file import SCHEMA_VERSION, Features, partial_path, read_sidecar, sidecar_path
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.records import Count, RecordError, read_record
+from mmssl_dynamic.result_cache import TIME_FORMAT, Kept, Key
 from mmssl_dynamic.rows import Rows
 from mmssl_dynamic.writing import flush, is_full, no_room, write_json
 
@@ -35,31 +39,36 @@ class _Progress:
     rows_done: Count
 
 
+class _DamagedError(Exception):
+    """What an earlier run left cannot be used."""
+
+
 class FeatureStore:
     """An array on disk that grows row by row; use as a context manager.
 
     Args:
         path: ``F.npy``.
         num_rows: N.
-        identity: what the rows depend on (weights, list of images, ...). A run resumes only with the same values.
-        restart: throw away what an earlier run wrote instead of resuming it.
+        key: what the rows depend on. A run resumes only with the same key.
+        again: throw away what an earlier run wrote instead of resuming it.
         flush_seconds: how much work a kill may cost.
 
     Attributes:
         done: rows on disk.
-        finished: whether ``F.npy`` of this identity is there already.
+        finished: whether ``F.npy`` of this key is there already.
 
     Raises:
         ConfigError: ``path`` does not end in ``.npy``.
-        ArtifactError: ``path`` holds, or an unfinished run was writing, features of another identity.
+        ArtifactError: ``path`` holds, or an unfinished run was writing, features of another key. They may have taken
+            hours, so they are not thrown away unasked. Those that are damaged are, with a warning.
     """
 
     def __init__(
         self,
         path: str | os.PathLike[str],
         num_rows: int,
-        identity: dict[str, str],
-        restart: bool = False,
+        key: Key,
+        again: bool = False,
         flush_seconds: float = 20.0,
     ) -> None:
         self.path = Path(path)
@@ -68,35 +77,62 @@ class FeatureStore:
         self.partial = partial_path(self.path)
         self.progress = self.path.with_name(self.path.name + ".progress.json")
         self.num_rows = num_rows
-        self.identity = identity
+        self.key = key
         self.flush_seconds = flush_seconds
         self.done = 0
         self.finished = False
         self._written = 0
         self._map: np.memmap[Any, Any] | None = None
-        if restart:
-            for file in (self.path, sidecar_path(self.path), self.partial, self.progress):
-                file.unlink(missing_ok=True)
+        if again:
+            self._throw_away()
         elif self.path.exists():
-            self._compare(Features.load(self.path).meta.get("identity"), f"features file {self.path}")
-            self.done, self.finished = num_rows, True
+            self._take_up(self._find)
         elif self.progress.is_file() and self.partial.is_file():
-            self._resume()
+            self._take_up(self._resume)
 
-    def _compare(self, found: Any, what: str) -> None:
-        found = found if isinstance(found, dict) else {}
-        other = [key for key in sorted({*self.identity, *found}) if found.get(key) != self.identity.get(key)]
-        if other:
+    @property
+    def kept(self) -> Kept[Path]:
+        """The array that was there already, and when it was finished."""
+        written = datetime.fromtimestamp(self.path.stat().st_mtime)
+        return Kept(self.path, written.strftime(TIME_FORMAT))
+
+    def _throw_away(self) -> None:
+        for file in (self.path, sidecar_path(self.path), self.partial, self.progress):
+            file.unlink(missing_ok=True)
+
+    def _take_up(self, find: Callable[[], None]) -> None:
+        try:
+            find()
+        except _DamagedError as error:
+            warnings.warn(f"{error}, so it is computed anew.", stacklevel=3)
+            self._throw_away()
+
+    def _find(self) -> None:
+        """``F.npy`` is there."""
+        sidecar = sidecar_path(self.path)
+        if not sidecar.is_file():
             raise ArtifactError(
-                f"{what} was made with a different {' and a different '.join(other)}; give another --out, or "
-                "--restart to throw it away."
+                f"{self.path} is there and has no sidecar {sidecar.name}, so it may be anything; give another --out, "
+                "or --again to throw it away."
             )
+        try:
+            identity = read_sidecar(self.path, self.num_rows).get("identity")
+        except (ArtifactError, AttributeError) as error:
+            raise _DamagedError(f"features sidecar {sidecar} is damaged") from error
+        self._compare(identity, f"features file {self.path}")
+        try:
+            if Features.load(self.path).num_images != self.num_rows:
+                raise _DamagedError(f"features file {self.path} has rows that are not its own")
+        except ArtifactError as error:
+            raise _DamagedError(f"features file {self.path} is damaged") from error
+        self.done, self.finished = self.num_rows, True
 
     def _resume(self) -> None:
+        """An unfinished ``F.npy.partial`` is there."""
         try:
             state = read_record(_Progress, read_json(self.progress, "progress file"))
-        except RecordError as error:
-            raise ArtifactError(f"{self.progress} is broken: {error}; give --restart to begin anew.") from error
+        except (ArtifactError, RecordError) as error:
+            raise _DamagedError(f"the progress file {self.progress} is damaged") from error
         self._compare(state.identity, f"the unfinished {self.partial}")
         try:
             rows = map_array(self.partial, ArrayKind("f", 2))
@@ -104,8 +140,16 @@ class FeatureStore:
         except Exception:  # damaged headers raise nearly anything
             fits = False
         if not fits or state.rows_done > self.num_rows:
-            raise ArtifactError(f"the unfinished {self.partial} is broken; give --restart to begin anew.")
+            raise _DamagedError(f"the unfinished {self.partial} is damaged")
         self.done = self._written = state.rows_done
+
+    def _compare(self, found: Any, what: str) -> None:
+        other = self.key.differences(found)
+        if other:
+            raise ArtifactError(
+                f"{what} was made with a different {' and a different '.join(other)}; give another --out, or --again "
+                "to throw it away."
+            )
 
     def __enter__(self) -> FeatureStore:
         self._flushed_at = time.monotonic()
@@ -126,7 +170,7 @@ class FeatureStore:
             self._map = self._open(rows.shape[1])
         if rows.shape[1] != self._map.shape[1]:
             raise ArtifactError(
-                f"{self.partial} holds {self._map.shape[1]} features per image, not {rows.shape[1]}; give --restart."
+                f"{self.partial} holds {self._map.shape[1]} features per image, not {rows.shape[1]}; give --again."
             )
         self._map[self._written : self._written + len(rows)] = rows
         self._written += len(rows)
@@ -164,7 +208,7 @@ class FeatureStore:
             return
         self._map.flush()
         self.done = self._written
-        state = {"identity": self.identity, "feature_dim": self._map.shape[1], "rows_done": self.done}
+        state = {"identity": self.key.record(), "feature_dim": self._map.shape[1], "rows_done": self.done}
         write_json(self.progress, state)
 
     def finish(self, sidecar: dict[str, Any]) -> Features:
@@ -175,7 +219,7 @@ class FeatureStore:
             dim = np.load(self.partial, mmap_mode="r", allow_pickle=False).shape[1]
             header = {"schema_version": SCHEMA_VERSION, "complete": True, "num_rows": self.num_rows, "feature_dim": dim}
             # In this order a kill in between leaves either a resumable or a finished file, never a wrong pair.
-            write_json(sidecar_path(self.path), {**header, "identity": self.identity, **sidecar})
+            write_json(sidecar_path(self.path), {**header, "identity": self.key.record(), **sidecar})
             flush(self.partial)
             self.partial.replace(self.path)
             flush(self.path.parent)

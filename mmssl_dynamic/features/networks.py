@@ -11,7 +11,7 @@ from torch import nn
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.features.pooling import pool
-from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.fingerprints import architecture_fingerprint, running_statistics, statistics_fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.backbones.layers import on_one_device
 from mmssl_dynamic.models.eval_mode import eval_mode
@@ -40,11 +40,12 @@ class Network:
             outputs = self.backbone(images)
         return pool(outputs[-1] if isinstance(outputs, (tuple, list)) else outputs).shape[1]
 
-    @property
-    def statistics_fingerprint(self) -> str:
-        """Names its BatchNorm statistics, which the fingerprint of weights leaves out."""
-        state = self.backbone.state_dict()
-        return weights_fingerprint({key.replace("running_", ""): t for key, t in state.items() if "running_" in key})
+    def inputs(self) -> dict[str, str]:
+        """What a result depends on beside weights, by the names of a :class:`~mmssl_dynamic.result_cache.Key`."""
+        return {
+            "BN statistics": statistics_fingerprint(running_statistics(self.backbone)),
+            "architecture": architecture_fingerprint(self.backbone),
+        }
 
     @property
     def shape(self) -> tuple:

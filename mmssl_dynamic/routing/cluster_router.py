@@ -13,6 +13,7 @@ from mmssl_dynamic.downstream.splits import Splits, count_images
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.fingerprints import architecture_fingerprint, running_statistics, statistics_fingerprint
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult
 from mmssl_dynamic.routing.router import Effort, Router
 from mmssl_dynamic.subnets import FULL
@@ -56,6 +57,19 @@ class ClusterGuidedRouter(Router):
                 "tools/extract_features.py was given."
             )
         self.clusters, self.base, self.candidates = clusters, base, candidates
+
+    def settings(self) -> dict[str, Any]:
+        """As :meth:`Router.settings`."""
+        return {**super().settings(), "candidates": self.candidates}
+
+    def inputs(self, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """As :meth:`Router.inputs`."""
+        base = {
+            "weights": weights_fingerprint(self.base.state_dict()),
+            "BN statistics": statistics_fingerprint(running_statistics(self.base)),
+            "architecture": architecture_fingerprint(self.base),
+        }
+        return {**super().inputs(names), "clusters": {"clusters": self.clusters.fingerprint, "base network": base}}
 
     def route(self, splits: Splits, names: Sequence[str] | None = None, task: str = "task") -> RoutingResult:
         """Assign, choose candidates, evaluate and rank them, as :meth:`Router.route` says."""

@@ -52,6 +52,11 @@ class SuccessiveHalvingRouter(Router):
             )
         self.factor, self.finalists, self.least_images, self.seed = factor, finalists, least_images, seed
 
+    def settings(self) -> dict[str, Any]:
+        """As :meth:`Router.settings`."""
+        own = {"factor": self.factor, "finalists": self.finalists, "least_images": self.least_images, "seed": self.seed}
+        return {**super().settings(), **own}
+
     def route(self, splits: Splits, names: Sequence[str] | None = None, task: str = "task") -> RoutingResult:
         """Halve, then rank the finalists, as :meth:`Router.route` says."""
         effort = Effort()

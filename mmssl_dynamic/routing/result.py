@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.records import Count, Percent, Points, RecordError, read_record
 from mmssl_dynamic.writing import write_json
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _REMEDY = "write it with tools/route.py"
 
 
@@ -73,6 +73,7 @@ class RoutingResult:
         cost: Images, stage runs and seconds.
         dropped: Candidates that a faster method left out, the later ones first.
         config, checkpoint, bank: The files the result was computed from, where known.
+        inputs: Fingerprints of everything the result depends on: a :class:`~mmssl_dynamic.result_cache.Key`'s record.
     """
 
     task: str
@@ -85,6 +86,7 @@ class RoutingResult:
     config: str | None = None
     checkpoint: str | None = None
     bank: str | None = None
+    inputs: dict[str, Any] = field(default_factory=dict)
     source: str = field(default="the routing result", compare=False)
 
     @property
@@ -135,11 +137,69 @@ class RoutingResult:
                 f"({self.checkpoint}) or {_REMEDY}."
             )
 
+    @property
+    def names(self) -> list[str]:
+        """All sub-networks that were candidates, and the full network."""
+        names = [score.name for score in (*self.subnets, self.full)] + [entry.name for entry in self.dropped]
+        return list(dict.fromkeys(names))
+
+    @property
+    def fingerprints(self) -> dict[str, Any]:
+        """Of :attr:`inputs` those that say what the winner was chosen by, for the file it is exported to."""
+        told = ("weights", "BN statistics", "clusters", "images", "normalisation")
+        return {name: self.inputs[name] for name in told if name in self.inputs}
+
+    def record(self) -> dict[str, Any]:
+        """As plain data."""
+        data = {**asdict(self), "best": self.best.name}
+        data.pop("source")
+        return data
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], source: str = "the routing result") -> RoutingResult:
+        """What :meth:`record` gave.
+
+        Raises:
+            RecordError: it is no such record.
+            ValueError: it ranks nothing, or names another best sub-network than its ranking.
+        """
+        result = replace(read_record(cls, record, without=["source"]), source=source)
+        if not result.subnets:
+            raise ValueError("ranks no sub-network")
+        if result.best.name != record.get("best"):
+            raise ValueError("names another best sub-network than its ranking")
+        return result
+
+    def check_statistics(self, fingerprint: str, bank: str | None, bn: str | None) -> None:
+        """Refuse BatchNorm statistics that the sub-networks were not ranked with.
+
+        Args:
+            fingerprint: Of the statistics of all :attr:`names`.
+            bank: The file they are from; ``None`` for those of the checkpoint.
+            bn: Which of the bank's they are.
+
+        Raises:
+            ArtifactError: they are others.
+        """
+        if fingerprint == self.inputs.get("BN statistics"):
+            return
+        ranked = self.protocol.get("bn")
+        if bank is not None and bn != ranked:
+            raise ArtifactError(
+                f"{self.source} was ranked with --bn {ranked}, not {bn}; leave --bn out or route again."
+            )
+        what = "the checkpoint's own statistics are" if bank is None else f"BN bank {bank} is"
+        remedy = (
+            "route again with it" if self.bank in (None, bank) else f"give {self.bank}, or route again with this one"
+        )
+        raise ArtifactError(
+            f"{what} not what {self.source} was ranked with (the BatchNorm statistics of its sub-networks differ); "
+            f"{remedy}."
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``routing.json``, atomically."""
-        data = {"schema_version": SCHEMA_VERSION, **asdict(self), "best": self.best.name}
-        data.pop("source")
-        write_json(path, data)
+        write_json(path, {"schema_version": SCHEMA_VERSION, **self.record()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RoutingResult:
@@ -157,15 +217,11 @@ class RoutingResult:
                 f"{source} has schema version {data['schema_version']}, not {SCHEMA_VERSION}; {_REMEDY} again."
             )
         try:
-            result = replace(read_record(cls, data, without=["source"]), source=source)
+            return cls.from_record(data, source)
         except RecordError as error:
             raise ArtifactError(f"{source} is incomplete or broken: {error}; {_REMEDY} again.") from error
-        if not result.subnets:
-            raise ArtifactError(f"{source} ranks no sub-network; {_REMEDY} again.")
-        intact = result.best.name == data.get("best")
-        if not intact:
-            raise ArtifactError(f"{source} names another best sub-network than its ranking; {_REMEDY} again.")
-        return result
+        except ValueError as error:
+            raise ArtifactError(f"{source} {error}; {_REMEDY} again.") from error
 
     def table(self, rows: int | None = None) -> str:
         """The ranking as text, the full network in the last line; ``rows`` limits the sub-networks shown."""

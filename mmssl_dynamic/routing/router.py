@@ -25,7 +25,9 @@ from mmssl_dynamic.downstream.splits import Splits, count_images
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.fingerprints import architecture_fingerprint, precision
 from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.result_cache import NOT_USED
 from mmssl_dynamic.routing.prefix_tree import PathFeatures, stage_runs
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
 from mmssl_dynamic.subnets import FULL
@@ -136,6 +138,28 @@ class Router:
             DataError: an empty split, images without labels, fewer than two classes.
         """
         raise NotImplementedError
+
+    def inputs(self, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """What a ranking depends on beside the images, by the names of a :class:`~mmssl_dynamic.result_cache.Key`.
+
+        Args:
+            names: Sub-networks to choose from; all paths by default.
+        """
+        chosen = self.ordered(names)
+        return {
+            "sub-networks": "all" if chosen == self.ordered(None) else chosen,
+            "method": self.settings(),
+            "clusters": NOT_USED,
+            "weights": self.bank.fingerprint,
+            "BN statistics": self.bank.statistics_fingerprint({FULL, *chosen}, self.bn),
+            "architecture": architecture_fingerprint(self.net),
+            "precision": precision(self.device),
+            "protocol": self.protocol.record(),
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """How sub-networks are found: everything that can change a ranking."""
+        return {"name": self.method, "bn": self.bn}
 
     def ordered(self, names: Sequence[str] | None) -> list[str]:
         """The names to choose from in the order of their clusters.

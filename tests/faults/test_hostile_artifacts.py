@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +25,7 @@ from mmssl_dynamic.export.load_export import load_export
 from mmssl_dynamic.features import Features
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
+from mmssl_dynamic.result_cache import COMPUTATIONS, Key
 from mmssl_dynamic.routing import RoutingResult, SubnetScore
 from mmssl_dynamic.routing.result import DroppedSubnet
 from mmssl_dynamic.subnets import PathSpace
@@ -69,10 +71,20 @@ def features(folder):
 
 
 def progress(folder):
-    store = FeatureStore(folder / "F.npy", 3, {"weights": "a"})
+    key = Key("features", dict.fromkeys(COMPUTATIONS["features"].depends_on, "a"))
+    store = FeatureStore(folder / "F.npy", 3, key)
     with store:
         store.append(np.zeros((2, 4), np.float32))
-    return store.progress, lambda path: FeatureStore(folder / "F.npy", 3, {"weights": "a"})
+
+    def read(path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                FeatureStore(folder / "F.npy", 3, key)
+            except UserWarning as said:  # that the rows will be computed anew
+                raise ArtifactError(str(said)) from said
+
+    return store.progress, read
 
 
 def sidecar(folder):

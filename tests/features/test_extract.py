@@ -140,9 +140,9 @@ def test_an_interrupted_run_is_not_resumed_with_anything_else(image_folder, tmp_
         extract(backbone, dataset, tmp_path / "F.npy")
     shutil.copytree(image_folder, tmp_path / "more")
     shutil.copy(image_folder / "ant" / "0.png", tmp_path / "more" / "ant" / "9.png")
-    with pytest.raises(ArtifactError, match="a different list of images;"):
+    with pytest.raises(ArtifactError, match="a different images;"):
         extract(plain_backbone(), dataset_of(tmp_path / "more"), tmp_path / "F.npy")
-    restarted = extract(plain_backbone(1), dataset, tmp_path / "F.npy", restart=True)
+    restarted = extract(plain_backbone(1), dataset, tmp_path / "F.npy", again=True)
     np.testing.assert_array_equal(restarted.rows, extract(plain_backbone(1), dataset, tmp_path / "other.npy").rows)
 
 

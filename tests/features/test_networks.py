@@ -81,6 +81,10 @@ def test_fingerprint_and_shape_tell_networks_apart_by_statistics_and_by_cost():
     net = randomise(MODELS.build(SUPER["sdr"]))
     first, second, full = (single_network(net, name, SUPER["sdr"]) for name in ("0-0-0-0", "0-0-0-1", "full"))
     assert first.shape == second.shape != full.shape
-    before = first.statistics_fingerprint
+    before = first.inputs()
+    assert before["BN statistics"] != second.inputs()["BN statistics"]
+    assert before["architecture"] == second.inputs()["architecture"] != full.inputs()["architecture"]
     first.backbone.bn1.running_var.mul_(2)
-    assert first.statistics_fingerprint != before
+    assert first.inputs()["BN statistics"] != before["BN statistics"]
+    first.backbone.conv1.stride = (1, 1)
+    assert first.inputs()["architecture"] != before["architecture"]

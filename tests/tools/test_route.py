@@ -28,7 +28,7 @@ def test_route_ranks_writes_draws_and_exports(work, bank, repo_root, tmp_path, c
     figures = [
         f"{figure}.{kind}" for figure in ("gains_histogram", "gains_by_task", "heatmap") for kind in ("png", "svg")
     ]
-    files = [*figures, "report.html", "routing.json", "settings.json", name, f"{name}.json"]
+    files = [*figures, "report.html", "routing.json", "kept", name, f"{name}.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
     sidecar = json.loads((tmp_path / f"{name}.json").read_text())
     assert sidecar["bn"] == bn
@@ -101,7 +101,8 @@ def test_several_tasks_share_a_report_and_finished_ones_are_kept(
     assert (tmp_path / "chosen_clusters.png").is_file()
     assert "birds\n" in capsys.readouterr().out
 
-    (tmp_path / "birds" / "routing.json").unlink()  # as if it had been stopped there
+    (kept,) = (tmp_path / "birds" / "kept").iterdir()
+    kept.unlink()  # as if it had been stopped there
     tool(repo_root, *command, "--clusters", work / "clusters.npz")
     assert calls == ["pets", "birds", "birds"]
     tool(repo_root, *command, "--clusters", work / "clusters.npz", "--vote", "majority")
