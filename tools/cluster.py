@@ -14,7 +14,18 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", metavar="F.npy", help="file written by tools/extract_features.py")
     parser.add_argument(
-        "--num-clusters", type=int, required=True, metavar="K", help="number of paths: 4, 16, 64, 256, ..."
+        "--num-clusters",
+        required=True,
+        metavar="K",
+        help="number of paths: 4, 16, 64, 256, ...; 'auto': as many as the images are good for",
+    )
+    parser.add_argument(
+        "--images-per-cluster",
+        type=int,
+        default=256,
+        metavar="M",
+        help="images that a path should have on average, for 'auto' and for the recommendation that is printed "
+        "(default: %(default)s, our reading)",
     )
     parser.add_argument(
         "--method",
@@ -31,6 +42,13 @@ def parse_args() -> argparse.Namespace:
         metavar="M",
         help="least images per cluster: smaller clusters are filled up with the images that lose least similarity by "
         "moving. Give the training batch size, so that every cluster fills a batch; 0 moves nothing (default: 1)",
+    )
+    parser.add_argument(
+        "--assign",
+        choices=("argmax", "balanced"),
+        default="argmax",
+        help="argmax: every image to its most similar prototype (the paper's; default); balanced: the likeliest "
+        "cluster of Sinkhorn's assignment U over all images, which makes clusters of nearly equal size",
     )
     parser.add_argument(
         "--center",
@@ -79,8 +97,10 @@ def main() -> None:
         ClusterReport,
         SinkhornOptions,
         check_hierarchy,
+        chosen_number,
         cluster_features,
         order_by_hierarchy,
+        recommend,
     )
     from mmssl_dynamic.errors import ConfigError
     from mmssl_dynamic.features import Features
@@ -91,16 +111,18 @@ def main() -> None:
     out = Path(args.out)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out} must end in .npz, such as clusters.npz.")
-    if args.hierarchy:
-        check_hierarchy(args.hierarchy, args.num_clusters, args.method)
     features = Features.load(args.features)
+    recommendation = recommend(features.num_images, args.images_per_cluster)
+    num_clusters = chosen_number(args.num_clusters, features.num_images, args.images_per_cluster)
+    if args.hierarchy:
+        check_hierarchy(args.hierarchy, num_clusters, args.method)
     image_root = find_image_root(features, args.image_root) if args.montage else None
     clusters = cluster_features(
         features,
-        args.num_clusters,
+        num_clusters,
         args.method,
         SinkhornOptions(
-            num_clusters=args.num_clusters,
+            num_clusters=num_clusters,
             epochs=args.epochs,
             lr=args.lr,
             temperature=args.temperature,
@@ -111,6 +133,7 @@ def main() -> None:
         ),
         center=args.center,
         min_size=args.min_size,
+        assignment=args.assign,
         seed=args.seed,
         device=select_device(args.device),
     )
@@ -126,6 +149,7 @@ def main() -> None:
         shown, seed = args.montage_clusters, args.seed
         written.append(cluster_montage(clusters, image_root, picture, args.montage_samples, shown, seed=seed))
     print(report.text())
+    print(f"  advice    {recommendation.reason(num_clusters)}")
     if args.hierarchy:
         figures = clusters.meta["hierarchy"]
         print("mean cosine of clusters whose paths have 0, 1, ... groups in common")

@@ -13,6 +13,9 @@ from tqdm import tqdm
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.rows import Rows, chunks, normalise
 
+ASSIGNMENTS = ("argmax", "balanced")
+# Scalings of the whole data set: at most so many, and no more once every cluster's mass is this close to 1/K.
+_SCALINGS, _PRECISION = 50, 0.01
 # Clusters filled up together: each takes one float per image.
 _FILL_TOGETHER = 32
 
@@ -23,6 +26,7 @@ def assign(
     mean: NDArray[np.float32] | None = None,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    offsets: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Give every image to argmax S, S = F^T C (SDR Sec. 4.2), read from disk in chunks.
 
@@ -32,20 +36,63 @@ def assign(
         mean: (D,) subtracted before the L2 normalisation, or None.
         device: where scores are computed.
         progress: show a bar.
+        offsets: (K,) added to the scores before the choice, as of :func:`balancing_offsets`.
 
     Returns:
-        (N,) cluster of every image and (N,) its score there.
+        (N,) cluster of every image and (N,) its score there, without the offset.
     """
     weights = torch.from_numpy(centroids).to(device).T
+    added = 0.0 if offsets is None else torch.from_numpy(offsets).to(device)
     assignment = np.empty(len(rows), dtype=np.int32)
     best = np.empty(len(rows), dtype=np.float32)
     with tqdm(total=len(rows), desc="assigning images", unit="img", unit_scale=True, disable=not progress) as bar:
         for part in chunks(len(rows), rows.shape[1]):
             scores = torch.from_numpy(normalise(rows[part], mean)).to(device) @ weights  # (n, K)
-            value, index = scores.max(dim=1)
+            index = (scores + added).argmax(dim=1)
+            value = scores.gather(1, index[:, None])[:, 0]
             assignment[part], best[part] = index.cpu().numpy(), value.cpu().numpy()
             bar.update(part.stop - part.start)
     return assignment, best
+
+
+def balancing_offsets(
+    rows: Rows,
+    centroids: NDArray[np.float32],
+    epsilon: float,
+    mean: NDArray[np.float32] | None = None,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> NDArray[np.float32]:
+    """What to add to the scores so that argmax is the likeliest cluster of Sinkhorn's U over all images (SDR Eq. 2).
+
+    U = diag(a) exp(S / epsilon) diag(b) with rows of mass 1/N and columns of mass 1/K; in a row the largest entry is
+    that of S + epsilon log b. Only b, K numbers, is kept between passes over the features.
+
+    Args:
+        rows: F, (N, D), read from disk in chunks, once for each scaling.
+        centroids: C, (K, D) at unit L2 norm.
+        epsilon: Weight of the entropy.
+        mean: (D,) subtracted before the L2 normalisation, or None.
+        device: where scores are computed.
+        progress: show a bar.
+
+    Returns:
+        (K,) epsilon log b.
+    """
+    weights = torch.from_numpy(centroids).to(device).T
+    log_b = torch.zeros(len(centroids), dtype=torch.float64, device=device)
+    with tqdm(total=_SCALINGS, desc="balancing clusters", unit="pass", disable=not progress) as bar:
+        for _ in range(_SCALINGS):
+            mass = torch.zeros_like(log_b)
+            for part in chunks(len(rows), rows.shape[1]):
+                scores = torch.from_numpy(normalise(rows[part], mean)).to(device) @ weights  # (n, K)
+                mass += (scores.double() / epsilon + log_b).softmax(dim=1).sum(dim=0)
+            share = mass * len(centroids) / len(rows)  # 1 where a cluster has its share
+            log_b -= share.log()
+            bar.update()
+            if bool(((share - 1).abs() < _PRECISION).all()):
+                break
+    return (epsilon * (log_b - log_b.mean())).float().cpu().numpy()
 
 
 def check_min_size(num_images: int, num_clusters: int, min_size: int) -> None:

@@ -13,7 +13,13 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mmssl_dynamic.clustering.assignment import assign, check_min_size, enforce_min_size
+from mmssl_dynamic.clustering.assignment import (
+    ASSIGNMENTS,
+    assign,
+    balancing_offsets,
+    check_min_size,
+    enforce_min_size,
+)
 from mmssl_dynamic.clustering.random_split import random_assignment
 from mmssl_dynamic.clustering.sinkhorn import SinkhornOptions, learn_prototypes
 from mmssl_dynamic.clusters import Clusters
@@ -30,6 +36,7 @@ def cluster_features(
     options: SinkhornOptions | None = None,
     center: bool = True,
     min_size: int = 1,
+    assignment: str = "argmax",
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = True,
@@ -48,6 +55,8 @@ def cluster_features(
         min_size: least images per cluster; smaller ones are filled up with the images that lose least similarity.
             With 0 the split is argmax S as it comes; with 1 no cluster is empty; the batch size of the training
             guarantees that every cluster fills a batch.
+        assignment: ``'argmax'``: every image to its most similar centroid (the paper's). ``'balanced'``: the likeliest
+            cluster of Sinkhorn's U over all images, for clusters of nearly equal size.
         seed: of everything random.
         device: where Sinkhorn and the assignment compute.
         progress: show bars.
@@ -62,6 +71,8 @@ def cluster_features(
     num_images = features.num_images
     if method not in METHODS:
         raise ConfigError(f"--method {method} is unknown; use one of {', '.join(METHODS)}.")
+    if assignment not in ASSIGNMENTS:
+        raise ConfigError(f"--assign {assignment} is unknown; use one of {', '.join(ASSIGNMENTS)}.")
     if num_clusters < 2:
         raise ConfigError(f"--num-clusters {num_clusters} must be at least 2; a network without clusters is SimSiam.")
     if num_clusters > num_images:
@@ -72,8 +83,8 @@ def cluster_features(
     check_min_size(num_images, num_clusters, min_size)
     meta: dict[str, Any] = {"seed": seed, "weights_fingerprint": features.weights_fingerprint, "moved": 0}
     if method == "random":
-        assignment = random_assignment(num_images, num_clusters, seed)
-        return Clusters(features.names, assignment, num_clusters, method, meta=meta)
+        split = random_assignment(num_images, num_clusters, seed)
+        return Clusters(features.names, split, num_clusters, method, meta=meta)
 
     with tqdm(total=num_images, desc="checking features", unit="img", unit_scale=True, disable=not progress) as bar:
         average = check_values(features, bar.update)
@@ -87,7 +98,11 @@ def cluster_features(
         from mmssl_dynamic.clustering.kmeans import kmeans_centroids
 
         centroids = kmeans_centroids(features.rows, num_clusters, seed=seed, mean=mean)
-    assignment, best = assign(features.rows, centroids, mean, device, progress)
-    assignment, meta["moved"] = enforce_min_size(features.rows, centroids, assignment, best, min_size, mean)
-    meta["min_size"] = min_size
-    return Clusters(features.names, assignment, num_clusters, method, centroids=centroids, mean=mean, meta=meta)
+    offsets = None
+    if assignment == "balanced":
+        epsilon = (options or SinkhornOptions(num_clusters)).epsilon
+        offsets = balancing_offsets(features.rows, centroids, epsilon, mean, device, progress)
+    split, best = assign(features.rows, centroids, mean, device, progress, offsets)
+    split, meta["moved"] = enforce_min_size(features.rows, centroids, split, best, min_size, mean)
+    meta |= {"min_size": min_size, "assignment": assignment}
+    return Clusters(features.names, split, num_clusters, method, centroids=centroids, mean=mean, meta=meta)

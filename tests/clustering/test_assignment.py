@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from mmssl_dynamic.clustering.assignment import assign, enforce_min_size
+from mmssl_dynamic.clustering.assignment import assign, balancing_offsets, enforce_min_size
+from mmssl_dynamic.clustering.sinkhorn import sinkhorn
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.rows import normalise
 
@@ -63,3 +65,20 @@ def test_zero_changes_nothing_and_too_much_is_refused_with_the_largest_possible_
     assert moved == 0
     with pytest.raises(ConfigError, match="use --min-size 0 to 20, or fewer clusters"):
         enforce_min_size(rows, centroids, assignment, best, 21)
+
+
+def test_balanced_assignment_is_the_likeliest_cluster_of_sinkhorns_plan_over_all_images(case):
+    rows, centroids, assignment, _ = case
+    offsets = balancing_offsets(rows, centroids, epsilon=0.05, progress=False)
+    balanced, best = assign(rows, centroids, progress=False, offsets=offsets)
+    scores = normalise(rows) @ centroids.T
+    plan = sinkhorn(torch.from_numpy(scores).double(), epsilon=0.05, iterations=500)
+    assert (balanced == plan.argmax(dim=1).numpy()).mean() > 0.98  # but for images between two clusters
+    np.testing.assert_allclose(best, scores[np.arange(len(rows)), balanced], rtol=1e-5)
+    spread = [np.bincount(a, minlength=10).std() for a in (assignment, balanced)]
+    assert spread[1] < spread[0] / 3
+
+
+def test_offsets_of_balanced_scores_are_none():
+    rows = np.repeat(np.eye(4, dtype=np.float32), 25, axis=0)
+    np.testing.assert_allclose(balancing_offsets(rows, np.eye(4, dtype=np.float32), 0.05, progress=False), 0, atol=1e-6)

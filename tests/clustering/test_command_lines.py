@@ -136,3 +136,19 @@ def test_a_hierarchy_numbers_the_same_clusters_anew_and_says_how_similar_neighbo
     assert refused.returncode == 2
     assert "--hierarchy 2 4 makes 8 paths but there are 4 clusters" in refused.stderr
     assert not (tmp_path / "wrong.npz").exists()
+
+
+def test_auto_takes_as_many_clusters_as_the_images_are_good_for_and_says_why(run, features, tmp_path):
+    features.save(tmp_path / "F.npy")
+    common = ("cluster.py", tmp_path / "F.npy", "--no-montage", "--device", "cpu", "--out", tmp_path / "c.npz")
+    done = run(*common, "--num-clusters", "auto", "--images-per-cluster", 100, "--assign", "balanced")
+    assert done.returncode == 0, done.stderr
+    assert "4 paths suit 600 images: 150 each, at least 100; 16 would have 37" in done.stdout
+    clusters = Clusters.load(tmp_path / "c.npz")
+    assert clusters.num_clusters == 4
+    assert clusters.sizes.min() > 0.8 * 150
+    assert clusters.meta["assignment"] == "balanced"
+    assert "16 have 37 each, too few" in run(*common, "--num-clusters", 16, "--images-per-cluster", 100).stdout
+    refused = run(*common, "--num-clusters", "auto")
+    assert refused.returncode == 2
+    assert "600 images are few for several paths: 4 would have 150 each" in refused.stderr

@@ -152,3 +152,25 @@ def test_resnet50_with_256_paths_trains_real_steps(repo_root):
         outside[name] = moved.sum() - moved[channels][:, channels].sum()
     assert all(share > 0.99 for share in inside.values())
     assert all(count == 0 for count in outside.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["demo/sdr_demo", "sdr/sdr_simsiam_r50_16path_custom", "sdr/sdr_byol_r50_256path_400e"]
+)
+def test_the_choices_of_sdr_are_options_of_one_word(repo_root, name):
+    options = {"init_from": "base.pth", "full_share": [1, 0.5, 0.5], "phase_lengths": [1, 1, 2]}
+    config = load_config(repo_root / f"configs/{name}.py", options)
+    assert config.model.init_cfg == dict(type="mmssl_dynamic.FromPlain", init_from="base.pth")
+    assert config.train_dataloader.batch_sampler.full_share == [1, 0.5, 0.5]
+    (hook,) = (hook for hook in config.custom_hooks if hook.type == "mmssl_dynamic.ProgressivePhaseHook")
+    assert hook.lengths == [1, 1, 2]
+    unset = load_config(repo_root / f"configs/{name}.py")  # what the paper says
+    assert (unset.model.init_cfg.init_from, unset.train_dataloader.batch_sampler.full_share) == (None, "uniform")
+
+
+@pytest.mark.parametrize(
+    "name", ["demo/dspnet_demo", "dspnet/dspnet_mobilenet-v3_custom", "dspnet/dspnet_resnet50_custom"]
+)
+def test_dspnet_starts_from_a_file_by_one_option(repo_root, name):
+    config = load_config(repo_root / f"configs/{name}.py", {"init_from": "base.pth"})
+    assert config.model.init_cfg == dict(type="mmssl_dynamic.FromPlain", init_from="base.pth")

@@ -19,9 +19,10 @@ param_scheduler = [
     dict(type="CosineAnnealingLR", by_epoch=True, begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
 ]
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs)
+phase_lengths = None  # shares of the steps that the phases have, such as [1, 1, 2]; None: equal ones, our reading
 custom_hooks = [
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.01),
-    dict(type="mmssl_dynamic.ProgressivePhaseHook"),
+    dict(type="mmssl_dynamic.ProgressivePhaseHook", lengths=phase_lengths),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=2000, batch_size=200, bn=("path", "prefix")),
 ]

@@ -2,9 +2,10 @@
 _base_ = ["./simsiam_sgd_200e.py"]
 
 optim_wrapper = dict(type="mmssl_dynamic.SubnetOptimWrapper")
+phase_lengths = None  # shares of the steps that the phases have, such as [1, 1, 2]; None: equal ones, our reading
 custom_hooks = [
     dict(type="mmssl_dynamic.FixedPredictorLrHook"),
-    dict(type="mmssl_dynamic.ProgressivePhaseHook"),
+    dict(type="mmssl_dynamic.ProgressivePhaseHook", lengths=phase_lengths),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=2000, batch_size=200, bn=("path", "prefix")),
 ]
