@@ -1,7 +1,9 @@
 """Optimiser steps that leave what did not take part untouched ("Optimize W_i", SDR Algorithm 1, line 10).
 
-The gradient of an inactive group is zero, but weight decay and momentum would move it all the same. Whatever the
-optimiser, its step is undone there: weights and optimiser state keep every bit.
+The gradient of an inactive group is zero, but weight decay and momentum would move it all the same, and an optimiser
+that scales a layer's step by the norm of its weights, such as LARS, would take the norm of all groups. Whatever the
+optimiser, it finds zeros there for the length of the step, and then weights and optimiser state are put back to the
+bit: the step is that of the sub-network alone, as its static twin would take it.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from mmssl_dynamic.registry import OPTIM_WRAPPERS
 
 @contextmanager
 def untouched(optimizer: torch.optim.Optimizer, regions: Mapping[Tensor, Region]) -> Iterator[None]:
-    """Undo, outside ``regions``, what happens to parameters and their optimiser state inside the block.
+    """Make parameters and their optimiser state zero outside ``regions`` inside the block, and put them back after it.
 
     Args:
         optimizer: Any optimiser; state tensors of a parameter's shape (momentum) are part of its state.
@@ -36,15 +38,19 @@ def untouched(optimizer: torch.optim.Optimizer, regions: Mapping[Tensor, Region]
             for tensor in (parameter, *_state_tensors(optimizer, parameter)):
                 known.add(id(tensor))
                 saved += [(tensor[block], tensor[block].clone()) for block in inactive_blocks(tensor, region)]
-    yield
-    with torch.no_grad():
         if saved:
-            torch._foreach_copy_([view for view, _ in saved], [copy for _, copy in saved])
-        for parameter, region in regions.items():
-            for tensor in _state_tensors(optimizer, parameter):
-                if id(tensor) not in known:  # made by this very step: nothing has happened there yet
-                    for block in inactive_blocks(tensor, region):
-                        tensor[block].zero_()
+            torch._foreach_zero_([view for view, _ in saved])
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            if saved:
+                torch._foreach_copy_([view for view, _ in saved], [copy for _, copy in saved])
+            for parameter, region in regions.items():
+                for tensor in _state_tensors(optimizer, parameter):
+                    if id(tensor) not in known:  # made by this very step: nothing has happened there yet
+                        for block in inactive_blocks(tensor, region):
+                            tensor[block].zero_()
 
 
 def _state_tensors(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[Tensor]:

@@ -5,7 +5,8 @@ import torch
 from mmengine.optim import build_optim_wrapper
 
 from mmssl_dynamic.loading import load_config
-from tests.helpers import build_slimmable
+from mmssl_dynamic.models.elastic import active_regions
+from tests.helpers import build_sdr, build_slimmable, randomise, views
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +57,52 @@ def test_updates_follow_the_algorithm(setting):
         optimizer.step()
         for p in (weight, bias):
             torch.testing.assert_close(p.detach(), expected[p])
+
+
+PATH = "0-3-1-2"
+
+
+class Features(torch.nn.Module):
+    """A backbone and a loss of its features; as a super-network it says what a step trains."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+
+    def loss(self, images):
+        return self.backbone(images)[-1].square().mean()
+
+
+class PathFeatures(Features):
+    trained_subnet = PATH
+
+    def loss(self, images):
+        with self.backbone.subnet(PATH):
+            return super().loss(images)
+
+    def trained_regions(self):
+        with self.backbone.subnet(PATH):
+            return active_regions(self.backbone)
+
+
+def test_a_step_of_a_path_is_that_of_its_static_twin(repo_root):
+    """Norms are those of the weights of the path; those of all groups would make its steps 1.6 times as long."""
+    config = load_config(repo_root / "configs/sdr/sdr_byol_r50_256path_400e.py").optim_wrapper.copy()
+    config["optimizer"] = dict(config["optimizer"], type="mmpretrain.LARS", lr=0.5, weight_decay=0.01)
+    net = randomise(build_sdr().backbone, [PATH])
+    path, twin = PathFeatures(net), Features(net.static(PATH))
+    before = {key: value.clone() for key, value in twin.backbone.state_dict().items()}
+    assert config["type"] == "mmssl_dynamic.SubnetOptimWrapper"
+    wrappers = [build_optim_wrapper(model, config) for model in (path, twin)]
+    for seed in range(3):
+        images = views(seed)[0]
+        for model, wrapper in zip((path, twin), wrappers):
+            model.train()
+            with wrapper.optim_context(model):
+                loss = model.loss(images)
+            wrapper.update_params(loss)
+    found = net.static(PATH).state_dict()
+    for name, parameter in twin.backbone.named_parameters():
+        moved = (parameter - before[name]).abs().max()
+        assert moved > 0
+        torch.testing.assert_close(found[name], parameter.detach(), rtol=0, atol=1e-4 * float(moved))
