@@ -9,6 +9,8 @@ _base_ = [
 
 data_root = "data/imagenet/"
 
+# timm's --smoothing 0.1, of the labels that the largest network learns.
+model = dict(head=dict(loss=dict(_delete_=True, type="LabelSmoothLoss", label_smooth_val=0.1, mode="original")))
 train_dataloader = dict(
     batch_size=128,
     dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.train_pipeline}}),

@@ -82,3 +82,51 @@ def test_pipelines_give_images_of_their_size(size, tmp_path):
     assert not torch.equal(training[0]["inputs"], training[0]["inputs"])
     assert torch.equal(evaluation[0]["inputs"], evaluation[0]["inputs"])
     assert evaluation[0]["inputs"].shape == (3, size, size)
+
+
+# What timm calls our operations: mmpretrain's type and, where there are two of it, its direction.
+TIMM_NAMES = {
+    "ColorTransform": "Color",
+    "Shear horizontal": "ShearX",
+    "Shear vertical": "ShearY",
+    "Translate horizontal": "TranslateXRel",
+    "Translate vertical": "TranslateYRel",
+}
+
+
+def test_the_recipe_on_imagenet_is_timms():
+    """timm's training of mobilenetv3_large_100: --aa rand-m9-mstd0.5 --reprob 0.2 --lr .064 on 2 x 512 images."""
+    auto_augment = pytest.importorskip("timm.data.auto_augment")
+    config = load_config(next(path for path in CONFIGS if "-byol" in path.name))
+    assert config.optim_wrapper.optimizer.lr / config.auto_scale_lr.base_batch_size == 0.064 / 1024
+    assert config.model.head.loss == dict(type="LabelSmoothLoss", label_smooth_val=0.1, mode="original")
+    register_all_modules(init_default_scope=False)
+    (step,) = (step for step in config.train_pipeline if step.type == "RandAugment")
+    theirs = {op.name: op for op in auto_augment.rand_augment_transform("rand-m9-mstd0.5", {}).ops}
+    with TRANSFORMS.switch_scope_and_registry("mmpretrain") as registry:
+        ours = registry.build(step)
+    assert ours.num_policies == 2
+    names = []
+    for operation in ours:
+        kind = type(operation).__name__
+        name = f"{kind} {operation.direction}" if hasattr(operation, "direction") else kind
+        names.append(TIMM_NAMES.get(name, name))
+        their = theirs[names[-1]]
+        assert operation.prob == their.prob == 0.5
+        if their.level_fn is None:
+            continue
+        assert (
+            (operation.magnitude_level, operation.magnitude_std) == (their.magnitude, their.magnitude_std) == (9, 0.5)
+        )
+        for level in (0.0, 3.3, 8.7, 9.9, 10.0):
+            operation.magnitude_level, operation.magnitude_std = level, 0
+            magnitude = operation.random_magnitude()
+            if kind == "Posterize":
+                magnitude = math.ceil(magnitude)
+            elif operation.magnitude_range[0] == -0.9:
+                magnitude = 1 + magnitude
+                assert operation.random_negative_prob == 0
+            (expected,) = their.level_fn(level, their.hparams)
+            whole = kind.startswith("Solarize")  # timm rounds its grey values
+            assert magnitude == pytest.approx(abs(expected), abs=1 if whole else 1e-9), (kind, level)
+    assert sorted(names) == sorted(theirs)

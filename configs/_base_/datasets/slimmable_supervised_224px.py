@@ -1,12 +1,32 @@
-# timm's augmentations for MobileNetV3: RandAugment m9-mstd0.5 and random erasing; validation of every network.
+# timm's augmentations for MobileNetV3, --aa rand-m9-mstd0.5 --reprob 0.2 --remode pixel; validation of every network.
 image_size = 224
+# timm's operations without "inc1", which mmpretrain has no name for. Some change an image less at a higher level:
+# Posterize and Solarize; and Color to Sharpness are factors from 0.1 to 1.9 (here 1 + magnitude), not distances from 1.
+randaugment_policies = [
+    dict(type="AutoContrast"),
+    dict(type="Equalize"),
+    dict(type="Invert"),
+    dict(type="Rotate", magnitude_range=(0, 30)),
+    # mmpretrain rounds the number of bits up where timm rounds it down.
+    dict(type="Posterize", magnitude_range=(-1 + 1e-6, 3 + 1e-6)),
+    dict(type="Solarize", magnitude_range=(0, 256)),
+    dict(type="SolarizeAdd", magnitude_range=(0, 110)),
+    dict(type="ColorTransform", magnitude_range=(-0.9, 0.9), random_negative_prob=0),
+    dict(type="Contrast", magnitude_range=(-0.9, 0.9), random_negative_prob=0),
+    dict(type="Brightness", magnitude_range=(-0.9, 0.9), random_negative_prob=0),
+    dict(type="Sharpness", magnitude_range=(-0.9, 0.9), random_negative_prob=0),
+    dict(type="Shear", magnitude_range=(0, 0.3), direction="horizontal"),
+    dict(type="Shear", magnitude_range=(0, 0.3), direction="vertical"),
+    dict(type="Translate", magnitude_range=(0, 0.45), direction="horizontal"),
+    dict(type="Translate", magnitude_range=(0, 0.45), direction="vertical"),
+]
 train_pipeline = [
     dict(type="mmssl_dynamic.LoadImage"),
     dict(type="RandomResizedCrop", scale=image_size, backend="pillow", interpolation="bicubic"),
     dict(type="RandomFlip", prob=0.5, direction="horizontal"),
     dict(
         type="RandAugment",
-        policies="timm_increasing",
+        policies=randaugment_policies,
         num_policies=2,
         total_level=10,
         magnitude_level=9,
