@@ -34,7 +34,8 @@ INSTALL_REQUIRES = [
     "numpy>=1.26",
     "Pillow>=10",
     "safetensors>=0.4.3",
-    "scikit-learn>=1.3",
+    # 1.4: the first whose LogisticRegression minimises the mean of the losses, for which the tolerance is set.
+    "scikit-learn>=1.4",
     "scipy>=1.11",
     # Reads JPEGs and, unlike OpenCV and Pillow, tells when a part of one is lost.
     "simplejpeg>=1.7",

@@ -34,7 +34,8 @@ class ManyShotProtocol:
         solver: ``'sklearn'``, or ``'torch'`` on the device of the network.
         wd_from, wd_to: Exponents of ten of the smallest and the largest weight decay 1 / C.
         wd_count: Values between them, evenly spaced in the exponent.
-        max_iter, tol: Of L-BFGS.
+        max_iter: Steps of L-BFGS.
+        tol: Largest entry of the gradient of the summed loss at which it stops.
         patience: Stop the search after so many values in a row that are not better. All of them are tried when left
             out, as the protocol has it.
         val_fraction: Share of the training images that validates where a data set has no validation images.
@@ -72,6 +73,7 @@ class ManyShotProtocol:
         return {
             "kind": "many-shot logistic regression",
             **asdict(self),
+            "objective": "summed cross-entropy + |W|^2 / (2 C)",
             "C": "1 / weight decay, warm start along ascending weight decays, first best on validation, refit on "
             "training and validation images",
             "features": "global average pooled, not normalised",
