@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from mmssl_dynamic.detection.detector import check_normalisation
@@ -141,6 +142,18 @@ def test_protocols_are_the_papers(name):
     else:
         assert "train2017" in data.ann_file
         assert config.test_evaluator.metric == ["bbox", "segm"]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_norm_layers_do_not_decay_and_everything_else_does(name, mmdet_scope):
+    config, model = load(name), detector(load(name))
+    optimizer = build_optim_wrapper(model, deepcopy(config.optim_wrapper)).optimizer
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    norms = {id(p) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) for p in m.parameters()}
+    for key, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert decay[id(parameter)] == (0 if id(parameter) in norms else 0.0001), key
+    assert norms
 
 
 def test_weights_have_the_names_that_exports_get():
