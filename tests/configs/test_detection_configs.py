@@ -26,6 +26,12 @@ def load(name):
     return Config.fromfile(FOLDER / f"{name}.py")
 
 
+@cache
+def training(path):
+    """The config of a pre-training, to be read only."""
+    return Config.fromfile(path)
+
+
 def differences(one, other, path=""):
     """Keys at which two configs differ."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -77,11 +83,11 @@ def test_every_config_builds_a_detector_that_is_tuned_as_a_whole(name, mmdet_sco
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_detectors_normalise_as_every_pre_training_does(name, read_config):
+def test_detectors_normalise_as_every_pre_training_does(name):
     trainings = [p for kind in ("sdr", "dspnet") for p in sorted((FOLDER.parent / kind).glob("*.py"))]
     assert len(trainings) > 15
     for path in trainings:
-        check_normalisation(load(name), name, normalisation_of(read_config(str(path))), path.name)
+        check_normalisation(load(name), name, normalisation_of(training(path)), path.name)
 
 
 @pytest.mark.parametrize("iterations", ["24k", "18k"])
