@@ -3,9 +3,9 @@
 Both minimise  mean cross-entropy + |W|^2 / (2 C N)  by SciPy's L-BFGS-B from where the last fit ended, so they take the
 same steps but for rounding.
 
-``tol`` is of the *summed* cross-entropy, N times that: so scikit-learn had it before 1.4, and with it published protocols.
+``tol`` is of the *summed* cross-entropy, N times that: so scikit-learn had it before 1.4, and published protocols with it.
 Taken for the mean, the same number is N times looser, and a search along strengths of regularisation leaves the weights
-where they are for a third of the strengths and more.
+as they are at a third of the strengths and more.
 
 Two classes are fitted as the softmax that many classes are, whose two rows of weights are both penalised (what
 scikit-learn called ``multi_class='multinomial'``). The one row that scikit-learn fits today is its equal at 2 C.
