@@ -3,7 +3,7 @@
 Both minimise  mean cross-entropy + |W|^2 / (2 C N)  by SciPy's L-BFGS-B from where the last fit ended, so they take the
 same steps but for rounding.
 
-``tol`` is of the *summed* cross-entropy, N times that: so scikit-learn had it before 1.4, and published protocols with it.
+``tol`` is of the *summed* cross-entropy, N times that: so scikit-learn had it before 1.4, and published protocols too.
 Taken for the mean, the same number is N times looser, and a search along strengths of regularisation leaves the weights
 as they are at a third of the strengths and more.
 
