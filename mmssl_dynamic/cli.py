@@ -17,12 +17,17 @@ from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.options.text import OptionAction
 
 _as_ever = warnings.formatwarning
+# What imports of a correct installation say every time, and nobody at a command line can do anything about.
+_UPSTREAM_WARNINGS = (
+    "pkg_resources is deprecated",
+    "Fail to import ``MultiScaleDeformableAttention``",  # mmcv-lite, which is enough for all but detection
+)
 
 
 def run(main: Callable[[], None]) -> None:
     """Call ``main``; turn a :class:`UserError` into one line on stderr and exit status 2, Ctrl-C into status 130."""
-    # Upstream's imports, which nobody at a command line can do anything about.
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    for text in _UPSTREAM_WARNINGS:
+        warnings.filterwarnings("ignore", message=text)
     before, warnings.formatwarning = warnings.formatwarning, _as_line
     try:
         main()
@@ -142,7 +147,7 @@ def add_image_check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
-def add_launcher_argument(parser: argparse.ArgumentParser) -> None:
+def add_launcher_argument(parser: argparse._ActionsContainer) -> None:
     """``--launcher``, to be parsed by :func:`parse_with_rank`."""
     parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none", help="job launcher")
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)

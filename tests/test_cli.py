@@ -1,6 +1,8 @@
 import subprocess
 import sys
 import warnings
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +80,18 @@ def test_a_notice_is_one_line_and_other_warnings_stay_as_they_are():
     assert shown[0] == "note: 3 files are left out\n"
     assert shown[1].startswith("module.py:7: UserWarning: something else")
     assert warnings.formatwarning is before
+
+
+def test_warnings_of_upstreams_imports_are_not_shown(recwarn):
+    transformer = find_spec("mmcv").submodule_search_locations[0] + "/cnn/bricks/transformer.py"
+    package_utils = find_spec("mmengine").submodule_search_locations[0] + "/utils/package_utils.py"
+    assert "'Fail to import ``MultiScaleDeformableAttention`` from '" in Path(transformer).read_text()
+    assert "import pkg_resources" in Path(package_utils).read_text()
+
+    def main():
+        warnings.warn("Fail to import ``MultiScaleDeformableAttention`` from ``mmcv.ops``, ...", stacklevel=2)
+        warnings.warn("pkg_resources is deprecated as an API. See ...", stacklevel=2)
+        warnings.warn("k=200 is cut to 12.", stacklevel=2)
+
+    cli.run(main)
+    assert [str(warning.message) for warning in recwarn] == ["k=200 is cut to 12."]

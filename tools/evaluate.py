@@ -64,8 +64,7 @@ def parse_args() -> argparse.Namespace:
         "--label-list", metavar="FILE", help="or the images whose labels are used, one name per line (SimCLR's lists)"
     )
     train.add_argument("--seed", type=int, default=0, help="of the training and the draw (default: 0)")
-    train.add_argument("--launcher", choices=("none", "pytorch"), default="none", help="pytorch under torchrun")
-    train.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
+    cli.add_launcher_argument(train)
     parser.add_argument(
         "--image-size",
         type=int,
@@ -90,7 +89,7 @@ def parse_args() -> argparse.Namespace:
     cli.add_cfg_options_argument(parser, config="CONFIG")
     cli.add_again_argument(parser)
     cli.add_device_argument(parser)
-    args = parser.parse_args()
+    args = cli.parse_with_rank(parser)
     args.cfg_options = cli.config_options(args.config, args.cfg_options)
     return args
 
@@ -127,8 +126,6 @@ def pair(text: str) -> tuple[str, str]:
 
 def main() -> None:
     args = parse_args()
-    if args.local_rank is not None:
-        os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     from mmssl_dynamic.apis.evaluate import evaluate
 
     result = evaluate(

@@ -14,8 +14,14 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config of the training")
     parser.add_argument("checkpoint", help="checkpoint of the detector")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
-    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="images to draw (default: 8)")
+    parser.add_argument("--work-dir", metavar="DIR", help="folder of logs (default: --out, or work_dirs/<config name>)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the results (default: the work dir)")
+    parser.add_argument(
+        "--show-dir",
+        metavar="NAME",
+        help="draw every image, as mmdet's tool does, into this folder below the work dir and the time of the start",
+    )
+    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="images in the report (default: 8)")
     parser.add_argument(
         "--score-thr", type=float, default=0.3, metavar="SCORE", help="of the predictions to draw (default: 0.3)"
     )
@@ -30,7 +36,7 @@ def main() -> None:
     options = vars(parse_args())
     from mmssl_dynamic.detection.detector import evaluate_detector
 
-    found = evaluate_detector(options.pop("config"), options.pop("checkpoint"), options.pop("out"), **options)
+    found = evaluate_detector(options.pop("config"), options.pop("checkpoint"), **options)
     if os.environ.get("RANK", "0") == "0":
         for what, values in found.items():
             print(f"{what}: " + ", ".join(f"{name} {value:.1f}" for name, value in values.items()))

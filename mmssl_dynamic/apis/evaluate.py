@@ -20,13 +20,14 @@ from torch import nn
 
 from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.downstream.labelled_data import LabelledData, data_record
+from mmssl_dynamic.engine.processes import start_processes, stop_processes
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
 from mmssl_dynamic.evaluation.knn import KNNProtocol
 from mmssl_dynamic.evaluation.latency import Latency, latency
 from mmssl_dynamic.evaluation.nearest_neighbours import KNN, NearestNeighbours, evaluation_pipeline
-from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol, start_processes, stop_processes
+from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol
 from mmssl_dynamic.features.networks import Network, network_names, single_network
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import precision
@@ -102,7 +103,7 @@ def evaluate(
         baselines: (name, ``results.json``) of other evaluations to lay beside in the plot; files of the same name
             become one curve.
         device: Such as ``'cuda:0'``.
-        launcher: ``'pytorch'`` in processes of torchrun, for a training on several GPUs.
+        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'`` in processes of theirs, for a training on several GPUs.
         cfg_options: Overrides of ``config``.
         again: Evaluate anew what is kept from an earlier run, and begin trainings anew.
         progress: Show bars with the time left.

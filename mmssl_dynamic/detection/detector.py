@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.detection.average_precision import average_precision
+from mmssl_dynamic.detection.average_precision import average_precision, check_evaluators
 from mmssl_dynamic.detection.prediction_pictures_hook import PredictionPicturesHook
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.engine.unwrap import bare_model
@@ -94,8 +94,10 @@ def check_normalisation(config: Config, path: PathLike, expected: Normalisation,
 def evaluate_detector(
     path: PathLike,
     checkpoint: PathLike,
-    out: PathLike,
+    out: PathLike | None = None,
     *,
+    work_dir: PathLike | None = None,
+    show_dir: str | None = None,
     pictures: int = 8,
     score_thr: float = 0.3,
     launcher: str = "none",
@@ -106,7 +108,9 @@ def evaluate_detector(
     Args:
         path: Config of the detector.
         checkpoint: Of its training.
-        out: Folder for ``results.json``, ``report.html`` and the pictures in it.
+        out: Folder for ``results.json``, ``report.html`` and the pictures in it; the work dir when left out.
+        work_dir: Folder of logs; ``out`` when left out, and without that as in training.
+        show_dir: Folder, below the work dir and the time of the start, that every image is drawn into.
         pictures: Images to draw, 0 for none.
         score_thr: Predictions to draw, by their score.
         launcher: As in training.
@@ -117,11 +121,18 @@ def evaluate_detector(
 
     Raises:
         ArtifactError: the checkpoint is missing or does not fit the config.
+        ConfigError: the config's evaluator reports no AP, or its classes are not the detector's.
         UserError: as :func:`prepare_detection`.
     """
-    folder = Path(out)
-    config = prepare_detection(path, cfg_options=cfg_options, training=False, work_dir=str(folder), launcher=launcher)
+    logs = work_dir if work_dir is not None else out
+    config = prepare_detection(
+        path, cfg_options=cfg_options, training=False, work_dir=None if logs is None else str(logs), launcher=launcher
+    )
+    folder = Path(config.work_dir if out is None else out)
     need(config, "test_dataloader", "test_evaluator", "test_cfg")
+    check_evaluators(evaluators(config, "test"), "test")
+    if show_dir is not None:
+        _draw_all(config, show_dir)
     state = load_state_dict(checkpoint)
     config.load_from, config.resume = str(checkpoint), False
     runner = build_runner(config)
@@ -129,8 +140,9 @@ def evaluate_detector(
     hook = PredictionPicturesHook(str(folder / "pictures"), max(pictures, 1), score_thr)
     if pictures > 0:
         runner.register_hook(hook)
+    _check_classes(runner)
     metrics = runner.test()
-    found = average_precision(metrics, any("segm" in entry.get("metric", ()) for entry in _evaluators(config, "test")))
+    found = average_precision(metrics, any("segm" in entry.get("metric", ()) for entry in evaluators(config, "test")))
     if is_main_process():
         record = {
             "schema_version": SCHEMA_VERSION,
@@ -148,6 +160,31 @@ def evaluate_detector(
         write_json(folder / "results.json", record)
         _write_report(record, hook, folder / "report.html")
     return found
+
+
+def _draw_all(config: Config, folder: str) -> None:
+    """What mmdet's ``tools/test.py --show-dir`` does."""
+    hook = (config.get("default_hooks") or {}).get("visualization")
+    if hook is None:
+        raise ConfigError(
+            "--show-dir needs the hook that draws: default_hooks.visualization.type=DetVisualizationHook."
+        )
+    hook.draw, hook.test_out_dir = True, folder
+
+
+def _check_classes(runner: Any) -> None:
+    """Refuse a data set with other classes than the detector, which ends the evaluation after the whole test.
+
+    As mmdet's ``NumClassCheckHook``, which looks at training and validation alone.
+    """
+    classes = runner.test_dataloader.dataset.metainfo.get("classes")
+    for name, module in bare_model(runner.model).named_modules():
+        own = getattr(module, "num_classes", None)
+        if name.endswith("bbox_head") and classes is not None and own is not None and own != len(classes):
+            raise ConfigError(
+                f"the test set has {len(classes)} classes and the detector's {name} {own}; set "
+                f"model.{name}.num_classes, or give the data set that the detector was trained for."
+            )
 
 
 def _need_mmdet() -> None:
@@ -177,7 +214,8 @@ def _annotations(config: Config, split: str) -> list[str]:
     return [os.path.join(node.get("data_root") or "", node["ann_file"]) for node in _datasets(loader.get("dataset"))]
 
 
-def _evaluators(config: Config, split: str) -> list[Any]:
+def evaluators(config: Config, split: str) -> list[Any]:
+    """Configs of the metrics of a split."""
     found = config.get(f"{split}_evaluator") or []
     return list(found) if isinstance(found, list | tuple) else [found]
 
@@ -191,7 +229,7 @@ def _move_annotations(before: Config, config: Config, options: dict[str, Any]) -
         if any(key.startswith(f"{split}_evaluator") for key in options):
             continue
         old, new = _annotations(before, split), _annotations(config, split)
-        for evaluator in _evaluators(config, split):
+        for evaluator in evaluators(config, split):
             file = evaluator.get("ann_file")
             if len(old) == len(new) == 1 and file and os.path.normpath(file) == os.path.normpath(old[0]):
                 evaluator["ann_file"] = new[0]
@@ -201,7 +239,7 @@ def _check_annotations(config: Config, splits: tuple[str, ...]) -> None:
     for split in splits:
         named = [(f"{split}_dataloader", file) for file in _annotations(config, split)]
         named += [
-            (f"{split}_evaluator", entry["ann_file"]) for entry in _evaluators(config, split) if entry.get("ann_file")
+            (f"{split}_evaluator", entry["ann_file"]) for entry in evaluators(config, split) if entry.get("ann_file")
         ]
         for what, file in named:
             if "://" not in file and not Path(file).is_file():

@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
+from mmssl_dynamic.detection.average_precision import check_evaluators
 from mmssl_dynamic.detection.candidate import CandidateJob, detector_backbone, run_candidate
-from mmssl_dynamic.detection.detector import check_normalisation, prepare_detection
+from mmssl_dynamic.detection.detector import check_normalisation, evaluators, prepare_detection
 from mmssl_dynamic.detection.object_crops import write_object_crops
 from mmssl_dynamic.detection.report import CandidateFigures, write_detection_report
 from mmssl_dynamic.downstream.splits import Splits
@@ -150,6 +151,7 @@ def route_detection(
     images = InputImages.of(cfg)
     detector = prepare_detection(det_config, cfg_options=det_options, training=False)
     need(detector, "train_dataloader", "val_dataloader", "val_evaluator")
+    check_evaluators(evaluators(detector, "val"), "val", masks=plan.kind == "masks")
     check_normalisation(detector, det_config, images.normalisation, f"the super-network of {config}")
     if bank is not None:
         BNBank.load(bank).check(net)

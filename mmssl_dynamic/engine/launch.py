@@ -32,6 +32,9 @@ def prepare_config(
     auto_scale_lr: bool = False,
     tensorboard: bool = False,
     channels_last: bool = False,
+    validate: bool = True,
+    pin_memory: bool = True,
+    persistent_workers: bool = True,
     launcher: str = "none",
     cfg_options: dict[str, Any] | None = None,
 ) -> Config:
@@ -45,6 +48,9 @@ def prepare_config(
         auto_scale_lr: Scale the learning rate by the total batch size over ``auto_scale_lr.base_batch_size``.
         tensorboard: Write scalars for TensorBoard, too.
         channels_last: Keep weights and activations in channels-last order.
+        validate: Validate during the training, where the config says so.
+        pin_memory: Load into page-locked memory, where there is CUDA and the config does not say otherwise.
+        persistent_workers: Keep loader processes from epoch to epoch, where the config does not say otherwise.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         cfg_options: Further overrides.
 
@@ -58,9 +64,10 @@ def prepare_config(
         config.work_dir = work_dir
     elif config.get("work_dir") is None:
         config.work_dir = str(Path("work_dirs") / Path(path).stem)
-    for key in ("train_dataloader", "val_dataloader", "test_dataloader", "extract_dataloader"):
-        if (config.get(key) or {}).get("num_workers") == 0:
-            config[key].pop("persistent_workers", None)  # torch refuses workers that persist without being there
+    if not validate:
+        config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    _set_loaders(config, pin_memory, persistent_workers)
+    _check_schedule(config)
     if amp:
         if not torch.cuda.is_available():
             raise ConfigError("--amp needs a GPU, and torch sees none; leave it out.")
@@ -84,6 +91,51 @@ def prepare_config(
     elif resume is not None:
         config.resume, config.load_from = True, resume
     return config
+
+
+def _set_loaders(config: Config, pin_memory: bool, persistent_workers: bool) -> None:
+    """Defaults and switches of the loaders; those of mmpretrain's tools where the config is one of mmpretrain's."""
+    for key in ("train_dataloader", "val_dataloader", "test_dataloader", "extract_dataloader"):
+        loader = config.get(key)
+        if loader is None:
+            continue
+        if config.get("default_scope") == "mmpretrain" and key != "extract_dataloader":
+            # Page-locked memory without CUDA is a warning in every epoch.
+            loader.setdefault("pin_memory", torch.cuda.is_available())
+            loader.setdefault("persistent_workers", True)
+            loader.setdefault("collate_fn", dict(type="default_collate"))
+        if not pin_memory:
+            loader.pin_memory = False
+        if not persistent_workers:
+            loader.persistent_workers = False
+        if not loader.get("num_workers"):
+            loader.pop("persistent_workers", None)  # torch refuses workers that persist without being there
+
+
+def _check_schedule(config: Config) -> None:
+    """Refuse schedules of the learning rate that end before they begin, as ``max_epochs`` below ``warmup_epochs`` do.
+
+    Cutting the warm-up would be another way; how short it may be is for the user to say. One of no epochs is left out.
+    """
+    entries = config.get("param_scheduler")
+    if not isinstance(entries, list):
+        return
+    # A warm-up of warmup_epochs=0 is none.
+    config.param_scheduler = [entry for entry in entries if (entry.get("begin", 0), entry.get("end")) != (0, 0)]
+    for index, entry in enumerate(config.param_scheduler):
+        begin, end = entry.get("begin", 0), entry.get("end")
+        if end is None or begin < end:
+            continue
+        warmup, epochs = config.get("warmup_epochs"), config.get("max_epochs")
+        if warmup is not None and epochs is not None and warmup >= epochs:
+            raise ConfigError(
+                f"max_epochs={epochs} leaves no epoch after the warm-up of warmup_epochs={warmup}; give a shorter one, "
+                f"--cfg-options max_epochs={epochs} warmup_epochs={min(1, epochs - 1)}, or more epochs."
+            )
+        raise ConfigError(
+            f"param_scheduler.{index} ({entry.get('type')}) begins at {begin} and ends at {end}; set begin and end so "
+            "that it has a duration."
+        )
 
 
 def build_runner(config: Config) -> MMEngineRunner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from mmssl_dynamic.datasets.resumable_batch_sampler import ResumableBatchSampler
 from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
+from mmssl_dynamic.engine.brief_log import environment, initialization_log, keep_brief
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
 from mmssl_dynamic.engine.unwrap import bare_model
@@ -51,18 +53,6 @@ def building(what: str) -> Iterator[None]:
         raise ConfigError(f"{what} of the config cannot be built: {first_line(error)}") from error
 
 
-@contextmanager
-def _without(text: str) -> Iterator[None]:
-    """Keep messages that contain ``text`` out of mmengine's log."""
-    logger = MMLogger.get_current_instance()
-    drop = lambda record: text not in record.getMessage()  # noqa: E731
-    logger.addFilter(drop)
-    try:
-        yield
-    finally:
-        logger.removeFilter(drop)
-
-
 @RUNNERS.register_module()
 class Runner(MMEngineRunner):
     """Loads checkpoints through :func:`mmssl_dynamic.fileio.load_run_checkpoint`.
@@ -87,6 +77,26 @@ class Runner(MMEngineRunner):
         with safe_loading():
             return super().test()
 
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """As mmengine's, without messages that are the same in every run."""
+        logger = super().build_logger(*args, **kwargs)
+        keep_brief(logger)
+        return logger
+
+    def _log_env(self, env_cfg: dict) -> None:
+        settings = {**env_cfg, **self._randomness_cfg, "seed": self._seed, "launcher": self._launcher}
+        self.logger.info(environment(settings, {"processes": self._world_size}))
+        # mmengine lays the config out in the log as well.
+        self.logger.info(f"Config: {Path(self.work_dir) / Path(self.cfg.filename or f'{self.timestamp}.py').name}")
+
+    def get_hooks_info(self) -> str:
+        """The hooks, in their order; mmengine lists those of each of twenty stages."""
+        return ", ".join(type(hook).__name__ for hook in self.hooks)
+
+    def _init_model_weights(self) -> None:
+        with initialization_log(self.logger, Path(self._log_dir) / "initialization.log"):
+            super()._init_model_weights()
+
     def build_model(self, model: Any) -> nn.Module:
         """As mmengine's, with one sentence for what cannot be built; so the next ones."""
         with building("model"), safe_loading():
@@ -100,8 +110,8 @@ class Runner(MMEngineRunner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """Optimiser and its wrapper, without a warning for each parameter of a moving-average target."""
-        with building("optim_wrapper"), _without("requires_grad=False"):
+        """Optimiser and its wrapper."""
+        with building("optim_wrapper"):
             if isinstance(optim_wrapper, dict) and isinstance(optimizer := optim_wrapper.get("optimizer"), dict):
                 from mmengine.registry import OPTIMIZERS
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
 
@@ -90,7 +88,7 @@ class Probe:
         batch_size: Images per step and process; the transfer config's when left out.
         num_workers: Loader processes.
         seed: Of everything random.
-        launcher: ``'none'``, or ``'pytorch'`` in processes of torchrun.
+        launcher: What started the processes that train together, see :mod:`mmssl_dynamic.engine.processes`.
         progress: Show bars with the time left.
     """
 
@@ -210,28 +208,3 @@ def _check_frozen(model: Any) -> None:
             f"frozen_stages={backbone.frozen_stages} leaves parts of a {type(backbone).__name__} to train; evaluate it "
             "with --protocol knn."
         )
-
-
-def start_processes(launcher: str) -> None:
-    """Join the processes of torchrun.
-
-    Raises:
-        ConfigError: the launcher is not known, or did not start this process.
-    """
-    if launcher not in ("none", "pytorch"):
-        raise ConfigError(f"--launcher {launcher} is not known here; use 'pytorch' under torchrun, or leave it out.")
-    if launcher == "none" or dist.is_initialized():
-        return
-    if "RANK" not in os.environ:
-        raise ConfigError("--launcher pytorch needs torchrun: torchrun --nproc_per_node=8 tools/evaluate.py ...")
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl")
-    else:
-        dist.init_process_group("gloo")
-
-
-def stop_processes() -> None:
-    """Leave them."""
-    if dist.is_initialized():
-        dist.destroy_process_group()

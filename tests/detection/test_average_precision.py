@@ -15,7 +15,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmssl_dynamic.detection.average_precision import IOU_THRESHOLDS, average_precision
+from mmssl_dynamic.detection.average_precision import IOU_THRESHOLDS, average_precision, check_evaluators
 from mmssl_dynamic.errors import ConfigError
 
 CLASSES = ("cat", "dog", "horse")  # nothing is a horse: a class without objects takes no part in the mean
@@ -166,3 +166,42 @@ def test_a_mean_over_other_thresholds_is_not_called_ap():
         average_precision({"pascal_voc/mAP": 0.5, "pascal_voc/AP50": 0.5})
     with pytest.raises(ConfigError, match="no AP among the metrics"):
         average_precision({"accuracy/top1": 50.0})
+
+
+VOC = dict(type="VOCMetric", metric="mAP", iou_thrs=list(IOU_THRESHOLDS))
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [VOC],
+        [dict(VOC, type="mmdet.VOCMetric")],
+        [dict(type="CocoMetric")],
+        [dict(type="CocoMetric", metric=["bbox", "segm"])],
+        [dict(type="CocoMetric", metric="proposal"), dict(type="CocoMetric", metric="bbox")],
+        [dict(type="SomeMetricOfTheUser")],
+    ],
+)
+def test_evaluators_that_report_ap_are_let_through(entries):
+    check_evaluators(entries, "test")
+
+
+@pytest.mark.parametrize(
+    ("entries", "masks", "message"),
+    [
+        ([dict(type="VOCMetric", metric="mAP")], False, r"no AP55, .* set iou_thrs=\[0.5, 0.55"),
+        ([dict(type="VOCMetric", metric="recall")], False, r"asked for \['recall'\], of which there is no AP"),
+        ([dict(type="CocoMetric", metric="proposal")], False, "of which there is no AP"),
+        (
+            [dict(type="CocoMetric", format_only=True)],
+            False,
+            "has format_only=True, so it reports no AP",
+        ),
+        ([dict(type="CocoMetric", metric_items=["mAP"])], False, "leaves mAP_50 out of metric_items"),
+        ([dict(type="CocoMetric", metric="bbox")], True, "no AP of masks; add 'segm'"),
+        ([VOC], True, "no AP of masks"),
+    ],
+)
+def test_evaluators_that_report_none_are_refused_before_the_test(entries, masks, message):
+    with pytest.raises(ConfigError, match=message):
+        check_evaluators(entries, "test", masks)

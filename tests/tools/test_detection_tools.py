@@ -41,12 +41,21 @@ def test_training_and_evaluation_by_our_tools(arguments, repo_root, tmp_path, ca
     run_script(repo_root / "tools" / "train_det.py", config, "--work-dir", run, *options)
     assert load_run_checkpoint(run / "iter_2.pth")["meta"]["iter"] == 2
     capsys.readouterr()
-    run_script(repo_root / "tools" / "test_det.py", config, run / "iter_2.pth", "--out", out, "--pictures", 1, *options)
+    test = (repo_root / "tools" / "test_det.py", config, run / "iter_2.pth", "--work-dir", out)
+    run_script(*test, "--show-dir", "drawn", "--pictures", 1, *options)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines[-2:]] == ["boxes", "masks"]
     assert "AP75" in lines[-1]
     assert json.loads((out / "results.json").read_text())["AP"]
     assert len(list((out / "pictures").iterdir())) == 1
+    assert len(list(out.glob("2*/drawn/*"))) == 4  # all test images, as mmdet's tool draws them
+    for option, message in (
+        ("test_evaluator.metric=proposal", "of which there is no AP"),
+        ("test_dataloader.dataset.metainfo.classes=[circle]", "the test set has 1 classes and the detector's roi_head"),
+    ):
+        with pytest.raises(SystemExit):
+            run_script(*test, *options, option)
+        assert message in capsys.readouterr().err
 
 
 def test_mmdets_own_tools_train_resume_and_evaluate_the_same_configs(arguments, networks, tmp_path, monkeypatch):
@@ -83,7 +92,7 @@ def test_the_tools_explain_themselves_and_what_is_missing(name, repo_root, capsy
         run_script(script, "--help")
     assert stop.value.code == 0
     assert "mmdet's own tools" in capsys.readouterr().out
-    extra = ["none.pth", "--out", "out"] if name == "test_det" else []
+    extra = ["none.pth"] if name == "test_det" else []
     with pytest.raises(SystemExit) as stop:
         run_script(script, "none.py", *extra)
     assert stop.value.code == 2

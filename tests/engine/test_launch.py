@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from mmssl_dynamic.engine.launch import prepare_config
+from mmssl_dynamic.errors import ConfigError
+
+DSPNET = "configs/demo/dspnet_demo.py"
+SUPERVISED = "configs/dspnet/slimmable_supervised_mobilenet-v3_tinyin.py"
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused_with_the_option_that_shortens_it(repo_root):
+    with pytest.raises(
+        ConfigError, match=r"max_epochs=2 .* warmup_epochs=10; .* max_epochs=2 warmup_epochs=1, or more"
+    ):
+        prepare_config(repo_root / DSPNET, cfg_options=dict(max_epochs=2, warmup_epochs=10))
+    with pytest.raises(ConfigError, match=r"--cfg-options max_epochs=1 warmup_epochs=0"):
+        prepare_config(repo_root / DSPNET, cfg_options=dict(max_epochs=1))
+    config = prepare_config(repo_root / DSPNET, cfg_options=dict(max_epochs=2, warmup_epochs=1))
+    assert [(entry.begin, entry.end) for entry in config.param_scheduler] == [(0, 1), (1, 2)]
+
+
+def test_a_warm_up_of_no_epochs_is_left_out(repo_root):
+    config = prepare_config(repo_root / DSPNET, cfg_options=dict(max_epochs=1, warmup_epochs=0))
+    assert [(entry.type, entry.begin, entry.end) for entry in config.param_scheduler] == [("CosineAnnealingLR", 0, 1)]
+    assert config.custom_hooks[0].warmup_epochs == 0
+
+
+def test_another_schedule_without_a_duration_is_named(repo_root):
+    with pytest.raises(ConfigError, match=r"param_scheduler\.1 \(CosineAnnealingLR\) begins at 5 and ends at 4"):
+        prepare_config(
+            repo_root / DSPNET, cfg_options={"param_scheduler.1.begin": 5, "param_scheduler.1.end": 4, "max_epochs": 20}
+        )
+
+
+def test_no_validate_takes_validation_out_of_the_config(repo_root):
+    config = prepare_config(repo_root / SUPERVISED)
+    assert config.val_dataloader.dataset.data_root == "data/tiny-imagenet-200/val"
+    config = prepare_config(repo_root / SUPERVISED, validate=False)
+    assert (config.val_cfg, config.val_dataloader, config.val_evaluator) == (None, None, None)
+    assert config.test_dataloader is not None
+
+
+def test_loaders_have_the_defaults_and_switches_of_mmpretrains_tools(repo_root, monkeypatch, tmp_path):
+    (tmp_path / "stock.py").write_text(
+        "default_scope = 'mmpretrain'\nmodel = dict(type='SimSiam')\ntrain_cfg = dict()\noptim_wrapper = dict()\n"
+        "train_dataloader = dict(batch_size=2, num_workers=2)\nval_dataloader = dict(batch_size=2, num_workers=0)\n"
+    )
+    for cuda in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
+        config = prepare_config(tmp_path / "stock.py")
+        assert config.train_dataloader.to_dict() == {
+            "batch_size": 2,
+            "num_workers": 2,
+            "pin_memory": cuda,
+            "persistent_workers": True,
+            "collate_fn": {"type": "default_collate"},
+        }
+        assert "persistent_workers" not in config.val_dataloader  # torch refuses it without workers
+        config = prepare_config(tmp_path / "stock.py", pin_memory=False, persistent_workers=False)
+        assert (config.train_dataloader.pin_memory, config.train_dataloader.persistent_workers) == (False, False)
+        assert config.val_dataloader.pin_memory is False
+
+
+def test_loaders_of_other_scopes_keep_mmengines_defaults(repo_root):
+    config = prepare_config(repo_root / "configs/detection/faster-rcnn_supervised-r50_fpn_24k_voc0712.py")
+    assert {"pin_memory", "collate_fn"} & set(config.train_dataloader) == set()
+
+
+def test_what_a_config_says_of_its_loaders_stays(repo_root):
+    options = {"train_dataloader.pin_memory": True, "train_dataloader.persistent_workers": False}
+    config = prepare_config(repo_root / DSPNET, cfg_options=options)
+    assert (config.train_dataloader.pin_memory, config.train_dataloader.persistent_workers) == (True, False)
