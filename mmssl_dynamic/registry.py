@@ -66,6 +66,8 @@ MODEL_WRAPPERS = _child("model wrapper", root.MODEL_WRAPPERS, "engine")
 METRICS = _child("metric", root.METRICS, "evaluation")
 TASK_UTILS = _child("task util", root.TASK_UTILS, "routing")
 WEIGHT_INITIALIZERS = _child("weight initializer", root.WEIGHT_INITIALIZERS, "models", "export")
+# Nothing of OpenMMLab's is like it, so it has no parent.
+SCORES = Registry("routing score", scope=_SCOPE, locations=[f"{_SCOPE}.routing.scores"])
 
 __all__ = [
     "DATASETS",
@@ -77,6 +79,7 @@ __all__ = [
     "MODEL_WRAPPERS",
     "OPTIM_WRAPPERS",
     "RUNNERS",
+    "SCORES",
     "TASK_UTILS",
     "TRANSFORMS",
     "WEIGHT_INITIALIZERS",

@@ -5,6 +5,7 @@ from mmssl_dynamic.routing.halving_router import SuccessiveHalvingRouter
 from mmssl_dynamic.routing.knn_router import KNNRouter
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore
 from mmssl_dynamic.routing.router import Router
+from mmssl_dynamic.routing.scores import Score, Scored, build_score
 
 __all__ = [
     "ClusterGuidedRouter",
@@ -12,6 +13,9 @@ __all__ = [
     "KNNRouter",
     "Router",
     "RoutingResult",
+    "Score",
+    "Scored",
     "SubnetScore",
     "SuccessiveHalvingRouter",
+    "build_score",
 ]

@@ -18,7 +18,7 @@ from mmssl_dynamic.loading import load_super_network, normalisation_of
 from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
-MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "domains", "evaluate_run")
+MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "domains", "evaluate_run", "fidelity")
 
 
 @pytest.fixture
@@ -284,3 +284,26 @@ def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_
         assert kept["0-0-1-0/train"].shape == (20, 9)
         assert kept["labels/test"].tolist() == [0] * 5 + [1] * 5
     assert 0 <= found["full"]["probe"] <= 100
+
+    # and its paths are judged by all scores from the features that were kept
+    monkeypatch.setattr(sys, "argv", ["fidelity.py", str(tmp_path)])
+    studies["fidelity"].main()
+    judged = read_json(tmp_path / "fidelity.json", "fidelity")["pets"]
+    assert sorted(judged) == sorted(score.name for score in result.subnets)
+    assert set(judged["0-0-1-0"]) == {"knn", "ncm", "ridge", "logme", "h-score", "probe"}
+    routed = found["routed"]
+    assert judged[routed["name"]]["knn"] == pytest.approx(routed["select"], abs=5)  # of features in half precision
+    assert judged[routed["name"]]["probe"] == pytest.approx(routed["probe"], abs=10)
+
+
+def test_fidelity_is_kendalls_tau_and_what_the_choice_loses(studies):
+    probes = np.array([50.0, 60.0, 70.0, 80.0])
+    fidelity = studies["fidelity"].fidelity
+    assert fidelity(np.array([1.0, 2.0, 3.0, 4.0]), probes) == (1.0, 0.0)
+    assert fidelity(np.array([4.0, 3.0, 2.0, 1.0]), probes) == (-1.0, 30.0)
+    assert fidelity(np.array([1.0, 3.0, 4.0, 2.0]), probes) == (pytest.approx(1 / 3), 10.0)
+    assert fidelity(np.ones(4), probes) == (0.0, 30.0)
+    run = {"a": {f"{i}": {"knn": float(i), "probe": p} for i, p in enumerate(probes)}}
+    found = studies["fidelity"].summary([run, run])
+    assert found["knn"] == "tau 1.000 +- 0.000, regret 0.00 +- 0.00"
+    assert found["chance"] == "tau 0.000 +- 0.000, regret 15.00 +- 0.00"

@@ -126,16 +126,16 @@ def _scores(features: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]
             "knn": knn_accuracy(train, labels["train"], test, labels["test"], KNN),
         }
     paths = [name for name in names if name != FULL]
-    found: dict[str, Any] = {"networks": networks, "full": {**networks[FULL], "probe": _probe(features, FULL)}}
+    found: dict[str, Any] = {"networks": networks, "full": {**networks[FULL], "probe": probe(features, FULL)}}
     if paths:
         routed = max(paths, key=lambda name: networks[name]["select"])  # the first of equals, as the router takes it
         best = max(paths, key=lambda name: networks[name]["knn"])
-        found["routed"] = {"name": routed, **networks[routed], "probe": _probe(features, routed)}
+        found["routed"] = {"name": routed, **networks[routed], "probe": probe(features, routed)}
         found["hindsight"] = {"name": best, **networks[best]}
     return found
 
 
-def _probe(features: dict[str, np.ndarray], name: str) -> float:
+def probe(features: dict[str, np.ndarray], name: str) -> float:
     """Accuracy on the test images of logistic regression on all training images."""
     train, test = features[f"{name}/train"], features[f"{name}/test"]
     mean, scale = train.mean(0), train.std(0) + 1e-6

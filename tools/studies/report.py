@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from comparison import Accuracies, Difference, difference
+from fidelity import summary
 from matplotlib.figure import Figure
 from runs import Folders, Unit
 
@@ -30,7 +31,8 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
     comparisons = list(compare(study.COMPARISONS, results, "knn"))
     probes = list(compare(study.COMPARISONS, results, "probe"))
     labels = {unit.run.name: unit.run.label for unit in units}
-    text = "\n".join(_markdown(results, labels, comparisons, probes)) + "\n"
+    lines = [*_markdown(results, labels, comparisons, probes), *_fidelity(units, folders)]
+    text = "\n".join(lines) + "\n"
     folders.out.mkdir(parents=True, exist_ok=True)
     with atomic_path(folders.out / "report.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -114,6 +116,18 @@ def _markdown(
         found = accuracies(results, name, "routed", "knn")
         cells = [[value for (t, _), value in found.items() if t == task] for task in tasks]
         yield _row([f"`{name}`", *(f"{np.mean(cell):.1f}" if cell else "" for cell in cells)])
+
+
+def _fidelity(units: Sequence[Unit], folders: Folders) -> Iterator[str]:
+    """How well scores foretold the best path, of the runs that tools/studies/fidelity.py has judged."""
+    files = [unit.folder(folders) / "fidelity.json" for unit in units]
+    judged = [read_json(file, "fidelity") for file in files if file.is_file()]
+    if judged:
+        yield f"\nScores of paths against a probe on all training images, {len(judged)} runs, mean +- standard error:\n"
+        yield _row(["score", "Kendall's tau, and regret in points of the probe's accuracy"])
+        yield _row(["---"] * 2)
+        for name, figures in summary(judged).items():
+            yield _row([name, figures])
 
 
 def _mean(results: Results, name: str, kind: str, metric: str) -> str:
