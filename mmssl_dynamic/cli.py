@@ -25,20 +25,36 @@ _UPSTREAM_WARNINGS = (
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call ``main``; turn a :class:`UserError` into one line on stderr and exit status 2, Ctrl-C into status 130."""
+    """Call ``main``; turn a :class:`UserError` into one line on stderr and exit status 2, Ctrl-C into status 130.
+
+    A file that the system does not let us open is a user's error, too.
+    """
     for text in _UPSTREAM_WARNINGS:
         warnings.filterwarnings("ignore", message=text)
     before, warnings.formatwarning = warnings.formatwarning, _as_line
+    arguments, sys.argv = sys.argv, [sys.argv[0], *map(_at_home, sys.argv[1:])]
     try:
         main()
     except UserError as error:
         print(f"error: {one_sentence(error)}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A file of the user's that nobody thought of: its name says more than our lines would.
+        print(f"error: {error.filename}: {error.strerror}; correct the path or its permissions.", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        warnings.formatwarning = before
+        warnings.formatwarning, sys.argv = before, arguments
+
+
+def _at_home(argument: str) -> str:
+    """An argument with the home folder in place of ``~``, which shells leave alone in quotes and behind ``=``."""
+    option, path = re.fullmatch(r"([-\w.]+=)?(.*)", argument, re.DOTALL).groups()  # type: ignore[union-attr]
+    return (option or "") + os.path.expanduser(path)
 
 
 def _as_line(

@@ -17,6 +17,7 @@ FLOORS = (
     "errors",
     "version",
     "file_checks",
+    "outputs",
     "options",
     "cli",
     "records",

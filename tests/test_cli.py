@@ -95,3 +95,36 @@ def test_warnings_of_upstreams_imports_are_not_shown(recwarn):
 
     cli.run(main)
     assert [str(warning.message) for warning in recwarn] == ["k=200 is cut to 12."]
+
+
+def test_a_file_that_the_system_refuses_is_one_line_with_its_name(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.run(lambda: Path("/proc/no/such/file").read_bytes())
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == (
+        "error: /proc/no/such/file: No such file or directory; correct the path or its permissions.\n"
+    )
+
+
+def test_a_tilde_is_the_home_folder_also_behind_an_equals_sign(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    given = [
+        "tool.py",
+        "~/a",
+        "--out=~/b c",
+        "data_root=~/d",
+        "--baseline",
+        "x=~/r.json",
+        "a~b",
+        "~",
+        "--k=3",
+        "x=a=~/b",
+    ]
+    monkeypatch.setattr(sys, "argv", given)
+    seen = []
+    cli.run(lambda: seen.extend(sys.argv))
+    assert seen[1:] == [
+        *("/home/ada/a", "--out=/home/ada/b c", "data_root=/home/ada/d", "--baseline", "x=/home/ada/r.json"),
+        *("a~b", "/home/ada", "--k=3", "x=a=~/b"),
+    ]
+    assert sys.argv is given

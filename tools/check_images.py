@@ -9,6 +9,7 @@ import sys
 from mmssl_dynamic import cli
 from mmssl_dynamic.datasets.image_listing import find_images
 from mmssl_dynamic.datasets.preparation import verify_images
+from mmssl_dynamic.outputs import check_output_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +25,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    if args.delete_list:
+        check_output_file(args.delete_list, "--delete-list")
     root = os.path.expanduser(args.folder)
     listing = find_images(root)
     report = verify_images([os.path.join(root, name) for name in listing.images], args.workers, not args.no_progress)

@@ -105,12 +105,14 @@ def main() -> None:
     from mmssl_dynamic.errors import ConfigError
     from mmssl_dynamic.features import Features
     from mmssl_dynamic.loading import select_device
+    from mmssl_dynamic.outputs import check_output_file
     from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
     from mmssl_dynamic.writing import write_json
 
     out = Path(args.out)
     if out.suffix != ".npz":
         raise ConfigError(f"--out {out} must end in .npz, such as clusters.npz.")
+    check_output_file(out)
     features = Features.load(args.features)
     recommendation = recommend(features.num_images, args.images_per_cluster)
     num_clusters = chosen_number(args.num_clusters, features.num_images, args.images_per_cluster)

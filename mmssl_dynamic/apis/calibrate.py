@@ -12,6 +12,7 @@ from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import load_super_network, need, normalisation_of
+from mmssl_dynamic.outputs import check_output_file
 
 PathLike = str | os.PathLike[str]
 
@@ -54,6 +55,7 @@ def calibrate(
     """
     if Path(out).suffix != ".safetensors":
         raise ConfigError(f"the BN bank {out} must end in .safetensors.")
+    check_output_file(out)
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     need(cfg, "extract_dataloader")
     split: Clusters | None = None

@@ -33,6 +33,7 @@ from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
 from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
@@ -115,6 +116,7 @@ def evaluate(
         UserError: anything that does not fit.
     """
     kind = protocol.kind if isinstance(protocol, TrainedProtocol) else "knn"
+    check_output_folder(out)
     others = _curves(baselines, kind)
     labelled = LabelledData.of(data_root, dataset_config)
     cfg = load_config(config, cfg_options)

@@ -16,6 +16,7 @@ from mmssl_dynamic.export.static_export import check_subnets, provenance
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_super_network
 from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.outputs import check_output_file, check_output_folder
 from mmssl_dynamic.routing import RoutingResult
 
 PathLike = str | os.PathLike[str]
@@ -53,6 +54,7 @@ def export(
         UserError: anything that does not fit; nothing is written then.
     """
     find_format(format, Path(out))
+    check_output_file(out)
     result = RoutingResult.load(routing) if routing is not None else None
     name = subnet or (result.best.name if result else None)
     if name is None:
@@ -99,8 +101,7 @@ def export_all(
         UserError: anything that does not fit; nothing is written then, unless an export fails its check.
     """
     find_format(format)
-    if Path(out).exists() and not Path(out).is_dir():
-        raise ConfigError(f"{out} is a file; give the folder to write all sub-networks into.")
+    check_output_folder(out)
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     images = InputImages.of(cfg)
     check_subnets(net, net.subnets, format)

@@ -11,6 +11,7 @@ from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.evaluation.transfer_result import KIND as TRANSFER
 from mmssl_dynamic.evaluation.transfer_result import TransferResult
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.routing.result import RoutingResult
 from mmssl_dynamic.visualization.tensorboard import need_tensorboard, write_scalars
 
@@ -39,6 +40,8 @@ def log_results(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
         raise ArtifactError(f"{foreign} is no result of tools/route.py, tools/evaluate.py or tools/transfer.py.")
     if not found:
         raise ConfigError(f"there is no {' or '.join(_FILES)} of a run in {', '.join(map(str, paths))}.")
+    for file in found:
+        check_output_folder(file.parent / FOLDER, "the folder")
     written = []
     for file, result in found.items():
         written.append(file.parent / FOLDER)

@@ -10,6 +10,7 @@ from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.pruning import num_nonzero, prune_by_magnitude
+from mmssl_dynamic.outputs import check_output_file
 from mmssl_dynamic.writing import save_torch
 
 
@@ -53,6 +54,7 @@ def prune_checkpoint(
         ConfigError: ``num_weights`` is out of range.
         ArtifactError: the checkpoint does not fit the config.
     """
+    check_output_file(out)
     backbone = load_backbone(load_config(config, cfg_options), checkpoint, "cpu")
     before = sum(p.numel() for p in backbone.parameters())
     layers = prune_by_magnitude(backbone, num_weights)

@@ -21,6 +21,7 @@ from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.loading import load_config, load_super_network, need
 from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.routing import Router, RoutingResult
 from mmssl_dynamic.routing.method import RoutingMethod
@@ -87,6 +88,7 @@ def route(
     if not data_roots and not dataset_configs:
         raise ConfigError("routing needs the images of a task: give --data-root or --dataset-config.")
     find_format(format)  # before hours of routing
+    check_output_folder(out)
     method, protocol = method or RoutingMethod(), protocol or KNNProtocol()
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     need(cfg, "eval_pipeline")

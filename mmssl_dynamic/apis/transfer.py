@@ -25,6 +25,7 @@ from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.features.networks import network_names
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.visualization.routing_plots import save_figure
 from mmssl_dynamic.visualization.transfer_plots import transfer_gains, transfer_scores
@@ -94,6 +95,9 @@ def transfer(
     Raises:
         UserError: anything that does not fit, before anything is computed.
     """
+    check_output_folder(out)
+    if features is not None:
+        check_output_folder(features, "--features")
     if not memory_gib > 0:
         raise ConfigError(f"--memory-gib {memory_gib} must be positive.")
     pipeline = transfer_pipeline(image_size)

@@ -24,6 +24,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import quiet_openmmlab
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import build_backbone
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.writing import write_json, write_text
@@ -66,6 +67,7 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
     Raises:
         ConfigError: the folder holds another demo, or other files.
     """
+    check_output_folder(folder)
     note = folder / "demo.json"
     if note.is_file():
         found = read_json(note, "demo settings")

@@ -39,6 +39,7 @@ from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_super_network, need, normalisation_of, select_device
 from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
 from mmssl_dynamic.subnets import FULL
@@ -146,6 +147,7 @@ def route_detection(
     start = time.monotonic()
     plan, method, folder = plan or DetectionPlan(), method or RoutingMethod(), Path(out)
     find_format(format)
+    check_output_folder(folder)
     places = _devices(devices)
     cfg, net = load_super_network(config, checkpoint, "cpu", cfg_options)
     images = InputImages.of(cfg)

@@ -16,6 +16,7 @@ from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import load_config, need
+from mmssl_dynamic.outputs import check_output_folder
 
 # Optimiser wrappers and what they are under automatic mixed precision.
 _AMP = {
@@ -147,6 +148,7 @@ def build_runner(config: Config) -> MMEngineRunner:
     from mmengine.registry import RUNNERS
     from mmpretrain.utils import register_all_modules
 
+    check_output_folder(config.work_dir, "--work-dir")
     register_all_modules(init_default_scope=False)
     kind = config.get("runner_type", "mmssl_dynamic.Runner")
     runner_class = RUNNERS.get(kind)

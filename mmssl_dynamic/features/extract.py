@@ -32,6 +32,7 @@ from mmssl_dynamic.fingerprints import (
 )
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
+from mmssl_dynamic.outputs import check_output_file
 from mmssl_dynamic.result_cache import Key, kept_line
 from mmssl_dynamic.subnets import FULL
 
@@ -77,6 +78,7 @@ def extract_features(
         SubnetError: the backbone has no such sub-network.
         MissingStatisticsError: the sub-network has no BatchNorm statistics.
     """
+    check_output_file(out)
     names = sample_names(dataset)
     indices = _spaced(len(names), limit_images)
     chosen = [names[i] for i in indices]

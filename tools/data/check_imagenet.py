@@ -38,7 +38,10 @@ def main() -> None:
     args = parse_args()
     from mmssl_dynamic.datasets.preparation import verify_images
     from mmssl_dynamic.datasets.preparation.imagenet_check import check_imagenet
+    from mmssl_dynamic.outputs import check_output_file
 
+    if args.delete_list:
+        check_output_file(args.delete_list, "--delete-list")
     progress = not args.no_progress
     per_class = tuple(args.images_per_class) if args.images_per_class else None
     parts = check_imagenet(args.folder, args.classes, per_class, progress)

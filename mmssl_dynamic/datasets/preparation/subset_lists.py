@@ -19,6 +19,7 @@ from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.preparation.semantic_split import SemanticSplit, shared_ancestors, split_classes
 from mmssl_dynamic.datasets.preparation.wordnet import WNID, WordNet
 from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.text_lists import read_lines
 from mmssl_dynamic.writing import atomic_path, write_json
 
@@ -46,6 +47,7 @@ def split_folder(
     Raises:
         DataError: there are no images, or see :func:`~mmssl_dynamic.datasets.preparation.semantic_split.split_classes`.
     """
+    check_output_folder(out)
     dataset = ImageFolder(data_root=os.fspath(root), with_label=True)
     names = sample_names(dataset)
     split = split_classes(wordnet, dataset.CLASSES, depth)
@@ -75,6 +77,7 @@ def split_class_list(
         DataError: the file is missing or is no text, a line has no WNID, or see
             :func:`~mmssl_dynamic.datasets.preparation.semantic_split.split_classes`.
     """
+    check_output_folder(out)
     lines = read_lines(path, "list of classes", DataError)
     found = {number: WNID.search(line) for number, line in enumerate(lines, 1)}
     without = next((number for number, match in found.items() if match is None), None)
