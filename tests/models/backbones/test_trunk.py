@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.export import export_subnet, torchvision_resnet
+from mmssl_dynamic.export import torchvision_resnet
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticMobileNetV3, StaticResNet
-from tests.helpers import randomise
+from tests.helpers import export_subnet, randomise
 
 SDR = dict(depth=18, stage_channels=(16, 16, 32, 32), stem_channels=8)
 RESNET = dict(channels=((8,) * 4, (16,) * 4), blocks=((1, 1, 1, 1),))
