@@ -15,12 +15,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from mmssl_dynamic.export.architecture import Architecture, ResNetArchitecture
+from mmssl_dynamic.export.families import Architecture, Outputs
 from mmssl_dynamic.export.input_images import InputImages
 from mmssl_dynamic.models.backbones import SuperNetwork
-
-Outputs = dict[int, Tensor]
-"""Feature maps (N, C, H, W) by the number that ``out_indices`` of the backbone gives them."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +67,11 @@ class Format:
     suffixes: tuple[str, ...] = (".pth", ".safetensors")
     packages: tuple[str, ...] = ()
 
-    def check(self, name: str, architecture: Architecture) -> None:
+    def check(self, architecture: Architecture) -> None:
         """Refuse what the format cannot hold, before anything is written.
 
         Raises:
-            ConfigError: the message names formats that can.
+            NoStockModel: with the reason.
         """
 
     def tensors(self, source: Source) -> dict[str, Tensor]:
@@ -108,33 +105,6 @@ def write_weights(tensors: dict[str, Tensor], path: Path) -> None:
         path.write_bytes(save(tensors))  # save_file() would put another file in its place
     else:
         torch.save(tensors, path)
-
-
-def chained(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Outputs:
-    """The outputs of layers that run one after another."""
-    outputs = {}
-    for index, layer in enumerate(layers):
-        outputs[index] = x = layer(x)
-    return outputs
-
-
-def resnet_outputs(model: Any, images: Tensor) -> Outputs:
-    """Outputs of the four stages of any ResNet with stock attribute names (timm calls its first activation act1)."""
-    activation = model.act1 if hasattr(model, "act1") else model.relu
-    x = model.maxpool(activation(model.bn1(model.conv1(images))))
-    return chained([getattr(model, f"layer{i}") for i in range(1, 5)], x)
-
-
-def mobilenet_outputs(model: Any, images: Tensor) -> Outputs:
-    """Outputs of all layers of a MobileNetV3 with mmpretrain's attribute names."""
-    layers = [layer for name, layer in model.named_children() if name.startswith("layer")]
-    return chained(layers, images)
-
-
-def openmmlab_outputs(architecture: Architecture, model: nn.Module, images: Tensor) -> Outputs:
-    """Outputs of a backbone with OpenMMLab's attribute names, which super-networks and their twins have, too."""
-    run = resnet_outputs if isinstance(architecture, ResNetArchitecture) else mobilenet_outputs
-    return run(model, images)
 
 
 def reading(model: str, net: nn.Module, run: Callable[[Any, Tensor], Outputs]) -> Reading:

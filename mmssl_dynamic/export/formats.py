@@ -7,14 +7,14 @@ from pathlib import Path
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import Format
+from mmssl_dynamic.export.families import Architecture, NoStockModel
 from mmssl_dynamic.export.onnx_format import OnnxFormat
 from mmssl_dynamic.export.openmmlab_format import OpenMMLabFormat
-from mmssl_dynamic.export.timm_format import TimmFormat
-from mmssl_dynamic.export.torchvision_format import TorchvisionFormat
+from mmssl_dynamic.export.stock_format import StockFormat
 
 FORMATS: dict[str, Format] = {
-    "torchvision": TorchvisionFormat(),
-    "timm": TimmFormat(),
+    "torchvision": StockFormat("torchvision"),
+    "timm": StockFormat("timm", packages=("timm",)),
     "mmpretrain": OpenMMLabFormat("backbone.", all_stages=False),
     "mmdet": OpenMMLabFormat("", all_stages=True),
     "onnx": OnnxFormat(),
@@ -47,6 +47,31 @@ def find_format(name: str, out: Path | None = None) -> Format:
             f"the export format '{name}' needs {' and '.join(missing)}; run `pip install {' '.join(missing)}`."
         )
     return format
+
+
+def check_holds(format: str, subnet: str, architecture: Architecture) -> None:
+    """Refuse a sub-network that a format cannot hold, before anything is written.
+
+    Args:
+        format: Name of the format.
+        subnet: Name of the sub-network, for the message.
+        architecture: Its shape.
+
+    Raises:
+        ConfigError: with the formats that can.
+    """
+    reasons: dict[str, NoStockModel] = {}
+    for name, entry in FORMATS.items():
+        try:
+            entry.check(architecture)
+        except NoStockModel as reason:
+            reasons[name] = reason
+    if format in reasons:
+        *others, last = [name for name in FORMATS if name not in reasons]
+        raise ConfigError(
+            f"the format '{format}' cannot hold sub-network '{subnet}': {reasons[format]}; use "
+            f"{', '.join(others)} or {last}."
+        )
 
 
 def default_file_name(subnet: str, format: str) -> str:

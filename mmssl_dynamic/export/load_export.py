@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError, first_line
-from mmssl_dynamic.export.architecture import Architecture, architecture_from_sidecar, build_backbone
 from mmssl_dynamic.export.base import Format
+from mmssl_dynamic.export.families import Architecture, architecture_from_sidecar
 from mmssl_dynamic.export.formats import FORMATS
 from mmssl_dynamic.export.input_images import InputImages
 from mmssl_dynamic.export.static_export import SCHEMA_VERSION, sidecar_path
@@ -47,11 +47,11 @@ def load_export(checkpoint: str | os.PathLike[str], subnet: str | None = None, *
     tensors = sidecar.check(load_state_dict(file), file)
     weights = FORMATS[sidecar.format].restored(tensors, architecture)
     with torch.device("meta"):  # before the memory is taken that the sidecar asks for
-        shapes = {key: tensor.shape for key, tensor in build_backbone(architecture).state_dict().items()}
+        shapes = {key: tensor.shape for key, tensor in architecture.build().state_dict().items()}
     if {key: tensor.shape for key, tensor in weights.items()} != shapes:
         raise ArtifactError(f"{file} does not fit the architecture in {sidecar_path(file)}; export it anew.")
     try:
-        backbone = build_backbone(architecture, **options)
+        backbone = architecture.build(**options)
     except TypeError as error:
         raise ConfigError(f"the backbone in {file} does not take these options: {first_line(error)}.") from error
     backbone.load_state_dict(weights, strict=True)

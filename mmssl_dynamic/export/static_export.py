@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.export.architecture import architecture_of
-from mmssl_dynamic.export.base import Outputs, Reading, Source, openmmlab_outputs
-from mmssl_dynamic.export.formats import find_format
+from mmssl_dynamic.export.base import Reading, Source
+from mmssl_dynamic.export.families import Outputs, architecture_of
+from mmssl_dynamic.export.formats import check_holds, find_format
 from mmssl_dynamic.export.input_images import KEY, InputImages
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import statistics_fingerprint
@@ -98,7 +98,7 @@ def export_subnet(
     writer = find_format(format, target)
     source = source_of(net, name, images)
     name, architecture = source.name, source.architecture
-    writer.check(name, architecture)
+    check_holds(format, name, architecture)
     size = sum(tensor.nbytes for tensor in source.state.values())
     with atomic_path(target, size) as temporary:
         writer.write(source, temporary)
@@ -146,11 +146,11 @@ def check_subnets(net: SuperNetwork, names: Iterable[str], format: str) -> None:
     Raises:
         ConfigError: unknown format, a missing package, or a shape that the format cannot hold.
     """
-    writer = find_format(format)
+    find_format(format)
     for name in names:
         with torch.device("meta"):
             architecture = architecture_of(net.plain_twin(name))
-        writer.check(name, architecture)
+        check_holds(format, name, architecture)
 
 
 def _verify(
@@ -160,7 +160,7 @@ def _verify(
     with eval_mode(source.net), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         batches = [_images(source, 2, image_size), _images(source, 1, image_size + 32)]
         with source.net.subnet(source.name):
-            expected = [openmmlab_outputs(source.architecture, source.net, images) for images in batches]
+            expected = [source.net.all_outputs(images) for images in batches]
         checked, largest, compared = [], 0.0, True
         for reading in readings:
             if reading.tensors is None:

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from mmssl_dynamic.errors import ConfigError, SubnetError
-from mmssl_dynamic.export.architecture import (
+from mmssl_dynamic.export.families import (
     Architecture,
     MobileNetV3Architecture,
     ResNetArchitecture,

@@ -19,11 +19,10 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.export.architecture import MobileNetV3Architecture, ResNetArchitecture
-from mmssl_dynamic.export.formats import FORMATS
+from mmssl_dynamic.export.families import MobileNetV3Architecture, ResNetArchitecture
+from mmssl_dynamic.export.families.mobilenet_v3 import timm_options
 from mmssl_dynamic.export.load_export import PREFIX
-from mmssl_dynamic.export.timm_format import mobilenet_options
-from mmssl_dynamic.models.backbones.mobilenet_v3_keys import rename, timm_layers
+from mmssl_dynamic.models.backbones.mobilenet_v3_keys import own_names, rename, timm_layers
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import BN_EPS
 
 _MOMENTUM = 0.01  # of BatchNorm in every MobileNetV3 here
@@ -136,7 +135,7 @@ class SubnetMobileNetV3(_LoadsExports, MobileNetV3):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            **mobilenet_options(architecture),
+            **timm_options(architecture),
             num_classes=0,
             in_chans=in_chans,
             global_pool=global_pool,
@@ -165,8 +164,7 @@ class SubnetMobileNetV3(_LoadsExports, MobileNetV3):
         """Names and variances of this model."""
         if _TRAINED_EPS in state:
             return dict(state)
-        weights = _without_prefix(state)
-        own = FORMATS[_format_of(weights)].restored(weights, self.architecture)
+        own = own_names(_without_prefix(state), self.architecture.arch)
         return {**rename(own, timm_layers(self.architecture.arch)), _TRAINED_EPS: torch.tensor(BN_EPS)}
 
 
@@ -183,10 +181,3 @@ class SubnetFeatures(FeatureGetterNet):
 
 def _without_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
-
-
-def _format_of(weights: Mapping[str, Tensor]) -> str:
-    """The format whose names of MobileNetV3's layers these are."""
-    if any(key.startswith("features.") for key in weights):
-        return "torchvision"
-    return "timm" if any(key.startswith("conv_stem.") for key in weights) else "mmdet"

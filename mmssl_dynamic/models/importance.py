@@ -37,7 +37,8 @@ def importance_order(
     }
     read: dict[Channels, Tensor] = {}
     written: dict[Channels, Tensor] = {}
-    for module, state in ((net, plain), *readers):
+    pairs: list[tuple[nn.Module, Mapping[str, Tensor]]] = [(net, plain), *readers]
+    for module, state in pairs:
         for layer, weight in _weights(module, state):
             dense = not (isinstance(layer, ElasticConv2d) and layer.groups > 1)
             size = weight.abs().flatten(2).sum(2) if weight.ndim > 2 else weight.abs()  # (C_out, C_in)

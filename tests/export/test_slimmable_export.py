@@ -127,13 +127,13 @@ def test_timms_variances_make_up_for_its_smaller_eps(tmp_path):
 
 def test_a_wrong_name_of_a_layer_or_a_forgotten_eps_is_noticed(tmp_path, monkeypatch):
     net = mobilenet()
-    monkeypatch.setattr("mmssl_dynamic.export.timm_format.TIMM_EPS", 1e-3)
+    monkeypatch.setattr("mmssl_dynamic.export.families.mobilenet_v3.TIMM_EPS", 1e-3)
     with pytest.raises(ArtifactError, match="outputs of timm's MobileNetV3 of these widths differ"):
         export_subnet(net, "w0.35", tmp_path / "b.pth", "timm")
     layers = mobilenet_v3_keys.torchvision_layers("small")
     one, two = "layer11.se.conv1.conv", "layer10.se.conv1.conv"  # of equal shapes
     swapped = {**layers, one: layers[two], two: layers[one]}
-    monkeypatch.setattr("mmssl_dynamic.export.torchvision_format.torchvision_layers", lambda arch: swapped)
+    monkeypatch.setattr("mmssl_dynamic.export.families.mobilenet_v3.torchvision_layers", lambda arch: swapped)
     with pytest.raises(ArtifactError, match="outputs of torchvision's mobilenet_v3_small.* differ"):
         export_subnet(net, "w0.35", tmp_path / "b.pth", "torchvision")
     assert not list(tmp_path.iterdir())

@@ -13,8 +13,8 @@ from torch import nn
 from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.export import ResNetArchitecture, torchvision_resnet
-from mmssl_dynamic.export import torchvision_format as torchvision_module
-from mmssl_dynamic.export.base import resnet_outputs
+from mmssl_dynamic.export.families import resnet as resnet_family
+from mmssl_dynamic.export.families.resnet import resnet_outputs
 from mmssl_dynamic.export.formats import FORMATS
 from mmssl_dynamic.features import pooled_features
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
@@ -196,7 +196,7 @@ def test_a_wrong_tensor_in_the_file_is_noticed_and_the_file_is_gone(net, tmp_pat
 
 def test_outputs_that_differ_are_noticed_and_the_file_is_gone(net, tmp_path, monkeypatch):
     off = lambda model, x: {i: o * 1.01 for i, o in resnet_outputs(model, x).items()}  # noqa: E731
-    monkeypatch.setattr(torchvision_module, "resnet_outputs", off)
+    monkeypatch.setattr(resnet_family, "resnet_outputs", off)
     with pytest.raises(ArtifactError, match=r"outputs of torchvision's ResNet differ"):
         export_subnet(net, NAME, tmp_path / "b.safetensors", "torchvision")
     assert not list(tmp_path.iterdir())
@@ -206,7 +206,7 @@ def test_a_failed_export_leaves_an_earlier_one_alone(net, tmp_path, monkeypatch)
     report = export_subnet(net, NAME, tmp_path / "b.pth", "torchvision")
     before = report.path.read_bytes(), report.sidecar.read_bytes()
     off = lambda model, x: {i: o + 1 for i, o in resnet_outputs(model, x).items()}  # noqa: E731
-    monkeypatch.setattr(torchvision_module, "resnet_outputs", off)
+    monkeypatch.setattr(resnet_family, "resnet_outputs", off)
     with pytest.raises(ArtifactError):
         export_subnet(net, NAME, tmp_path / "b.pth", "torchvision")
     assert (report.path.read_bytes(), report.sidecar.read_bytes()) == before

@@ -5,11 +5,10 @@ import timm
 import torch
 import torchvision
 
-from mmssl_dynamic.export import export_subnet
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import build_backbone, find_config, load_config
 from mmssl_dynamic.models import SDRResNet
-from tests.helpers import randomise
+from tests.helpers import export_subnet, randomise
 
 PATH = "0-0-3-1"
 WIDTHS = {(1, 1, 4, 4): (64, 128, 448, 896), (4, 4, 4, 4): (112, 224, 448, 896)}

@@ -20,8 +20,8 @@ from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, Network
 from mmssl_dynamic.evaluation.latency import Latency
 from mmssl_dynamic.evaluation.transfer_result import TransferResult, TransferScore
 from mmssl_dynamic.export import ResNetArchitecture
-from mmssl_dynamic.export.architecture import build_backbone
 from mmssl_dynamic.export.load_export import load_export
+from mmssl_dynamic.export.static_export import SCHEMA_VERSION
 from mmssl_dynamic.features import Features
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
@@ -29,6 +29,7 @@ from mmssl_dynamic.result_cache import COMPUTATIONS, Key
 from mmssl_dynamic.routing import RoutingResult, SubnetScore
 from mmssl_dynamic.routing.result import DroppedSubnet
 from mmssl_dynamic.subnets import PathSpace
+from tests.helpers import IMAGES
 
 # Put in place of every value of a file: other types, and numbers that no figure has.
 WRONG = (None, True, -1, 10**30, 0.5, 1e308, "x", "", [], [None], {}, {"a": []})
@@ -89,13 +90,14 @@ def progress(folder):
 
 def sidecar(folder):
     architecture = ResNetArchitecture("basic", (1, 1, 1, 1), (4, 4, 4, 4), 4)
-    state = build_backbone(architecture).state_dict()
+    state = architecture.build().state_dict()
     torch.save({f"backbone.{key}": value for key, value in state.items()}, folder / "b.pth")
     record = {
-        "schema_version": 2,
+        "schema_version": SCHEMA_VERSION,
         "subnet": "0-0",
         "format": "mmpretrain",
         "architecture": architecture.record(),
+        "images": IMAGES.record(),
         "weights_fingerprint": weights_fingerprint(state),
     }
     (folder / "b.pth.json").write_text(json.dumps(record))

@@ -9,11 +9,12 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
 from mmssl_dynamic.models.backbones.static_network import Origin, StaticNetwork
+from mmssl_dynamic.models.backbones.trunk import Trunk
 from mmssl_dynamic.models.elastic import (
     ActiveSubnet,
     Channels,
@@ -29,7 +30,7 @@ BNStatistics = dict[str, tuple[Tensor, Tensor]]
 """Mean and variance (each (C,)) of every BatchNorm layer of a sub-network, by the layer's name."""
 
 
-class SuperNetwork(nn.Module):
+class SuperNetwork(Trunk):
     """Base of backbones that hold many sub-networks.
 
     Built with ``subnet``, a subclass gives that sub-network alone instead: a :class:`StaticNetwork`, which is no
@@ -46,8 +47,6 @@ class SuperNetwork(nn.Module):
 
     space: SubnetSpace
     _active: ActiveSubnet
-    output_widths: tuple[Channels, ...]
-    out_indices: tuple[int, ...]
 
     def __new__(cls, *args: Any, subnet: str | None = None, **options: Any) -> Any:
         """The super-network, or the sub-network of this name alone."""

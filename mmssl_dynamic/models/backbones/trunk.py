@@ -89,6 +89,15 @@ class Trunk(BaseModule):
             return outputs
         return tuple(outputs)
 
+    def all_outputs(self, images: Tensor) -> dict[int, Tensor]:
+        """Images (N, 3, H, W) -> every output, whatever ``out_indices`` is, by its number."""
+        x, outputs = images, {}
+        for index, part in enumerate(self.children(), start=-self.stem_parts):
+            x = part(x)
+            if index >= 0:
+                outputs[index] = x
+        return outputs
+
     def frozen_layers(self) -> Iterable[nn.Module]:
         """The layers that ``frozen_stages`` names."""
         raise NotImplementedError
