@@ -15,9 +15,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", required=True, metavar="FILE", help="bank to write, such as bn_bank.safetensors")
     parser.add_argument("--clusters", metavar="FILE", help="clusters.npz (default: clusters_file of the config)")
     parser.add_argument(
-        "--all-images",
-        action="store_true",
-        help="calibrate every sub-network on all images, for networks whose sub-networks all trained on them",
+        "--source",
+        choices=("cluster", "all", "mix"),
+        help="whose images the statistics of a path come from: its own cluster's, those of all, or half and half "
+        "(default: those that it trained on)",
+    )
+    parser.add_argument(
+        "--transforms",
+        choices=("eval", "train"),
+        default="eval",
+        help="what happens to these images: the transforms of evaluation, or those of training, as once-for-all has it "
+        "(default: eval, our reading)",
     )
     parser.add_argument(
         "--bn",
@@ -47,7 +55,8 @@ def main() -> None:
         args.checkpoint,
         args.out,
         clusters=args.clusters,
-        all_images=args.all_images,
+        source=args.source,
+        transforms=args.transforms,
         bn=args.bn,
         images=args.images,
         batch_size=args.batch_size,

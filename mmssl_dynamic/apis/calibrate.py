@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmssl_dynamic.calibration import BNBank, calibrate_bank
+from mmssl_dynamic.calibration import BNBank, CalibrationImages, calibrate_bank
+from mmssl_dynamic.calibration.calibrate import check_source
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.loading import load_super_network, need, normalisation_of
+from mmssl_dynamic.loading import load_super_network
 from mmssl_dynamic.outputs import check_output_file
 
 PathLike = str | os.PathLike[str]
@@ -23,7 +23,8 @@ def calibrate(
     out: PathLike,
     *,
     clusters: PathLike | None = None,
-    all_images: bool = False,
+    source: str | None = None,
+    transforms: str = "eval",
     bn: Sequence[str] | None = None,
     images: int = 2000,
     batch_size: int = 200,
@@ -40,7 +41,9 @@ def calibrate(
         checkpoint: Of the run.
         out: The bank, ``.safetensors``.
         clusters: Clusters file; ``clusters_file`` of the config when left out.
-        all_images: Calibrate every sub-network on all images, as in the ablation that trains each of them so.
+        source: Whose images the statistics of a path come from: ``'cluster'``, ``'all'`` or ``'mix'``, see
+            :func:`~mmssl_dynamic.calibration.calibrate_bank`; those that it trained on when left out.
+        transforms: ``'eval'`` or ``'train'``, see :class:`~mmssl_dynamic.calibration.CalibrationImages`.
         bn: ``'path'``, ``'prefix'`` or both; all that the network has when left out.
         images: Images per sub-network.
         batch_size: Images per batch.
@@ -57,11 +60,13 @@ def calibrate(
         raise ConfigError(f"the BN bank {out} must end in .safetensors.")
     check_output_file(out)
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
-    need(cfg, "extract_dataloader")
     split: Clusters | None = None
-    data = cfg.get("train_dataloader", {}).get("dataset", {})
-    if not all_images and data.get("subnet_data", "cluster") == "cluster" and getattr(net.space, "paths", ()):
-        file = clusters or data.get("clusters_file") or cfg.get("clusters_file")
+    training = cfg.get("train_dataloader", {}).get("dataset", {})
+    paths = bool(getattr(net.space, "paths", ()))
+    source = check_source(source, paths) if source or training.get("subnet_data", "cluster") == "cluster" else "all"
+    data = CalibrationImages.of(cfg, transforms, num_workers)
+    if paths and source != "all":
+        file = clusters or training.get("clusters_file") or cfg.get("clusters_file")
         if file is None:
             raise ConfigError(
                 "calibration needs the clusters that the sub-networks trained on: give --clusters or set clusters_file."
@@ -69,15 +74,14 @@ def calibrate(
         split = Clusters.load(file)
     bank = calibrate_bank(
         net,
-        build_dataset(cfg.extract_dataloader.dataset),
+        data,
         split,
-        normalisation_of(cfg),
         bn=bn,
         images=images,
         batch_size=batch_size,
         seed=seed,
+        source=source,
         progress=progress,
-        num_workers=num_workers,
     )
     bank.save(out)
     return bank

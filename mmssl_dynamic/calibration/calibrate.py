@@ -20,12 +20,14 @@ from tqdm import tqdm
 
 from mmssl_dynamic.calibration.bn_bank import KINDS, STEM, BNBank, prefix_name, prefixes, stage_of
 from mmssl_dynamic.calibration.moments import Batches, pooled_statistics
-from mmssl_dynamic.calibration.sample import draw_images, sample_batches
+from mmssl_dynamic.calibration.sample import CalibrationImages, draw_images
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet, StaticResNet, SuperNetwork
 from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
+
+#: Whose images the statistics of a path come from.
+SOURCES = ("cluster", "all", "mix")
 
 
 def calibrate_path(net: SuperNetwork, name: str, batches: Batches) -> BNStatistics:
@@ -99,30 +101,29 @@ def load_statistics(twin: nn.Module, statistics: BNStatistics) -> None:
 
 def calibrate_bank(
     net: SuperNetwork,
-    dataset: Any,
+    data: CalibrationImages,
     clusters: Clusters | None,
-    normalisation: Normalisation,
     bn: Sequence[str] | None = None,
     images: int = 2000,
     batch_size: int = 200,
     seed: int = 0,
+    source: str | None = None,
     progress: bool = True,
-    num_workers: int = 0,
 ) -> BNBank:
     """Statistics of every sub-network, each from a random sample of its own images.
 
     Args:
         net: The super-network; runs on its device and is not changed.
-        dataset: The pre-training images with the evaluation pipeline (``cfg.extract_dataloader.dataset``), built.
+        data: The pre-training images.
         clusters: The subsets D_i; ``None`` when every sub-network trained on all images.
-        normalisation: That of the network, see :func:`mmssl_dynamic.loading.normalisation_of`.
         bn: Which kinds to make: ``'path'``, ``'prefix'`` or both; all that the network has when left out. ``'full'``
             is always part of it.
         images: Images per sub-network or prefix; a smaller subset is used whole.
         batch_size: Images per batch, of which the statistics normalise during the calibration.
         seed: Of the sample. A sub-network's sample does not depend on which others are calibrated.
+        source: Whose images a path's statistics come from. ``'cluster'``: its own, as the paper says. ``'all'``: those
+            of D_0. ``'mix'``: half and half. Its own where there are clusters, when left out.
         progress: Show a bar with the time left.
-        num_workers: Processes that load images.
 
     Raises:
         ConfigError: an impossible option.
@@ -136,7 +137,8 @@ def calibrate_bank(
         raise ConfigError("a slimmable network has no prefix statistics; leave 'prefix' out of bn.")
     if images < 2 or batch_size < 2:
         raise ConfigError(f"images={images} and batch_size={batch_size} must be at least 2 to have a variance.")
-    draw = _Sampler(net, dataset, clusters, images, seed)
+    source = check_source(source, clusters is not None and paths)
+    draw = _Sampler(net, data.dataset, clusters if source != "all" else None, images, seed, source == "mix")
     entries = [("path", FULL)]
     if "path" in bn:
         entries += [("path", key) for key in net.space.keys if key != FULL]
@@ -145,7 +147,8 @@ def calibrate_bank(
         entries += [("prefix", name) for name in prefixes(net.space)]
     samples = {(kind, name): draw(kind, name) for kind, name in entries}
     device = next(net.parameters()).device
-    bank = BNBank.of(net, seed=seed, batch_size=batch_size, images={k: {} for k in KINDS})
+    how = {"seed": seed, "batch_size": batch_size, "source": source, "transforms": data.transforms}
+    bank = BNBank.of(net, **how, images={k: {} for k in KINDS})
     for (kind, name), indices in samples.items():
         bank.meta["images"][kind][name] = len(indices)
 
@@ -155,9 +158,10 @@ def calibrate_bank(
 
         def batches(kind: str, name: str) -> Iterator[Tensor]:
             bar.set_postfix_str(f"{kind} {name}", refresh=False)
-            for batch in sample_batches(dataset, samples[kind, name], normalisation, batch_size, num_workers, device):
-                yield batch.images
-                bar.update(len(batch.images))
+            for part in data.batches(samples[kind, name], batch_size, device):
+                for batch in part:
+                    yield batch.images
+                    bar.update(len(batch.images))
 
         for kind, name in entries:
             if kind == "path":
@@ -168,10 +172,32 @@ def calibrate_bank(
     return bank
 
 
+def check_source(source: str | None, clusters: bool) -> str:
+    """Whose images statistics come from.
+
+    Args:
+        source: What was asked for.
+        clusters: Whether there are clusters of the paths.
+
+    Raises:
+        ConfigError: it is not one of :data:`SOURCES`, or needs clusters.
+    """
+    if source is None:
+        return "cluster" if clusters else "all"
+    if source not in SOURCES:
+        raise ConfigError(f"source='{source}' must be one of {', '.join(SOURCES)}.")
+    if source != "all" and not clusters:
+        raise ConfigError(f"source='{source}' is of the images of clusters, and the sub-networks have none; use 'all'.")
+    return source
+
+
 class _Sampler:
     """Which images calibrate which sub-network or prefix."""
 
-    def __init__(self, net: SuperNetwork, dataset: Any, clusters: Clusters | None, images: int, seed: int) -> None:
+    def __init__(
+        self, net: SuperNetwork, dataset: Any, clusters: Clusters | None, images: int, seed: int, mix: bool
+    ) -> None:
+        self.mix = mix
         self.paths = net.space.paths if isinstance(net.space, PathSpace) else ()
         self.images, self.seed = images, seed
         self.num_images = len(dataset)
@@ -196,4 +222,10 @@ class _Sampler:
                 "least two; cluster anew into larger clusters."
             )
         # The stem takes the sample of W_0: both stand for D_0, and then have the same statistics.
-        return draw_images(candidates, self.images, self.seed, FULL if whole else f"{kind}/{name}")
+        stream = FULL if whole else f"{kind}/{name}"
+        if whole or not self.mix:
+            return draw_images(candidates, self.images, self.seed, stream)
+        own = draw_images(candidates, max(1, self.images // 2), self.seed, stream)
+        others = np.setdiff1d(np.arange(self.num_images), own)
+        both = [*own, *draw_images(others, len(own), self.seed, f"{stream}/all")]
+        return draw_images(np.array(both), len(both), self.seed, f"{stream}/mix")

@@ -7,7 +7,13 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from mmssl_dynamic.calibration import calibrate_bank, calibrate_path, calibrate_prefixes, pooled_statistics
+from mmssl_dynamic.calibration import (
+    CalibrationImages,
+    calibrate_bank,
+    calibrate_path,
+    calibrate_prefixes,
+    pooled_statistics,
+)
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, SubnetError
@@ -120,6 +126,10 @@ def split():
     return dataset, Clusters(names[::-1], dataset.assignment.flip(0).numpy(), 4, "random")
 
 
+def images_of(dataset):
+    return CalibrationImages((dataset,), NORMALISATION)
+
+
 def normalised(dataset, indices):
     return (dataset.images[indices].float().flip(1) - 127) / 50
 
@@ -127,7 +137,7 @@ def normalised(dataset, indices):
 def test_every_sub_network_of_a_bank_is_calibrated_with_its_own_images(split):
     dataset, clusters = split
     net = super_network()
-    bank = calibrate_bank(net, dataset, clusters, NORMALISATION, batch_size=40, progress=False)
+    bank = calibrate_bank(net, images_of(dataset), clusters, batch_size=40, progress=False)
     assert set(bank.path) == set(net.subnets)
     for i, name in enumerate(net.subnets):
         own = torch.arange(40) if name == "full" else (dataset.assignment == i).nonzero().squeeze(1)
@@ -146,22 +156,22 @@ def test_a_bank_samples_the_same_images_whatever_else_is_calibrated(split):
     dataset, clusters = split
     net = super_network()
     options = {"images": 6, "batch_size": 3, "progress": False}
-    both = calibrate_bank(net, dataset, clusters, NORMALISATION, **options)
-    path = calibrate_bank(net, dataset, clusters, NORMALISATION, bn=("path",), **options)
+    both = calibrate_bank(net, images_of(dataset), clusters, **options)
+    path = calibrate_bank(net, images_of(dataset), clusters, bn=("path",), **options)
     assert not path.prefix
     for name in net.subnets:
         assert all(torch.equal(a[0], b[0]) for a, b in zip(both.path[name].values(), path.path[name].values()))
-    prefix = calibrate_bank(net, dataset, clusters, NORMALISATION, bn=("prefix",), **options)
+    prefix = calibrate_bank(net, images_of(dataset), clusters, bn=("prefix",), **options)
     assert list(prefix.path) == ["full"]
     assert torch.equal(prefix.prefix["0-0-1"]["layer3.0.bn1"][0], both.prefix["0-0-1"]["layer3.0.bn1"][0])
-    other = calibrate_bank(net, dataset, clusters, NORMALISATION, bn=("path",), seed=1, **options)
+    other = calibrate_bank(net, images_of(dataset), clusters, bn=("path",), seed=1, **options)
     assert not torch.equal(other.path["full"]["bn1"][0], path.path["full"]["bn1"][0])
 
 
 def test_without_clusters_every_sub_network_sees_all_images(split):
     dataset, _ = split
     net = super_network()
-    bank = calibrate_bank(net, dataset, None, NORMALISATION, bn=("path",), batch_size=40, progress=False)
+    bank = calibrate_bank(net, images_of(dataset), None, bn=("path",), batch_size=40, progress=False)
     assert torch.equal(bank.path["0-0-0-0"]["bn1"][0], bank.path["full"]["bn1"][0])
 
 
@@ -169,13 +179,54 @@ def test_clusters_that_do_not_fit_are_refused(split):
     dataset, clusters = split
     net = super_network()
     with pytest.raises(ArtifactError, match="8 paths"):
-        calibrate_bank(super_network((1, 2, 2, 2)), dataset, clusters, NORMALISATION, progress=False)
+        calibrate_bank(super_network((1, 2, 2, 2)), images_of(dataset), clusters, progress=False)
     assignment = clusters.assignment.copy()
     assignment[assignment == 3] = 2
     lonely = Clusters(clusters.names, assignment, 4, "random")
     with pytest.raises(ArtifactError, match="0 images for the BatchNorm statistics of '0-0-1-1'"):
-        calibrate_bank(net, dataset, lonely, NORMALISATION, progress=False)
+        calibrate_bank(net, images_of(dataset), lonely, progress=False)
     with pytest.raises(ConfigError, match="at least 2"):
-        calibrate_bank(net, dataset, clusters, NORMALISATION, images=1, progress=False)
+        calibrate_bank(net, images_of(dataset), clusters, images=1, progress=False)
     with pytest.raises(ConfigError, match="must name"):
-        calibrate_bank(net, dataset, clusters, NORMALISATION, bn=("own",), progress=False)
+        calibrate_bank(net, images_of(dataset), clusters, bn=("own",), progress=False)
+
+
+def test_a_mix_is_half_of_own_images_and_half_of_others(split, monkeypatch):
+    dataset, clusters = split
+    taken, batches = [], CalibrationImages.batches
+
+    def watched(data, indices, *args):
+        taken.append(indices)
+        return batches(data, indices, *args)
+
+    monkeypatch.setattr(CalibrationImages, "batches", watched)
+    net = super_network()
+    options = {"images": 12, "batch_size": 6, "progress": False, "source": "mix", "bn": ("path",)}
+    bank = calibrate_bank(net, images_of(dataset), clusters, **options)
+    full, *paths = taken
+    assert len(set(full)) == 12
+    for cluster, sample in enumerate(paths):
+        own = dataset.assignment[sample] == cluster
+        assert len(set(sample)) == 12
+        # Six of its own, and six of all others, of which a quarter or so are its own again.
+        assert 6 <= int(own.sum()) <= 10
+        assert 0 < int(own[:6].sum()) < 6  # in every batch, and not one after the other
+    assert bank.meta["source"] == "mix"
+    assert bank.meta["images"]["path"]["0-0-0-0"] == 12
+    few = calibrate_bank(net, images_of(dataset), clusters, **{**options, "images": 100})
+    assert few.meta["images"]["path"]["0-0-0-0"] == 20  # ten images of its own, and as many others
+
+
+def test_all_images_can_calibrate_paths_that_have_clusters(split):
+    dataset, clusters = split
+    net = super_network()
+    options = {"bn": ("path",), "batch_size": 40, "progress": False}
+    found = calibrate_bank(net, images_of(dataset), clusters, source="all", **options)
+    expected = calibrate_bank(net, images_of(dataset), None, **options)
+    assert found.meta == expected.meta
+    assert found.meta["source"] == "all"
+    for name in net.subnets:
+        assert_close(found.path[name], expected.path[name])
+    for source, message in (("own", "must be one of cluster, all, mix"), ("mix", "the sub-networks have none")):
+        with pytest.raises(ConfigError, match=message):
+            calibrate_bank(net, images_of(dataset), None, source=source, **options)

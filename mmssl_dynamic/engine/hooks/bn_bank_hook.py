@@ -9,8 +9,9 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmssl_dynamic.calibration.calibrate import calibrate_bank
-from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.calibration.calibrate import calibrate_bank, check_source
+from mmssl_dynamic.calibration.sample import CalibrationImages, check_transforms, training_views
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import normalisation_of
@@ -27,6 +28,11 @@ class BNBankHook(Hook):
         bn: ``'path'`` (the paper's) and/or ``'prefix'`` (for routing with shared prefixes); all that the network has
             when left out.
         filename: Name of the bank.
+        transforms: ``'eval'`` or ``'train'``, see :class:`~mmssl_dynamic.calibration.CalibrationImages`.
+        source: ``'cluster'``, ``'all'`` or ``'mix'``, see :func:`~mmssl_dynamic.calibration.calibrate_bank`.
+
+    Raises:
+        ConfigError: at the start of training, a config that cannot be calibrated with.
     """
 
     priority = "VERY_LOW"
@@ -37,7 +43,11 @@ class BNBankHook(Hook):
         batch_size: int = 200,
         bn: Sequence[str] | None = None,
         filename: str = "bn_bank.safetensors",
+        transforms: str = "eval",
+        source: str | None = None,
     ) -> None:
+        check_transforms(transforms)
+        self.transforms, self.source = transforms, source
         self.images, self.batch_size, self.bn, self.filename = images, batch_size, bn, filename
 
     def before_train(self, runner: Runner) -> None:
@@ -46,25 +56,31 @@ class BNBankHook(Hook):
             raise ConfigError(
                 "BNBankHook needs extract_dataloader in the config: the training images with eval_pipeline."
             )
+        check_source(self.source, _clusters(runner) is not None)
         normalisation_of(runner.cfg)
+        if self.transforms == "train":
+            training_views(runner.cfg)
 
     def after_train(self, runner: Runner) -> None:
         """Calibrate and write, on the main process."""
         if is_main_process():
             model = bare_model(runner.model)
-            loader = runner.cfg.extract_dataloader
             runner.logger.info(f"Calibrating BatchNorm statistics of {len(model.backbone.subnets)} sub-networks.")
             bank = calibrate_bank(
                 model.backbone,
-                build_dataset(loader.dataset),
-                getattr(runner.train_dataloader.dataset, "clusters", None),
-                normalisation_of(runner.cfg),
+                CalibrationImages.of(runner.cfg, self.transforms),
+                _clusters(runner),
                 bn=self.bn,
                 images=self.images,
                 batch_size=self.batch_size,
-                num_workers=loader.get("num_workers", 0),
                 seed=runner.seed,
+                source=self.source,
             )
             bank.save(Path(runner.work_dir) / self.filename)
             runner.logger.info(f"Wrote {Path(runner.work_dir) / self.filename}.")
         barrier()
+
+
+def _clusters(runner: Runner) -> Clusters | None:
+    """The subsets that the sub-networks trained on; ``None`` if they all trained on all images."""
+    return getattr(runner.train_dataloader.dataset, "clusters", None)

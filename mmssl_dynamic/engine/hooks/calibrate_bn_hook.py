@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmssl_dynamic.calibration.calibrate import calibrate_path
-from mmssl_dynamic.calibration.sample import draw_images, sample_batches
-from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.calibration.sample import CalibrationImages, check_transforms, draw_images, training_views
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.loading import normalisation_of
@@ -30,6 +27,7 @@ class CalibrateBNHook(Hook):
     Args:
         images: Training images per network; a smaller data set is used whole.
         batch_size: Images per batch.
+        transforms: ``'eval'`` or ``'train'``, see :class:`~mmssl_dynamic.calibration.CalibrationImages`.
 
     Raises:
         ConfigError: fewer than two images, which have no variance; at the start, a config without
@@ -39,11 +37,12 @@ class CalibrateBNHook(Hook):
     # After hooks that put averaged weights in place for the validation.
     priority = "VERY_LOW"
 
-    def __init__(self, images: int = 2000, batch_size: int = 200) -> None:
+    def __init__(self, images: int = 2000, batch_size: int = 200, transforms: str = "eval") -> None:
         if images < 2 or batch_size < 2:
             raise ConfigError(f"CalibrateBNHook needs images={images} and batch_size={batch_size} of at least 2.")
-        self.images, self.batch_size = images, batch_size
-        self._dataset: Any = None
+        check_transforms(transforms)
+        self.images, self.batch_size, self.transforms = images, batch_size, transforms
+        self._data: CalibrationImages | None = None
         self._running: BNStatistics | None = None  # of the full network
 
     def before_run(self, runner: Runner) -> None:
@@ -56,6 +55,8 @@ class CalibrateBNHook(Hook):
                 "CalibrateBNHook needs extract_dataloader in the config: the training images with eval_pipeline."
             )
         normalisation_of(runner.cfg)
+        if self.transforms == "train":
+            training_views(runner.cfg)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Calibrate. Every process does, on the same images, and finds the same."""
@@ -84,24 +85,16 @@ class CalibrateBNHook(Hook):
         net = bare_model(runner.model).backbone
         if getattr(net, "switchable_bn", None) or len(net.subnets) == 1:
             return
-        loader = runner.cfg.extract_dataloader
-        if self._dataset is None:
-            self._dataset = build_dataset(loader.dataset)
-        total = len(self._dataset)
+        if self._data is None:
+            self._data = CalibrationImages.of(runner.cfg, self.transforms)
+        total = len(self._data)
         if total < 2:
             raise DataError(f"extract_dataloader holds {total} image, and BatchNorm statistics need at least two.")
         chosen = draw_images(np.arange(total), self.images, runner.seed or 0, FULL)
-        batches = sample_batches(
-            self._dataset,
-            chosen,
-            normalisation_of(runner.cfg),
-            self.batch_size,
-            loader.get("num_workers", 0),
-            next(net.parameters()).device,
-        )
+        parts = self._data.batches(chosen, self.batch_size, next(net.parameters()).device)
         runner.logger.info(
             f"Calibrating BatchNorm statistics of {len(net.subnets)} networks with {len(chosen)} images."
         )
         self._running = net.bn_statistics(FULL)
         for name in net.subnets:
-            net.set_bn_statistics(name, calibrate_path(net, name, (batch.images for batch in batches)))
+            net.set_bn_statistics(name, calibrate_path(net, name, (batch for part in parts for batch in part)))
