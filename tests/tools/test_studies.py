@@ -273,7 +273,7 @@ def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_
     found = record["tasks"]["pets"]
     cfg, net = load_super_network(work / "config.py", work / "epoch_1.pth", "cpu")
     splits = folder_task(work / "pets", cfg.eval_pipeline).splits(normalisation_of(cfg), 64)
-    with pytest.warns(UserWarning, match="k=200 is cut"):
+    with pytest.warns(UserWarning, match="k=20 is cut"):
         result = KNNRouter(net, BNBank.load(bank), protocol=evaluate.KNN, progress=False).route(splits)
     assert found["routed"]["name"] == result.best.name
     for score in (*result.subnets, result.full):
@@ -290,7 +290,7 @@ def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_
     studies["fidelity"].main()
     judged = read_json(tmp_path / "fidelity.json", "fidelity")["pets"]
     assert sorted(judged) == sorted(score.name for score in result.subnets)
-    assert set(judged["0-0-1-0"]) == {"knn", "ncm", "ridge", "logme", "h-score", "probe"}
+    assert set(judged["0-0-1-0"]) == {"knn", "knn-200", "ncm", "ridge", "logme", "h-score", "probe"}
     routed = found["routed"]
     assert judged[routed["name"]]["knn"] == pytest.approx(routed["select"], abs=5)  # of features in half precision
     assert judged[routed["name"]]["probe"] == pytest.approx(routed["probe"], abs=10)

@@ -21,13 +21,18 @@ from mmssl_dynamic.routing.scores import build_score
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.writing import write_json
 
-SCORES = ("knn", "ncm", "ridge", "logme", "h-score")
+#: Name and config of the scores that are compared; a score of your own by its name in SCORES.
+COMPARED: dict[str, dict[str, Any]] = {
+    "knn": {"type": "knn", "k": 20},
+    "knn-200": {"type": "knn", "k": 200},
+    **{name: {"type": name} for name in ("ncm", "ridge", "logme", "h-score")},
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", metavar="DIR", help="folders of runs, such as OUT/seed0/sdr10+10")
-    parser.add_argument("--scores", nargs="+", default=list(SCORES), metavar="NAME", help="(default: all)")
+    parser.add_argument("--scores", nargs="+", default=list(COMPARED), metavar="NAME", help="(default: all)")
     args = parser.parse_args()
     for folder in map(Path, args.runs):
         files = sorted((folder / "features").glob("*.npz"))
@@ -48,7 +53,7 @@ def judge(features: Mapping[str, np.ndarray], scores: Iterable[str], label: str)
     """By path, the value of every score and the accuracy of the probe."""
     paths = [key.removesuffix("/train") for key in features if key.endswith("/train")]
     paths = [path for path in paths if path not in (FULL, "labels")]
-    judges = {name: build_score(name) for name in scores}
+    judges = {name: build_score(COMPARED.get(name, name)) for name in scores}
     found = {}
     for path in tqdm(paths, desc=label, unit="path"):
         rows, labels = features[f"{path}/train"], features["labels/train"]
