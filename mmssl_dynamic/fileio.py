@@ -170,6 +170,11 @@ def _refusal(file: Path, error: Exception) -> str:
     )
 
 
+def sidecar_path(path: str | os.PathLike[str]) -> Path:
+    """The file beside an export that describes it: ``backbone.pth -> backbone.pth.json``."""
+    return Path(f"{os.fspath(path)}.json")
+
+
 def weights_fingerprint(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over names and values of the weights, without BatchNorm's running statistics.
 

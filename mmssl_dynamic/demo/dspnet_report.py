@@ -12,8 +12,7 @@ from typing import Any
 from mmssl_dynamic.demo.steps import how_it_was_made
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
 from mmssl_dynamic.export import ExportReport
-from mmssl_dynamic.export.static_export import sidecar_path
-from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.fileio import read_json, sidecar_path
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.visualization.routing_plots import save_figure

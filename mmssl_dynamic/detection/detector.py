@@ -23,8 +23,7 @@ from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.export.load_export import read_sidecar
-from mmssl_dynamic.export.static_export import sidecar_path
-from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
+from mmssl_dynamic.fileio import load_state_dict, sidecar_path, weights_fingerprint
 from mmssl_dynamic.loading import data_preprocessor, load_config, need
 from mmssl_dynamic.records import plain
 from mmssl_dynamic.registry import default_scope_kept

@@ -16,8 +16,8 @@ from mmssl_dynamic.export.base import Format
 from mmssl_dynamic.export.families import Architecture, architecture_from_sidecar
 from mmssl_dynamic.export.formats import FORMATS
 from mmssl_dynamic.export.input_images import InputImages
-from mmssl_dynamic.export.static_export import SCHEMA_VERSION, sidecar_path
-from mmssl_dynamic.fileio import load_state_dict, local_file, read_json, weights_fingerprint
+from mmssl_dynamic.export.static_export import SCHEMA_VERSION
+from mmssl_dynamic.fileio import load_state_dict, local_file, read_json, sidecar_path, weights_fingerprint
 from mmssl_dynamic.records import RecordError, read_record
 
 PREFIX = "backbone."  # of the keys in the format mmpretrain
@@ -44,18 +44,31 @@ def load_export(checkpoint: str | os.PathLike[str], subnet: str | None = None, *
     architecture = sidecar.architecture
     if subnet is not None and subnet != sidecar.subnet:
         raise SubnetError(f"{file} holds the sub-network '{sidecar.subnet}' alone, not '{subnet}'.")
-    tensors = sidecar.check(load_state_dict(file), file)
-    weights = FORMATS[sidecar.format].restored(tensors, architecture)
-    with torch.device("meta"):  # before the memory is taken that the sidecar asks for
-        shapes = {key: tensor.shape for key, tensor in architecture.build().state_dict().items()}
-    if {key: tensor.shape for key, tensor in weights.items()} != shapes:
-        raise ArtifactError(f"{file} does not fit the architecture in {sidecar_path(file)}; export it anew.")
+    weights = exported_weights(file, sidecar)
     try:
         backbone = architecture.build(**options)
     except TypeError as error:
         raise ConfigError(f"the backbone in {file} does not take these options: {first_line(error)}.") from error
     backbone.load_state_dict(weights, strict=True)
     return backbone.eval()
+
+
+def exported_weights(file: Path, sidecar: Sidecar) -> dict[str, Tensor]:
+    """The weights of an export under the backbone's own names.
+
+    Args:
+        file: The export.
+        sidecar: What describes it.
+
+    Raises:
+        ArtifactError: they do not belong together.
+    """
+    weights = FORMATS[sidecar.format].restored(sidecar.check(load_state_dict(file), file), sidecar.architecture)
+    with torch.device("meta"):  # before the memory is taken that the sidecar asks for
+        shapes = {key: tensor.shape for key, tensor in sidecar.architecture.build().state_dict().items()}
+    if {key: tensor.shape for key, tensor in weights.items()} != shapes:
+        raise ArtifactError(f"{file} does not fit the architecture in {sidecar_path(file)}; export it anew.")
+    return weights
 
 
 @dataclass(frozen=True)

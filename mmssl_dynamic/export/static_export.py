@@ -21,7 +21,7 @@ from mmssl_dynamic.export.base import Reading, Source
 from mmssl_dynamic.export.families import Outputs, architecture_of
 from mmssl_dynamic.export.formats import check_holds, find_format
 from mmssl_dynamic.export.input_images import KEY, InputImages
-from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.fileio import sidecar_path, weights_fingerprint
 from mmssl_dynamic.fingerprints import statistics_fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
@@ -57,11 +57,6 @@ class ExportReport:
             f"wrote {self.path} and read it back into {', '.join(self.models)}: {weights}outputs agree "
             f"with the active sub-network (largest difference {self.max_difference:.1e})."
         )
-
-
-def sidecar_path(path: str | os.PathLike[str]) -> Path:
-    """``backbone.pth -> backbone.pth.json``."""
-    return Path(f"{os.fspath(path)}.json")
 
 
 def export_subnet(

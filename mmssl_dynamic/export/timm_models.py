@@ -7,9 +7,10 @@
     >>> net = timm.create_model('mmssl_slimmable_mobilenetv3_large', export='w0.75.pth', features_only=True)
 
 ``export`` names what ``tools/export.py`` wrote in any PyTorch format. Its sidecar tells the architecture; and mean,
-standard deviation and size of the images, which go into ``pretrained_cfg``. Without ``export``, ``subnet`` and options
-of the super-network describe the network, ``checkpoint_path`` takes weights alone, of an export or of the model itself,
-and ``pretrained_cfg`` keeps ImageNet's values. Without ``num_classes`` there is no classifier. With
+standard deviation and size of the images, which go into ``pretrained_cfg``. timm's own ``checkpoint_path``, which its
+scripts have, does the same with an export that has its sidecar beside it, and takes checkpoints of the model itself.
+Without an export, ``subnet`` and options of the super-network describe the network, and ``pretrained_cfg`` keeps
+ImageNet's values. Without ``num_classes`` there is no classifier. With
 ``features_only=True`` the maps have strides 2, 4, 8, 16 and 32; the last four are those of the backbone's
 ``out_indices`` in the export's sidecar.
 """
@@ -20,6 +21,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,7 +34,7 @@ from mmssl_dynamic.export.families import (
     architecture_of,
 )
 from mmssl_dynamic.export.load_export import Sidecar, read_sidecar, weights_file
-from mmssl_dynamic.export.static_export import sidecar_path
+from mmssl_dynamic.fileio import sidecar_path
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableResNet
 from mmssl_dynamic.models.backbones.super_network import refuse_old_words
 from mmssl_dynamic.subnets import parse_width
@@ -40,7 +42,7 @@ from mmssl_dynamic.subnets import parse_width
 try:
     import timm
     from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-    from timm.models import build_model_with_cfg, generate_default_cfgs, load_checkpoint, register_model
+    from timm.models import build_model_with_cfg, create_model, generate_default_cfgs, load_checkpoint, register_model
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         "mmssl_dynamic.export.timm_models needs timm; install it with: pip install 'mmssl-dynamic[timm]'"
@@ -114,16 +116,17 @@ def _create(
     own = {key: options.pop(key) for key in inspect.signature(build).parameters if key in options}
     export = options.pop("export", None)
     overlay = dict(options.pop("pretrained_cfg_overlay", None) or {})
-    file = export if export is not None else overlay.get("file") if pretrained else None
+    file = export or (overlay.get("file") if pretrained else None) or _checkpoint_path()
     exported = None
     if file is not None and (export is not None or sidecar_path(file).is_file()):
         exported = read_sidecar(weights_file(file))
     if export is not None:
-        assert exported is not None
-        architecture, pretrained = _architecture(variant, exported, own, fits), True
-        overlay["file"] = os.fspath(export)
-    else:
-        architecture = build(**own)
+        if shape := [key for key in own if key != "subnet"]:
+            raise ConfigError(
+                f"export= holds its architecture; leave {', '.join(shape)} out of timm's model {variant}."
+            )
+        overlay["file"], pretrained = os.fspath(export), True
+    architecture = build(**own) if exported is None else _architecture(variant, exported, own, build, fits)
     if exported is not None:
         overlay = {**_pretrained_cfg(exported), **overlay}
 
@@ -144,22 +147,43 @@ def _create(
     )
 
 
+def _checkpoint_path() -> str | None:
+    """``checkpoint_path`` of the ``timm.create_model`` that is running, which it keeps to itself while models are made.
+
+    Nothing else tells the file before the model has its shape. Without it, weights that do not fit are refused when
+    timm loads them.
+    """
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code is not create_model.__code__:
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals.get("checkpoint_path")
+
+
 def _architecture(
-    variant: str, exported: Sidecar, own: dict[str, Any], fits: Callable[[Architecture], bool]
+    variant: str,
+    exported: Sidecar,
+    own: dict[str, Any],
+    build: Callable[..., Architecture],
+    fits: Callable[[Architecture], bool],
 ) -> Architecture:
     """That of an export.
 
     Raises:
-        ConfigError: it is not a network of this name, or other options than ``subnet`` are given as well.
+        ConfigError: it is not a network of this name, or not the one that the options describe.
         SubnetError: it holds another sub-network.
     """
-    subnet = own.pop("subnet", None)
-    if own:
-        raise ConfigError(f"export= holds its architecture; leave {', '.join(own)} out of timm's model {variant}.")
+    subnet, shape = own.get("subnet"), {key for key in own if key != "subnet"}
     if subnet is not None and subnet != exported.subnet:
         raise SubnetError(f"the export holds the sub-network '{exported.subnet}' alone, not '{subnet}'.")
     if not fits(exported.architecture):
         raise ConfigError(f"the export holds {exported.architecture}, which is no {variant}; name another model.")
+    if shape:
+        described = build(**{**own, "subnet": exported.subnet})
+        if replace(described, in_channels=exported.architecture.in_channels) != exported.architecture:  # type: ignore[type-var]
+            raise ConfigError(
+                f"the export holds {exported.architecture}, and the options describe {described}; leave "
+                f"{', '.join(sorted(shape))} out."
+            )
     return exported.architecture
 
 

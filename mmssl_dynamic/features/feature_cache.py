@@ -18,7 +18,7 @@ from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerpri
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.listed_images import ListedImages
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.features.feature_file import partial_path, sidecar_path
+from mmssl_dynamic.features.feature_file import features_sidecar, partial_path
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.features.pooling import pool
@@ -85,7 +85,7 @@ class FeatureCache:
     def discard(self, network: Network, images: ListedImages, label: str) -> None:
         """Delete the features of one network."""
         path = self._path(self._key(network, images), label)
-        for file in (path, sidecar_path(path), partial_path(path)):
+        for file in (path, features_sidecar(path), partial_path(path)):
             file.unlink(missing_ok=True)
 
     def inputs(self, images: ListedImages) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class _Sidecar:
     image_root: str | None = None
 
 
-def sidecar_path(path: str | os.PathLike[str]) -> Path:
+def features_sidecar(path: str | os.PathLike[str]) -> Path:
     """``F.npy -> F.json``."""
     return Path(path).with_suffix(".json")
 
@@ -62,7 +62,7 @@ def read_sidecar(path: str | os.PathLike[str], num_rows: int) -> Any:
     Raises:
         ArtifactError: it is missing, too large, or not JSON.
     """
-    return read_json(sidecar_path(path), "features sidecar", 2**20 + _MOST_PER_ROW * num_rows)
+    return read_json(features_sidecar(path), "features sidecar", 2**20 + _MOST_PER_ROW * num_rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class Features:
                 f"features file {file} holds {rows.dtype} of shape {rows.shape}, not float32 rows, one per image; "
                 f"{_ANEW}."
             )
-        sidecar = sidecar_path(file)
+        sidecar = features_sidecar(file)
         if not sidecar.is_file():
             raise ArtifactError(
                 f"features file {file} has no sidecar {sidecar.name} with the image names; move the two together or "
@@ -138,7 +138,7 @@ class Features:
 
     @classmethod
     def _with_sidecar(cls, file: Path, rows: Rows, data: Any) -> Features:
-        name = sidecar_path(file)
+        name = features_sidecar(file)
         version = data.get("schema_version") if isinstance(data, dict) else None
         if isinstance(data, dict) and version != SCHEMA_VERSION:
             raise ArtifactError(f"features sidecar {name} has format version {version}, not {SCHEMA_VERSION}; {_ANEW}.")
@@ -176,7 +176,7 @@ class Features:
             raise ArtifactError(f"{self.source}: there must be one name and label for each of {self.num_images} rows.")
         with atomic_path(path, self.rows.nbytes) as temporary, temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(self.rows, dtype=np.float32), allow_pickle=False)
-        write_json(sidecar_path(path), self.sidecar())
+        write_json(features_sidecar(path), self.sidecar())
 
     def sidecar(self) -> dict[str, Any]:
         """What ``F.json`` holds."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from mmssl_dynamic.arrays import ArrayKind, map_array
 from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.features.feature_file import SCHEMA_VERSION, Features, partial_path, read_sidecar, sidecar_path
+from mmssl_dynamic.features.feature_file import SCHEMA_VERSION, Features, features_sidecar, partial_path, read_sidecar
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.records import Count, RecordError, read_record
 from mmssl_dynamic.result_cache import TIME_FORMAT, Kept, Key
@@ -97,7 +97,7 @@ class FeatureStore:
         return Kept(self.path, written.strftime(TIME_FORMAT))
 
     def _throw_away(self) -> None:
-        for file in (self.path, sidecar_path(self.path), self.partial, self.progress):
+        for file in (self.path, features_sidecar(self.path), self.partial, self.progress):
             file.unlink(missing_ok=True)
 
     def _take_up(self, find: Callable[[], None]) -> None:
@@ -109,7 +109,7 @@ class FeatureStore:
 
     def _find(self) -> None:
         """``F.npy`` is there."""
-        sidecar = sidecar_path(self.path)
+        sidecar = features_sidecar(self.path)
         if not sidecar.is_file():
             raise ArtifactError(
                 f"{self.path} is there and has no sidecar {sidecar.name}, so it may be anything; give another --out, "
@@ -219,7 +219,7 @@ class FeatureStore:
             dim = np.load(self.partial, mmap_mode="r", allow_pickle=False).shape[1]
             header = {"schema_version": SCHEMA_VERSION, "complete": True, "num_rows": self.num_rows, "feature_dim": dim}
             # In this order a kill in between leaves either a resumable or a finished file, never a wrong pair.
-            write_json(sidecar_path(self.path), {**header, "identity": self.key.record(), **sidecar})
+            write_json(features_sidecar(self.path), {**header, "identity": self.key.record(), **sidecar})
             flush(self.partial)
             self.partial.replace(self.path)
             flush(self.path.parent)

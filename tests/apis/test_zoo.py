@@ -7,11 +7,13 @@ import mmssl_dynamic
 from mmssl_dynamic import get_model, list_models
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
+from mmssl_dynamic.loading import find_config
 from mmssl_dynamic.models import SDRResNet, SlimmableResNet, StaticMobileNetV3, StaticResNet
 from tests.helpers import export_subnet, randomise
 
 SDR = "sdr_simsiam_r18_16path_tinyin"
 SMALL = dict(stage_channels=(8, 8, 16, 16), stem_channels=5)
+SMALL_TEXT = "stage_channels=(8, 8, 16, 16), stem_channels=5"
 PATH = "0-0-1-2"
 
 
@@ -67,7 +69,7 @@ def test_checkpoint_and_bank_give_the_sub_network_as_it_was_trained(run):
         torch.testing.assert_close(twin(images()), net(images()))
     full = get_model(SDR, "full", checkpoint, **SMALL)  # whose statistics are in the checkpoint
     torch.testing.assert_close(full(images()), net(images()))
-    whole = get_model(SDR, checkpoint=checkpoint, **SMALL)
+    whole = get_model(SDR, pretrained=checkpoint, **SMALL)
     assert all(torch.equal(tensor, net.state_dict()[key]) for key, tensor in whole.state_dict().items())
     assert not whole.has_bn_statistics(PATH)
 
@@ -79,7 +81,7 @@ def test_files_that_do_not_fit_are_refused(run, tmp_path):
     with pytest.raises(MissingStatisticsError, match="'0-0-3-0'"):
         get_model(SDR, "0-0-3-0", checkpoint, bank, **SMALL)
     with pytest.raises(MissingStatisticsError, match="holds no statistics"):  # of all paths
-        get_model(SDR, checkpoint=checkpoint, bank=bank, **SMALL)
+        get_model(SDR, pretrained=checkpoint, bank=bank, **SMALL)
     with pytest.raises(ArtifactError, match="of shape"):
         get_model(SDR, PATH, checkpoint, bank, **{**SMALL, "stem_channels": 6})
     torch.save({key: value + 1 for key, value in net.state_dict().items()}, tmp_path / "other.pth")
@@ -97,13 +99,13 @@ def test_files_that_do_not_fit_are_refused(run, tmp_path):
         (dict(name=SDR, subnet="0-9-0-0"), SubnetError, "unknown sub-network '0-9-0-0'"),
         (dict(name="dspnet_mobilenet-v3_tinyin", subnet="w3.0"), SubnetError, "w0.5"),
         (dict(name="simsiam_r18_tinyin", subnet="w0.5"), ConfigError, "is one network"),
-        (dict(name=SDR, bank="bank.safetensors"), ConfigError, "give checkpoint="),
+        (dict(name=SDR, bank="bank.safetensors"), ConfigError, "give pretrained="),
         (dict(name=SDR, bn="prefix"), ConfigError, "give bank="),
         (dict(name=SDR, stage_chanels=(8, 8, 8, 8)), ConfigError, "'stage_chanels'"),
-        (dict(name=SDR, subnet=PATH, checkpoint="nowhere.pth"), ArtifactError, "nowhere.pth does not exist"),
-        (dict(checkpoint="nowhere.pth"), ArtifactError, "nowhere.pth does not exist"),
-        (dict(checkpoint="backbone.pth", bank="bank.safetensors"), ConfigError, "leave bank= out"),
-        (dict(checkpoint="backbone.pth", pretrained=True), ConfigError, "no weights are published"),
+        (dict(name=SDR, subnet=PATH, pretrained="nowhere.pth"), ArtifactError, "nowhere.pth does not exist"),
+        (dict(pretrained="nowhere.pth"), ArtifactError, "nowhere.pth does not exist"),
+        (dict(pretrained="backbone.pth", bank="bank.safetensors"), ConfigError, "leave bank= out"),
+        (dict(checkpoint="backbone.pth"), ConfigError, r"named by pretrained='backbone\.pth'"),
     ],
 )
 def test_what_cannot_be_had_is_said_in_a_sentence(arguments, error, message):
@@ -115,10 +117,51 @@ def test_what_cannot_be_had_is_said_in_a_sentence(arguments, error, message):
 def test_an_exported_file_needs_no_name(run, tmp_path):
     net, _, _ = run
     report = export_subnet(net, PATH, tmp_path / "backbone.pth")
-    twin = get_model(checkpoint=report.path, out_indices=(0, 3))
+    twin = get_model(pretrained=report.path, out_indices=(0, 3))
     with net.subnet(PATH):
         torch.testing.assert_close(twin(images())[-1], net(images())[-1])
-    with pytest.raises(ArtifactError, match=f"holds an exported network and not the whole of '{SDR}'"):
-        get_model(SDR, PATH, report.path, **SMALL)
+    with pytest.raises(ArtifactError, match=f"holds an exported network and not the whole of '{SDR}'; give subnet="):
+        get_model(SDR, None, report.path, **SMALL)
     with pytest.raises(SubnetError, match=f"'{PATH}' alone, not '0-0-0-0'"):
-        get_model(checkpoint=report.path, subnet="0-0-0-0")
+        get_model(pretrained=report.path, subnet="0-0-0-0")
+
+
+@torch.no_grad()
+def test_an_export_is_a_sub_network_of_its_model_if_it_is_that_one(run, tmp_path):
+    net, _, bank = run
+    for format in ("mmpretrain", "torchvision"):
+        file = export_subnet(net, PATH, tmp_path / f"{format}.pth", format).path
+        twin = get_model(SDR, PATH, file, out_indices=(1, 3), **SMALL)
+        assert isinstance(twin, StaticResNet)
+        assert twin.origin.subnet == PATH
+        with net.subnet(PATH):
+            torch.testing.assert_close(twin(images())[-1], net(images())[-1])
+    # Another path has the same shapes, and only the sidecar tells.
+    with pytest.raises(SubnetError, match=f"holds the sub-network '{PATH}' alone, not '0-0-3-0'"):
+        get_model(SDR, "0-0-3-0", file, **SMALL)
+    with pytest.raises(ArtifactError, match=f"'{PATH}' of '{SDR}' is ResNetArchitecture"):
+        get_model(SDR, PATH, file, **{**SMALL, "stem_channels": 6})
+    with pytest.raises(ConfigError, match="leave bank= out"):
+        get_model(SDR, PATH, file, bank, **SMALL)
+    with pytest.raises(ConfigError, match="is one network"):
+        get_model("simsiam_r18_tinyin", PATH, file)
+
+
+@torch.no_grad()
+def test_a_config_file_is_a_model_too(run, tmp_path):
+    net, checkpoint, bank = run
+    config = find_config("sdr/sdr_simsiam_r18_16path_tinyin.py")
+    twin = get_model(config, PATH, checkpoint, bank, **SMALL)
+    with net.subnet(PATH):
+        torch.testing.assert_close(twin(images()), net(images()))
+    own = tmp_path / "own.py"
+    own.write_text(f"_base_ = [{str(config)!r}]\nmodel = dict(backbone=dict({SMALL_TEXT}))\n")
+    whole = get_model(str(own), pretrained=checkpoint)
+    assert all(torch.equal(tensor, net.state_dict()[key]) for key, tensor in whole.state_dict().items())
+    alone = tmp_path / "alone.py"
+    alone.write_text(f"_base_ = ['own.py']\nmodel = dict(backbone=dict(subnet={PATH!r}))\n")
+    file = export_subnet(net, PATH, tmp_path / "backbone.pth").path
+    with net.subnet(PATH):
+        torch.testing.assert_close(get_model(alone, pretrained=file)(images()), net(images()))
+    with pytest.raises(ConfigError, match=r"nowhere\.py does not exist"):
+        get_model(tmp_path / "nowhere.py")

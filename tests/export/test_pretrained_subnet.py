@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from mmssl_dynamic.calibration import BNBank
-from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.registry import MODELS
+from tests.helpers import export_subnet
 
 
 def saved(net, folder, bank=True):
@@ -37,6 +38,21 @@ def test_the_weights_are_those_of_the_export(networks, tmp_path, kind):
     exported = load_state_dict(network.weights)
     assert set(own) == set(exported)
     assert all(torch.equal(own[name], value) for name, value in exported.items())
+
+
+def test_the_export_of_another_sub_network_is_refused(networks, tmp_path):
+    """All paths have the same shapes, and only the sidecar tells them apart."""
+    network = networks["sdr"]
+    for prefix, format in (("", "mmdet"), ("backbone.", "mmpretrain")):
+        other = export_subnet(network.net, "0-0-0-1", tmp_path / f"{format}.pth", format).path
+        initial = dict(type="Pretrained", checkpoint=str(other), **(dict(prefix=prefix) if prefix else {}))
+        with pytest.raises(SubnetError, match="holds the sub-network '0-0-0-1' and not '0-0-1-0'.* subnet='0-0-0-1'"):
+            build(network, initial)
+        same = MODELS.build(
+            dict(type="mmssl_dynamic.SDRResNet", init_cfg=initial, **{**network.options, "subnet": "0-0-0-1"})
+        )
+        same.init_weights()
+        assert torch.equal(same.conv1.weight, network.net.conv1.weight)
 
 
 def test_other_weights_statistics_and_uses_are_refused(networks, tmp_path):

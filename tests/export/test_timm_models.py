@@ -4,6 +4,7 @@ import ast
 import pickle
 from copy import deepcopy
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
 import timm
@@ -215,7 +216,7 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
             timm_models.refuse_unsafe_timm(loader)
 
 
-def test_what_is_no_sub_network_or_does_not_fit_is_refused(case):
+def test_what_is_no_sub_network_or_does_not_fit_is_refused(case, tmp_path):
     _, files, _ = case
     with pytest.raises(SubnetError, match="unknown sub-network '0-9-0-0'"):
         timm.create_model("mmssl_sdr_resnet18", subnet="0-9-0-0")
@@ -229,8 +230,40 @@ def test_what_is_no_sub_network_or_does_not_fit_is_refused(case):
             timm.create_model(f"mmssl_{name}", **{word: 0.75})
     with pytest.raises(ConfigError, match="stem of 7 channels"):
         timm.create_model("mmssl_sdr_resnet18", stem_channels=7)
+    copyfile(files["mmpretrain"], tmp_path / "alone.pth")  # without the sidecar
     with pytest.raises(RuntimeError, match="size mismatch|Missing key"):
-        timm.create_model("mmssl_sdr_resnet18", checkpoint_path=files["mmpretrain"])
+        timm.create_model("mmssl_sdr_resnet18", checkpoint_path=tmp_path / "alone.pth")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("key", CASES)
+def test_checkpoint_path_reads_the_sidecar_beside_an_export(key, tmp_path):
+    """As ``--initial-checkpoint`` and ``--checkpoint`` of timm's scripts, which know none of our options."""
+    build, subnet, name, options, formats, indices = CASES[key]
+    net = build()
+    subnet = subnet or net.subnets[0]
+    twin = net.static(subnet).eval()
+    twin.out_indices = indices
+    for format in formats:
+        file = export_subnet(net, subnet, tmp_path / f"{format}.pth", format).path
+        model = timm.create_model(name, checkpoint_path=file).eval()
+        same(model(images()), pooled(twin, images()))
+        for one, other in zip(
+            timm.create_model(name, checkpoint_path=str(file), features_only=True).eval()(images())[1:], twin(images())
+        ):
+            same(one, other)
+    assert model.pretrained_cfg["input_size"] == (3, 64, 64)  # the sidecar's
+    # Options that say the same are welcome, and no others.
+    timm.create_model(name, checkpoint_path=file, **{**options, "subnet": subnet})
+    other = {"sdr": "0-0-0-0", "resnet": net.subnets[1], "mobilenet": "w0.5"}[key]
+    with pytest.raises(SubnetError, match=f"the export holds the sub-network '{subnet}' alone, not '{other}'"):
+        timm.create_model(name, checkpoint_path=file, **{**options, "subnet": other})
+    wrong = "mmssl_slimmable_mobilenetv3_large" if key == "mobilenet" else "mmssl_sdr_resnet50"
+    with pytest.raises(ConfigError, match=f"which is no {wrong}; name another model"):
+        timm.create_model(wrong, checkpoint_path=file)
+    if key == "sdr":
+        with pytest.raises(ConfigError, match="and the options describe .* leave stem_channels out"):
+            timm.create_model(name, checkpoint_path=file, stem_channels=16)
 
 
 def test_only_the_modules_of_timm_models_import_timm(repo_root):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.features.feature_file import Features, check_values, sidecar_path
+from mmssl_dynamic.features.feature_file import Features, check_values, features_sidecar
 
 
 def test_saved_features_come_back_memory_mapped_with_names_and_labels(features, tmp_path):
@@ -39,7 +39,7 @@ def test_collapsed_features_are_refused(features):
 
 
 def change_sidecar(path, **changes):
-    file = sidecar_path(path)
+    file = features_sidecar(path)
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
@@ -84,7 +84,7 @@ def test_missing_unfinished_and_broken_files_are_told_apart(features, tmp_path):
     with pytest.raises(ArtifactError, match="broken or no .npy file"):
         Features.load(path)
     np.save(path, features.rows)
-    sidecar_path(path).unlink()
+    features_sidecar(path).unlink()
     with pytest.raises(ArtifactError, match="no sidecar F.json"):
         Features.load(path)
 

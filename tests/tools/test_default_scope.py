@@ -28,7 +28,7 @@ def run_all(repo_root, work, out):
     tool(repo_root, "evaluate", *evaluate, *linear)
     tool(repo_root, "export", *common, "--subnet", "0-0-0-1", *bank, "--format", "torchvision", "--out", out / "tv.pth")
     routing = RoutingResult.load(out / "routing" / "routing.json")
-    model = get_model(checkpoint=out / "routing" / f"backbone_{routing.best.name}_mmdet.pth")
+    model = get_model(pretrained=out / "routing" / f"backbone_{routing.best.name}_mmdet.pth")
     results = [json.loads((out / kind / "results.json").read_text())["networks"][0] for kind in ("knn", "linear")]
     tensors = {
         "features": torch.from_numpy(Features.load(out / "F.npy").rows),

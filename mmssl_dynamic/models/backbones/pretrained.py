@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.errors import ArtifactError, SubnetError
+from mmssl_dynamic.fileio import load_state_dict, read_json, sidecar_path
 from mmssl_dynamic.models.backbones.slimmable import check_networks, with_switches
 from mmssl_dynamic.registry import WEIGHT_INITIALIZERS
 
@@ -46,13 +46,29 @@ def load_backbone_weights(module: nn.Module, checkpoint: str, prefix: str | None
 
     Raises:
         ArtifactError: weights are missing or have other shapes; the message names the first.
+        SubnetError: the file is an export of another sub-network than ``module``, as its sidecar says. All paths of
+            SDR have the same shapes.
     """
+    _check_sidecar(module, checkpoint)
     state = load_state_dict(checkpoint)
     stem = prefix.rstrip(".") + "." if prefix else ""
     if prefix is None and not any(name in state for name in module.state_dict()):
         stem = "backbone."
     state = {name.removeprefix(stem): tensor for name, tensor in state.items() if name.startswith(stem)}
     _load_strictly(module, state, checkpoint)
+
+
+def _check_sidecar(module: nn.Module, checkpoint: str) -> None:
+    origin, file = getattr(module, "origin", None), sidecar_path(checkpoint)
+    if origin is None or not file.is_file():
+        return
+    sidecar = read_json(file, "sidecar")
+    held = sidecar.get("subnet") if isinstance(sidecar, dict) else None
+    if held is not None and held != origin.subnet:
+        raise SubnetError(
+            f"{checkpoint} holds the sub-network '{held}' and not '{origin.subnet}', for which the backbone was built; "
+            f"give the export of that one, or the backbone subnet='{held}'."
+        )
 
 
 def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
