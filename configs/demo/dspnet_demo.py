@@ -10,7 +10,9 @@ _base_ = [
 data_root = "work_dirs/demo-dspnet/data/pretrain"
 max_epochs = 12
 warmup_epochs = 1
-norm_cfg = dict(type="mmssl_dynamic.SyncBN")
+student_bn = "mmssl_dynamic.SyncBN"
+norm_cfg = dict(type=student_bn)
+head_norm_cfg = dict(type="BN1d" if student_bn == "BN" else student_bn)
 
 model = dict(
     target_bn="batch",
@@ -22,8 +24,8 @@ model = dict(
         zero_init_residual=False,
         norm_cfg=norm_cfg,
     ),
-    neck=dict(hid_channels=512, out_channels=128, norm_cfg=norm_cfg),
-    head=dict(predictor=dict(in_channels=128, hid_channels=512, out_channels=128, norm_cfg=norm_cfg)),
+    neck=dict(hid_channels=512, out_channels=128, norm_cfg=head_norm_cfg),
+    head=dict(predictor=dict(in_channels=128, hid_channels=512, out_channels=128, norm_cfg=head_norm_cfg)),
 )
 train_dataloader = dict(
     batch_size=64,

@@ -7,6 +7,6 @@ model = dict(
         type="mmssl_dynamic.SlimmableMobileNetV3",
         arch="large",
         widths=(0.5, 0.75, 1.0),
-        norm_cfg=dict(type="SyncBN"),
+        norm_cfg={{_base_.norm_cfg}},
     ),
 )

@@ -20,7 +20,7 @@ model = dict(
         block="bottleneck",
         channels=(0.5, 0.75, 1.0),
         blocks=((3, 4, 6, 3),),
-        norm_cfg=dict(type="SyncBN"),
+        norm_cfg={{_base_.norm_cfg}},
     ),
 )
 train_dataloader = dict(

@@ -17,7 +17,7 @@ model = dict(
         channels=(1.0, 1.25),
         blocks=((2, 2, 2, 2), (3, 3, 4, 3), (3, 4, 6, 3)),
         zero_init_residual=False,
-        norm_cfg=dict(type="SyncBN"),
+        norm_cfg={{_base_.norm_cfg}},
     ),
 )
 train_dataloader = dict(

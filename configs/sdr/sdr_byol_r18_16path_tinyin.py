@@ -11,12 +11,14 @@ _base_ = [
 data_root = "data/tiny-imagenet-200/train"
 clusters_file = "work_dirs/tinyin_clusters_16.npz"
 stage_groups = (1, 1, 4, 4)
-norm_cfg = dict(type="BN")
+student_bn = "BN"
+norm_cfg = dict(type=student_bn)
+head_norm_cfg = dict(type="BN1d" if student_bn == "BN" else student_bn)
 
 model = dict(
     backbone=dict(depth=18, stage_groups=stage_groups, norm_cfg=norm_cfg),
-    neck=dict(hid_channels=2048, norm_cfg=dict(type="BN1d")),
-    head=dict(predictor=dict(hid_channels=2048, norm_cfg=dict(type="BN1d"))),
+    neck=dict(hid_channels=2048, norm_cfg=head_norm_cfg),
+    head=dict(predictor=dict(hid_channels=2048, norm_cfg=head_norm_cfg)),
 )
 train_dataloader = dict(
     batch_size=256,

@@ -3,7 +3,12 @@ _base_ = ["./_base_/classification.py"]
 
 max_epochs = 80
 
-model = dict(head=dict(type="mmssl_dynamic.LinearBNHead", norm_cfg=dict(type="mmssl_dynamic.SyncBN")))
+# The BatchNorm on top of the linear layer. Our reading: its statistics are of the batches of all processes together.
+extra_bn = True
+norm_cfg = dict(type="mmssl_dynamic.SyncBN")
+model = dict(
+    head=dict(type="mmssl_dynamic.LinearBNHead", norm_cfg=norm_cfg) if extra_bn else dict(type="LinearClsHead")
+)
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.2, momentum=0.9, weight_decay=0.0))
 # B is the batch of all processes together.
 auto_scale_lr = dict(enable=True, base_batch_size=256)

@@ -9,9 +9,12 @@ head_lr = 0.02
 # One image a line with its label, "train/n01440764/n01440764_10026.JPEG 0"; tools/evaluate.py writes its own.
 labels = "data/imagenet/train_1percent.txt"
 
+# Our reading: the classifier of the linear probe, with its BatchNorm on top. The paper says nothing of it here.
+extra_bn = True
+norm_cfg = dict(type="mmssl_dynamic.SyncBN")
 model = dict(
     backbone=dict(frozen_stages=-1),
-    head=dict(type="mmssl_dynamic.LinearBNHead", norm_cfg=dict(type="mmssl_dynamic.SyncBN")),
+    head=dict(type="mmssl_dynamic.LinearBNHead", norm_cfg=norm_cfg) if extra_bn else dict(type="LinearClsHead"),
 )
 train_dataloader = dict(
     dataset=dict(

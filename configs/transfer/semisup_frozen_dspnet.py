@@ -1,5 +1,5 @@
 # DSPNet's semi-supervised linear evaluation (Sec. 0.A.3): the linear probe on 1 % or 10 % of the labels, rate 0.02,
-# 50 epochs.
+# 50 epochs. Our reading: with the probe's BatchNorm (extra_bn), which this evaluation "largely follows".
 _base_ = ["./linear_dspnet.py"]
 
 max_epochs = 50

@@ -174,3 +174,18 @@ def test_the_choices_of_sdr_are_options_of_one_word(repo_root, name):
 def test_dspnet_starts_from_a_file_by_one_option(repo_root, name):
     config = load_config(repo_root / f"configs/{name}.py", {"init_from": "base.pth"})
     assert config.model.init_cfg == dict(type="mmssl_dynamic.FromPlain", init_from="base.pth")
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if "byol" in p.name or "dspnet" in p.name], ids=lambda p: p.stem)
+def test_the_students_batch_norm_is_one_value_for_backbone_and_heads(path):
+    def kinds(config):
+        model = config.model
+        return [part.norm_cfg.type for part in (model.backbone, model.neck, model.head.predictor)]
+
+    def expected(student_bn):
+        return ["BN", "BN1d", "BN1d"] if student_bn == "BN" else [student_bn] * 3
+
+    config = load_config(path)
+    assert kinds(config) == expected(config.student_bn)
+    other = "SyncBN" if config.student_bn == "BN" else "BN"
+    assert kinds(load_config(path, dict(student_bn=other))) == expected(other)

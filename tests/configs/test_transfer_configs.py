@@ -78,3 +78,13 @@ def test_every_config_trains_what_it_says_and_nothing_else(path):
     if tuned:
         assert {round(rates[id(p)], 9) for p in model.backbone.parameters()} == {0.001}
         assert {rates[id(p)] for p in model.head.parameters()} == {0.02}
+
+
+@pytest.mark.parametrize("name", ["linear_dspnet", "semisup_finetune_dspnet", "semisup_frozen_dspnet"])
+def test_the_batch_norm_on_top_of_the_classifier_is_an_option(name):
+    path = next(path for path in CONFIGS if path.stem == name)
+    head = load(name).model.head
+    assert (head.type, head.norm_cfg.type) == ("mmssl_dynamic.LinearBNHead", "mmssl_dynamic.SyncBN")
+    assert "extra_bn = True" in path.read_text() or name == "semisup_frozen_dspnet"
+    plain = load_config(path, dict(extra_bn=False)).model.head
+    assert (plain.type, "norm_cfg" in plain, plain.in_channels) == ("LinearClsHead", False, head.in_channels)

@@ -18,7 +18,7 @@ model = dict(
         type="mmssl_dynamic.SlimmableMobileNetV3",
         arch="large",
         widths=(0.5, 0.75, 1.0, 1.25, 1.5),
-        norm_cfg=dict(type="SyncBN"),
+        norm_cfg={{_base_.norm_cfg}},
     ),
 )
 # Gradients are averaged once per step, and not once per network.

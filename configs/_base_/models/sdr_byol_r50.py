@@ -17,7 +17,7 @@ model = dict(
         type="mmssl_dynamic.SDRResNet",
         depth=50,
         stage_groups=(4, 4, 4, 4),
-        norm_cfg=dict(type="SyncBN"),
+        norm_cfg={{_base_.norm_cfg}},
         zero_init_residual=True,
     ),
     distillation=dict(type="mmssl_dynamic.SiamKD", weight=4.0),  # BYOL's loss is four times SimSiam's
