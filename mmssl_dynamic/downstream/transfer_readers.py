@@ -6,6 +6,7 @@ Nothing is downloaded. torchvision has no splits of Caltech-101 and SUN397; thes
 from __future__ import annotations
 
 import re
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torchvision import datasets
 
 from mmssl_dynamic.datasets.image_listing import class_folders, is_hidden
+from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.downstream.listed_images import LabelledImages
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.text_lists import read_lines
@@ -27,6 +29,8 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 _CALTECH_TRAIN = 30  # images per class
+CALTECH_LISTS = "caltech101-splits"
+"""Folder with the split of the protocol, ``train.txt`` and ``test.txt``, as its authors publish it."""
 _NAME_AND_LABEL = re.compile(r"(.*\S)[\s;,]+(\d+)")
 
 
@@ -80,13 +84,13 @@ def read_aircraft(root: Path) -> TransferSplits:
 def read_caltech101(root: Path) -> TransferSplits:
     """Caltech-101, 102 classes with the background.
 
-    The data set has no split. One in ``meta/train.txt`` and ``meta/test.txt`` is used (a path below
-    ``101_ObjectCategories`` and a label on each line); else 30 images of each class are drawn to train on.
+    The data set has no split. That of the protocol is read where its lists are (see :func:`caltech101_lists`; a path
+    below ``101_ObjectCategories`` and a label on each line); else 30 images of each class are drawn to train on, and a
+    warning says so.
     """
-    base = root / "caltech101"
-    images = base / "101_ObjectCategories"
-    lists = [base / "meta" / f"{part}.txt" for part in ("train", "test")]
-    if all(file.is_file() for file in lists):
+    images = root / "caltech101" / "101_ObjectCategories"
+    lists = caltech101_lists(root)
+    if lists is not None:
         parts = []
         for list_file in lists:
             found = [_NAME_AND_LABEL.fullmatch(line) for line in read_lines(list_file, "list of images", DataError)]
@@ -94,7 +98,13 @@ def read_caltech101(root: Path) -> TransferSplits:
                 raise DataError(f"line {found.index(None) + 1} of {list_file} is no path and label; correct it.")
             lines = [(match[1].replace("\\", "/").removeprefix("./"), match[2]) for match in found if match]
             parts.append(([images / name for name, _ in lines], [int(label) for _, label in lines]))
-        return _splits(root, parts[0], parts[1], split="meta/train.txt, meta/test.txt")
+        return _splits(root, parts[0], parts[1], split=f"{lists[0].parent.name}/train.txt, test.txt")
+    warnings.warn(
+        f"Caltech-101 has no split of its own: {_CALTECH_TRAIN} images of each class are drawn to train on, which are "
+        f"not those of published figures; put the folder {CALTECH_LISTS} of github.com/linusericsson/ssl-transfer into "
+        f"{printable(root / 'caltech101')}.",
+        stacklevel=2,
+    )
     rng = np.random.default_rng(0)
     train: tuple[list[Path], list[int]] = ([], [])
     test: tuple[list[Path], list[int]] = ([], [])
@@ -106,6 +116,23 @@ def read_caltech101(root: Path) -> TransferSplits:
             part[0].append(file)
             part[1].append(label)
     return _splits(root, train, test, split=f"drawn: {_CALTECH_TRAIN} training images per class, seed 0")
+
+
+def caltech101_lists(root: Path) -> list[Path] | None:
+    """``train.txt`` and ``test.txt`` of a split: the protocol's, in or beside ``caltech101``, or one in ``meta``.
+
+    Raises:
+        DataError: one of the two is there alone.
+    """
+    base = root / "caltech101"
+    for folder in (base / CALTECH_LISTS, root / CALTECH_LISTS, base / "meta"):
+        files = [folder / f"{part}.txt" for part in ("train", "test")]
+        missing = [file for file in files if not file.is_file()]
+        if not missing:
+            return files
+        if len(missing) < len(files):
+            raise DataError(f"list {printable(missing[0])} of the split of Caltech-101 is missing; add it.")
+    return None
 
 
 def read_cars(root: Path) -> TransferSplits:

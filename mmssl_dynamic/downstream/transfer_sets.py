@@ -86,7 +86,8 @@ TRANSFER_SETS = {
             102,
             "3,060 / 6,084",
             ("caltech101/101_ObjectCategories",),
-            "101_ObjectCategories.tar.gz (and meta/train.txt, meta/test.txt for a given split)",
+            "101_ObjectCategories.tar.gz (and, for the protocol's split, the folder caltech101-splits of "
+            "github.com/linusericsson/ssl-transfer)",
             readers.read_caltech101,
         ),
         TransferSet(
@@ -248,6 +249,8 @@ def _read(name: str, root: Path) -> TransferData:
         )
     try:
         return TransferData(name, known.metric, known.read(root))
+    except DataError as error:
+        raise DataError(f"data set {name}: {error}") from error
     except Exception as error:  # damaged files make their readers raise nearly anything
         raise DataError(
             f"data set {name} in {printable(root)} cannot be read ({first_line(error)}); unpack {known.archives} anew."

@@ -77,15 +77,27 @@ def test_difficult_objects_of_voc_count_as_absent(root):
     assert voc.splits.train.labels.shape == (5, 20)
 
 
-def test_caltech101_is_split_by_its_lists_or_by_a_draw_of_30_per_class(root):
-    (drawn,) = read_all(["caltech101"], root)
+def test_caltech101_without_lists_is_drawn_30_images_per_class_and_says_what_the_protocol_has(root):
+    with pytest.warns(UserWarning, match=r"not those of published figures; put the folder caltech101-splits of .*ssl"):
+        (drawn,) = read_all(["caltech101"], root)
     assert np.bincount(drawn.splits.train.labels).tolist() == [30, 30]
     assert "seed 0" in drawn.splits.split
-    for part, names in (("train", ["accordion/image_0003.jpg 1"]), ("test", ["BACKGROUND_Google/image_0001.jpg 0"])):
-        files.lines(root / f"caltech101/meta/{part}.txt", names)
+    assert "caltech101-splits" in overview()
+
+
+@pytest.mark.parametrize("folder", ["caltech101/caltech101-splits", "caltech101-splits", "caltech101/meta"])
+def test_caltech101_is_split_by_its_lists_where_they_are(root, folder, recwarn):
+    lists = {"train": "accordion/image_0003.jpg 1", "test": "BACKGROUND_Google/image_0001.jpg 0"}
+    for part, name in lists.items():
+        files.lines(root / folder / f"{part}.txt", [name])
     (listed,) = read_all(["caltech101"], root)
     assert listed.splits.train.names == ["caltech101/101_ObjectCategories/accordion/image_0003.jpg"]
     assert listed.splits.test.labels.tolist() == [0]
+    assert listed.splits.split == f"{folder.rsplit('/', 1)[-1]}/train.txt, test.txt"
+    assert not [warning for warning in recwarn if "published figures" in str(warning.message)]
+    (root / folder / "test.txt").unlink()
+    with pytest.raises(DataError, match=rf"{folder}/test.txt of the split of Caltech-101 is missing"):
+        read_all(["caltech101"], root)
 
 
 def test_sun397_finds_its_lists_in_either_place(root, tmp_path_factory):
