@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmssl_dynamic.datasets.sample_request import SampleRequest
+from mmssl_dynamic.datasets.shuffled_order import ShuffledOrder
 from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.registry import DATA_SAMPLERS
@@ -21,8 +22,6 @@ from mmssl_dynamic.subnets import FULL
 _NETWORKS, _IMAGES, _AUGMENTATIONS = 0, 1, 2
 # W_0 is drawn as often as each path.
 UNIFORM = "uniform"
-# Shuffled passes kept at a time: making one anew is quick, and with subnet_data='full' each is as long as D_0.
-_HELD_PASSES = 32
 
 
 @DATA_SAMPLERS.register_module()
@@ -141,16 +140,18 @@ class SubnetBatchSampler:
         return [SampleRequest(int(i), name, int(s)) for i, s in zip(images[part], seeds[part])]
 
     def _images(self, network: int, number: int) -> np.ndarray:
-        indices = self.dataset.indices(self._networks[network])
-        per_pass = len(indices) // self.total_batch
-        number_of_pass, offset = divmod(number, per_pass)
+        name = self._networks[network]
+        indices = self.dataset.indices(name)
+        number_of_pass, offset = divmod(number, len(indices) // self.total_batch)
+        part = slice(offset * self.total_batch, (offset + 1) * self.total_batch)
+        key = [self.seed, _IMAGES, network, number_of_pass]
+        if name != FULL and self.dataset.subnet_data == "full":
+            # Every path goes through D_0: 257 orders of 1.28 million images are not laid out, nor one at every step.
+            return indices[ShuffledOrder(len(indices), key)[part]]
         held = self._passes.get(network)
         if held is None or held[0] != number_of_pass:
-            order = np.random.default_rng([self.seed, _IMAGES, network, number_of_pass]).permutation(indices)
-            if len(self._passes) >= _HELD_PASSES:
-                self._passes.clear()
-            held = self._passes[network] = (number_of_pass, order)
-        return held[1][offset * self.total_batch : (offset + 1) * self.total_batch]
+            held = self._passes[network] = (number_of_pass, np.random.default_rng(key).permutation(indices))
+        return held[1][part]
 
 
 def _draws(rng: np.random.Generator, space: Sequence[str], share: str | float, size: int) -> np.ndarray:

@@ -201,3 +201,29 @@ def test_sampling_without_phases_or_without_the_sampler_says_what_to_add(dataset
         dataset[0]
     with pytest.raises(ConfigError, match="SubnetDataset"):
         SubnetBatchSampler(DefaultSampler([1, 2, 3], seed=0), 1)
+
+
+def test_on_all_images_every_path_has_an_order_of_its_own_that_is_not_laid_out(base):
+    full = SubnetDataset(base, GROUPS, subnet_data="full")
+    whole = run(drawn := sampler(full, phases=[5, 10, 300]), 300)
+    assert set(drawn._passes) <= {full.space.names.index(FULL)}
+    passes = {}
+    for name in full.space.paths:
+        images = [draw.index for batch in whole if batch[0].subnet == name for draw in batch]
+        first, second = images[:48], images[48:96]  # 12 batches of 4 out of 50 images
+        assert len(set(first)) == len(set(second)) == 48
+        assert first != second
+        passes[name] = first
+    assert len({tuple(order) for order in passes.values()}) == 4
+    for stop in (37, 299):
+        assert run(sampler(full, phases=[5, 10, 300]), 300 - stop, start=stop) == whole[stop:]
+    halves = [run(sampler(full, batch_size=2, rank=rank, world_size=2, phases=[5, 10, 300]), 300) for rank in (0, 1)]
+    assert [first + second for first, second in zip(*halves)] == whole
+
+
+def test_draws_of_w0_are_the_same_whatever_the_paths_train_on(base, dataset):
+    full = SubnetDataset(base, GROUPS, subnet_data="full")
+    clustered, everything = (
+        [b for b in run(sampler(data, phases=[20, 60, 240]), 240) if b[0].subnet == FULL] for data in (dataset, full)
+    )
+    assert clustered == everything
