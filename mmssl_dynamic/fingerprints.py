@@ -216,6 +216,16 @@ def file_fingerprint(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def content_fingerprint(path: str | os.PathLike[str]) -> str | None:
+    """Fingerprint of what a file holds, or a folder with all that is below it; ``None`` if there is nothing."""
+    if os.path.isfile(path):
+        return file_fingerprint(path)
+    if not os.path.isdir(path):
+        return None
+    files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return sha256("\n".join(f"{os.path.relpath(file, path)}\0{file_fingerprint(file)}" for file in files))
+
+
 def files_state(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[str, str]]:
     """Size and time of last change of each file, about 2 s for a million files on a local disk.
 

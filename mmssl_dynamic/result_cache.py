@@ -14,7 +14,7 @@ import glob
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from mmssl_dynamic.errors import ArtifactError, UserError
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.fingerprints import described
+from mmssl_dynamic.fingerprints import content_fingerprint, described
 from mmssl_dynamic.writing import write_json
 
 T = TypeVar("T")
@@ -51,6 +51,10 @@ COMPUTATIONS = {
     "features": Computation(1, ("sub-network", *_NETWORK, *_IMAGES)),
     "evaluation": Computation(1, ("network", *_NETWORK, *_IMAGES, "protocol")),
     "transfer": Computation(1, ("network", "data set", *_NETWORK, *_IMAGES, "protocol", "solver")),
+    "object crops": Computation(1, ("images", "classes", "settings")),
+    "detection candidate": Computation(
+        1, ("sub-network", *_NETWORK, "detector", "images", "iterations", "seed", "precision")
+    ),
     "routing": Computation(1, ("task", "sub-networks", "method", "clusters", *_NETWORK, *_IMAGES, "protocol")),
 }
 
@@ -155,6 +159,61 @@ class ResultCache(Generic[T]):
             return [] if newest is None else key.differences(read_json(newest, "kept result").get("inputs"))
         except (OSError, AttributeError, UserError):
             return []
+
+
+class KeptFiles:
+    """Steps that write files, each done once as long as nothing has changed that it depends on.
+
+    Args:
+        folder: Where is noted what was done.
+        again: Do every step anew.
+        say: Is told what was kept, and why something is done anew.
+    """
+
+    def __init__(self, folder: Path, again: bool = False, say: Callable[[str], object] = print) -> None:
+        self.folder, self.say = folder, say
+        self.cache: ResultCache[list[str]] = ResultCache(folder, _texts, again)
+
+    def __call__(self, name: str, key: Key, files: Sequence[Path], make: Callable[[bool], object]) -> None:
+        """Do a step, unless it has been done and its files are as it left them.
+
+        Args:
+            name: Of the step, for messages and for the notes.
+            key: What its files depend on.
+            files: Files or folders that it writes.
+            make: Does it. Its argument says whether what lies there may be gone on with: the beginning of the same
+                step, which was stopped. It is to be thrown away otherwise.
+        """
+        kept = self.cache.load(key, name)
+        if kept is not None and kept.value == _contents(files):
+            self.say(kept_line(f"{name} is", [kept], key))
+            return
+        begun = self.folder / f"{name}.begun.json"
+        going_on = not self.cache.again and begun.is_file() and not key.differences(_read(begun))
+        changed = [] if self.cache.again else self.cache.changed(key, name)
+        if changed:
+            self.say(f"{name} is done anew, for other {', '.join(changed)} than the last time")
+        write_json(begun, key.record())
+        make(going_on)
+        self.cache.save(key, name, _contents(files))
+        begun.unlink()
+
+
+def _contents(files: Sequence[Path]) -> list[str]:
+    return [content_fingerprint(file) or "missing" for file in files]
+
+
+def _texts(record: Any) -> list[str]:
+    if not isinstance(record, list) or not all(isinstance(text, str) for text in record):
+        raise ValueError("no list of fingerprints")
+    return record
+
+
+def _read(file: Path) -> Any:
+    try:
+        return read_json(file, "note of a step")
+    except UserError:
+        return None
 
 
 def kept_line(what: str, kept: Iterable[Kept[Any]], key: Key) -> str:

@@ -11,7 +11,8 @@ that the images fall into, --method halving at few images; both leave most sub-n
 what that costs.
 
 --task detection fine-tunes candidates in the detector of --det-config for --iters iterations, and ranks them by AP on
-its validation set (the paper's way for detection). Finished candidates never run twice.
+its validation set (the paper's way for detection). Finished candidates run again only if anything has changed that
+their AP depends on.
 """
 
 from __future__ import annotations
@@ -255,6 +256,7 @@ def detection(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         num_workers=args.workers,
         format=args.format or "mmdet",
+        again=args.again,
         command=cli.command_line(),
     )
     print(result.table(args.rows or None))

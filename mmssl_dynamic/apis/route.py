@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from mmengine.config import Config
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task, config_task, folder_task
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation import KNNProtocol
@@ -22,8 +21,8 @@ from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.loading import load_config, load_super_network, need
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.outputs import check_output_folder
-from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
-from mmssl_dynamic.routing import Router, RoutingResult
+from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.routing.kept_ranking import KeptRanking
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
 from mmssl_dynamic.visualization.routing_report import ClusterPictures, RoutedTask, write_routing_report
@@ -107,7 +106,7 @@ def route(
     routed = []
     for task in tasks:
         folder = Path(out) / task.name if len(tasks) > 1 else Path(out)
-        ranking = _Ranking(task, normalisation, batch_size, num_workers, again, progress)
+        ranking = KeptRanking(task, normalisation, batch_size, num_workers, again, progress)
         result = replace(ranking(router, method.subnets, folder / "kept"), **sources)
         result.save(folder / "routing.json")
         save_figure(gains_histogram(result), folder / "gains_histogram")
@@ -143,49 +142,6 @@ def _tasks(data_roots: Sequence[PathLike], dataset_configs: Sequence[PathLike], 
     if twice is not None:
         raise ConfigError(f"two tasks are called '{twice}', and their results would overwrite each other; rename one.")
     return tasks
-
-
-@dataclass(frozen=True)
-class _Ranking:
-    """Routes a task, unless that has been done.
-
-    Attributes:
-        task: The labelled images.
-        normalisation: What the pre-training did to pixels.
-        batch_size: Images per batch.
-        num_workers: Loader processes.
-        again: Route in any case.
-        progress: Say what was kept.
-    """
-
-    task: Task
-    normalisation: Normalisation
-    batch_size: int
-    num_workers: int
-    again: bool
-    progress: bool
-
-    def __call__(self, router: Router, names: Sequence[str] | None, folder: Path) -> RoutingResult:
-        """The ranking of some sub-networks; ``folder`` keeps it."""
-        inputs = {"task": self.task.name, **router.inputs(names), **self.task.inputs(self.normalisation)}
-        key, cache = Key("routing", inputs), ResultCache(folder, RoutingResult.from_record, self.again)
-        kept = cache.load(key, "routing")
-        if kept is not None:
-            self._say(kept_line(f"{self.task.name}: the ranking is", [kept], key))
-            return kept.value
-        changed = cache.changed(key, "routing")
-        if changed and not self.again:
-            self._say(f"{self.task.name}: ranked anew, for other {', '.join(changed)} than the last time")
-        splits = self.task.splits(self.normalisation, self.batch_size, self.num_workers, router.device)
-        result = router.route(splits, names, self.task.name)
-        protocol = {**result.protocol, "normalisation": self.normalisation.record()}
-        result = replace(result, protocol=protocol, inputs=key.record())
-        cache.save(key, "routing", result.record())
-        return result
-
-    def _say(self, text: str) -> None:
-        if self.progress:
-            print(text, flush=True)
 
 
 def _pictures(method: RoutingMethod, net: SDRResNet, cfg: Config) -> ClusterPictures | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,40 +21,43 @@ from mmssl_dynamic import cli
 from mmssl_dynamic.detection.average_precision import average_precision
 from mmssl_dynamic.detection.detector import prepare_detection
 from mmssl_dynamic.engine.launch import build_runner
-from mmssl_dynamic.errors import UserError
-from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.fingerprints import fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork
-from mmssl_dynamic.records import RecordError, read_record
+from mmssl_dynamic.records import read_record
 from mmssl_dynamic.registry import MODELS, default_scope_kept
-from mmssl_dynamic.writing import write_json, write_text
+from mmssl_dynamic.result_cache import Kept, Key, ResultCache
+from mmssl_dynamic.writing import write_text
 
 # Options of a backbone that belong to the detector, and not to the pre-training.
 _DETECTOR_OPTIONS = ("out_indices", "frozen_stages", "norm_cfg", "norm_eval")
+# What in a detector's config can change no result.
+_SILENT = ("work_dir", "log_level", "log_processor", "visualizer", "vis_backends", "launcher", "resume", "train_cfg")
+_SILENT_HOOKS = ("timer", "logger", "checkpoint", "visualization")
 
 
 @dataclass(frozen=True)
 class _Finished:
-    """What a candidate leaves behind: its settings, AP, AP50 and AP75 by kind, and the seconds it took."""
+    """What a candidate leaves behind: AP, AP50 and AP75 by kind, and the seconds it took."""
 
-    settings: dict[str, Any]
     AP: dict[str, dict[str, float]]
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CandidateJob:
     """What is needed to fine-tune and evaluate one candidate.
 
     Attributes:
         name: Name of the sub-network.
         iterations: Of fine-tuning; a candidate that was trained for fewer goes on from there.
-        folder: Of the candidate: checkpoints and results.
+        folder: Of all candidates; each has a folder of its own for every set of inputs, with checkpoints and results.
         backbone: Config of the sub-network's backbone, without weights.
         in_channels: Channels of its feature maps, for the neck.
         checkpoint, bank, bn: Of the super-network, see :class:`~mmssl_dynamic.export.PretrainedSubnet`.
         det_config: Config of the detector; its backbone is replaced.
         det_options: Overrides of its values.
         seed: Of everything random, the same for all candidates.
+        inputs: Everything else that the result depends on, by the names of a :class:`~mmssl_dynamic.result_cache.Key`.
     """
 
     name: str
@@ -67,11 +71,25 @@ class CandidateJob:
     det_config: str
     det_options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    inputs: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def result_file(self) -> Path:
-        """Where the result of these iterations is kept."""
-        return Path(self.folder) / f"result_{self.iterations}.json"
+    def key(self) -> Key:
+        """What the result depends on."""
+        return self._key(self.iterations)
+
+    @property
+    def work_dir(self) -> Path:
+        """Its checkpoints and results; a training for more iterations goes on in it from one for fewer."""
+        return Path(self.folder) / f"{self.name}-{self._key('any').digest}"
+
+    def _key(self, iterations: int | str) -> Key:
+        own = {"sub-network": self.name, "iterations": iterations, "seed": self.seed}
+        return Key("detection candidate", {**self.inputs, **own})
+
+    @property
+    def _cache(self) -> ResultCache[dict[str, Any]]:
+        return ResultCache(self.work_dir, lambda record: asdict(read_record(_Finished, record)))
 
     def write(self, file: Path) -> None:
         """Write the job for another process, as Python literals: transforms tell tuples from lists, and JSON does not.
@@ -86,17 +104,29 @@ class CandidateJob:
         """Read a job."""
         return cls(**ast.literal_eval(Path(file).read_text(encoding="utf-8")))
 
-    def settings(self) -> dict[str, Any]:
-        """What a result must have been made with to be used again."""
-        return {key: value for key, value in asdict(self).items() if key != "folder"}
+    def finished(self) -> Kept[dict[str, Any]] | None:
+        """AP by kind and the seconds, if that was found before."""
+        return self._cache.load(self.key, f"result_{self.iterations}")
 
-    def finished(self) -> dict[str, Any] | None:
-        """The result of an earlier run with the same settings."""
-        try:
-            found = read_record(_Finished, read_json(self.result_file, "candidate result"))
-        except (UserError, RecordError):
-            return None
-        return asdict(found) if found.settings == _as_json(self.settings()) else None
+    def keep(self, record: Mapping[str, Any]) -> None:
+        """Keep a result.
+
+        Args:
+            record: ``AP`` by kind, and ``seconds``.
+        """
+        self._cache.save(self.key, f"result_{self.iterations}", record)
+
+
+def detector_fingerprint(detector: Config) -> str:
+    """Fingerprint of everything in a detector's config that can change a candidate's result.
+
+    Its backbone is replaced. The folders of images are part of it: a candidate is trained again where they moved.
+    """
+    config = detector.to_dict()
+    config["model"].pop("backbone", None)
+    for hook in _SILENT_HOOKS:
+        (config.get("default_hooks") or {}).pop(hook, None)
+    return fingerprint({key: value for key, value in config.items() if key not in _SILENT}, "the detector's config")
 
 
 def detector_backbone(net: SuperNetwork, name: str, det_config: Config) -> tuple[dict[str, Any], list[int]]:
@@ -120,7 +150,7 @@ def candidate_config(job: CandidateJob) -> Config:
     Raises:
         UserError: as :func:`~mmssl_dynamic.detection.detector.prepare_detection`.
     """
-    config = prepare_detection(job.det_config, cfg_options=job.det_options, training=False, work_dir=job.folder)
+    config = prepare_detection(job.det_config, cfg_options=job.det_options, training=False, work_dir=str(job.work_dir))
     source = dict(type="mmssl_dynamic.PretrainedSubnet", checkpoint=job.checkpoint, bank=job.bank, bn=job.bn)
     config.model.backbone = {**job.backbone, "init_cfg": source}
     if "in_channels" in (config.model.get("neck") or {}):
@@ -136,7 +166,7 @@ def candidate_config(job: CandidateJob) -> Config:
     )
     config.log_processor = dict(by_epoch=False)
     config.randomness = dict(seed=job.seed)
-    config.resume = (Path(job.folder) / "last_checkpoint").is_file()
+    config.resume = (job.work_dir / "last_checkpoint").is_file()
     config.setdefault("log_level", "WARNING")
     config.runner_type = "mmssl_dynamic.Runner"
     return config
@@ -151,7 +181,7 @@ def run_candidate(job: CandidateJob) -> dict[str, Any]:
     """
     known = job.finished()
     if known is not None:
-        return known
+        return known.value
     start = time.monotonic()
     runner = build_runner(candidate_config(job))
     kept = _KeepMetrics()
@@ -159,12 +189,8 @@ def run_candidate(job: CandidateJob) -> dict[str, Any]:
     runner.train()
     # A run that was stopped between its last checkpoint and its evaluation has only that left.
     metrics = kept.metrics if kept.metrics is not None else runner.val_loop.run()
-    record = {
-        "settings": _as_json(job.settings()),
-        "AP": average_precision(metrics),
-        "seconds": round(time.monotonic() - start, 1),
-    }
-    write_json(job.result_file, record)
+    record = {"AP": average_precision(metrics), "seconds": round(time.monotonic() - start, 1)}
+    job.keep(record)
     return record
 
 

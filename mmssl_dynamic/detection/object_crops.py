@@ -15,11 +15,15 @@ from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.writing import atomic_folder
 
 _CONTEXT = 0.15  # of the box on every side: what an object stands on is a part of it for a network
-_MARKER = ".complete"
 
 
 def write_object_crops(
-    dataset: Any, folder: str | Path, limit: int = 2000, least_side: int = 16, size: int = 128, seed: int = 0
+    dataset: Any,
+    folder: str | Path,
+    limit: int = 2000,
+    least_side: int = 16,
+    size: int = 128,
+    seed: int = 0,
 ) -> Path:
     """Write ``folder/CLASS/NNNNNN.png``, one for each of at most ``limit`` objects, evenly over the classes.
 
@@ -27,7 +31,7 @@ def write_object_crops(
 
     Args:
         dataset: A detection set of mmdet, fully initialised: ``get_data_info`` gives ``img_path`` and ``instances``.
-        folder: Of the crops. Those of an earlier call are kept.
+        folder: Of the crops; those of an earlier call are replaced.
         limit: Objects at most.
         least_side: Objects whose shorter side is smaller, in pixels, are left out.
         size: Longer side of the crops at most, in pixels.
@@ -40,8 +44,6 @@ def write_object_crops(
         DataError: there are no two classes with two objects each.
     """
     target = Path(folder)
-    if (target / _MARKER).is_file():
-        return target
     names = dataset.metainfo["classes"]
     objects = list(_objects(dataset, least_side))
     rng = np.random.default_rng(seed)
@@ -62,7 +64,6 @@ def write_object_crops(
             own.mkdir()
             for number, (path, box) in enumerate(found[:share]):
                 crop(path, box, size).save(own / f"{number:06d}.png")
-        (temporary / _MARKER).touch()
     return target
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from mmssl_dynamic.calibration import BNBank, calibrate_path
-from mmssl_dynamic.detection import routing
-from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config
+from mmssl_dynamic.detection import candidate_runs
+from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config, detector_backbone
 from mmssl_dynamic.detection.routing import DetectionPlan, route_detection
 from mmssl_dynamic.errors import ConfigError, UserError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.result_cache import COMPUTATIONS
 from mmssl_dynamic.routing import RoutingResult
-from mmssl_dynamic.writing import write_json
 from tests.detection_data import small_networks, small_options, write_voc
 
 pytest.importorskip("mmdet")
@@ -60,6 +60,12 @@ def route(run, out, **plan):
     )  # fmt: skip
 
 
+def folder_of(out, name):
+    """Of a candidate that was trained with one set of inputs."""
+    (folder,) = (out / "candidates").glob(f"{name}-????????????????")
+    return folder
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """Replaces training: AP is made of the path and the iterations. Returns the jobs that ran."""
@@ -70,11 +76,11 @@ def trained(monkeypatch):
         digits = [int(digit) for digit in job.name.split("-")] if job.name != "full" else [0] * 4
         value = 10.0 * digits[2] + digits[3] + job.iterations / 100
         precision = {"boxes": {"AP": value, "AP50": value, "AP75": value}}
-        record = {"settings": json.loads(json.dumps(job.settings())), "AP": precision, "seconds": 1.0}
-        write_json(job.result_file, record)
+        record = {"AP": precision, "seconds": 1.0}
+        job.keep(record)
         return record
 
-    monkeypatch.setattr(routing, "run_candidate", fake)
+    monkeypatch.setattr(candidate_runs, "run_candidate", fake)
     return jobs
 
 
@@ -86,10 +92,11 @@ def test_candidates_are_trained_evaluated_ranked_and_the_best_is_exported(run, t
     assert [entry.reason for entry in result.dropped] == ["not on the short list (knn)"] * 3
     assert report.path.is_file()
     name = result.best.name
-    assert (tmp_path / "candidates" / name / "iter_1.pth").is_file()
-    kept = json.loads((tmp_path / "candidates" / name / "result_1.json").read_text())
-    assert result.best.select_accuracy == kept["AP"]["boxes"]["AP"]
-    assert set(kept["AP"]["boxes"]) == {"AP", "AP50", "AP75"}
+    assert (folder_of(tmp_path, name) / "iter_1.pth").is_file()
+    (kept,) = folder_of(tmp_path, name).glob("result_1-*.json")
+    precision = json.loads(kept.read_text())["result"]["AP"]["boxes"]
+    assert result.best.select_accuracy == precision["AP"]
+    assert set(precision) == {"AP", "AP50", "AP75"}
     shown = (tmp_path / "report.html").read_text()
     assert "What was saved, and what may have been lost" in shown
     assert "3 sub-networks were not trained to the end" in shown
@@ -104,10 +111,11 @@ def test_a_candidate_begins_with_the_weights_and_statistics_of_its_sub_network(r
 
     detector = prepare_detection(config, cfg_options=options, training=False)
     for name in ("0-0-1-0", "full"):
-        backbone, channels = routing.detector_backbone(net, name, detector)
+        backbone, channels = detector_backbone(net, name, detector)
         job = CandidateJob(
-            name, 2, str(tmp_path), backbone, channels, str(checkpoint), str(bank), "path", str(config), options
-        )
+            name, 2, str(tmp_path), backbone, channels, str(checkpoint), str(bank), "path", str(config), options,
+            inputs=dict.fromkeys(COMPUTATIONS["detection candidate"].depends_on, "a"),
+        )  # fmt: skip
         made = candidate_config(job)
         assert made.model.neck.in_channels == channels
         assert made.train_cfg.max_iters == 2
@@ -127,7 +135,8 @@ def test_finished_candidates_never_run_twice(run, tmp_path, trained):
     again, _ = route(run, tmp_path, iterations=20)
     assert trained == []
     assert again.subnets == first.subnets
-    (tmp_path / "candidates" / "0-0-1-0" / "result_20.json").unlink()  # as if it had been stopped there
+    (kept,) = folder_of(tmp_path, "0-0-1-0").glob("result_20-*.json")
+    kept.unlink()  # as if it had been stopped there
     route(run, tmp_path, iterations=20)
     assert trained == [("0-0-1-0", 20)]
     trained.clear()
@@ -180,17 +189,17 @@ def test_one_process_per_device_takes_the_next_candidate(run, tmp_path, monkeypa
             stdout.write("error: no memory left.\n")
             return type("Done", (), {"returncode": 2})
         precision = {"boxes": {"AP": 1.0, "AP50": 1.0, "AP75": 1.0}}
-        write_json(job.result_file, {"settings": json.loads(json.dumps(job.settings())), "AP": precision, "seconds": 1})
+        job.keep({"AP": precision, "seconds": 1.0})
         return type("Done", (), {"returncode": 0})
 
-    monkeypatch.setattr(routing.subprocess, "run", fake)
+    monkeypatch.setattr(candidate_runs.subprocess, "run", fake)
     _, files, config, options = run
     arguments = dict(plan=DetectionPlan(iterations=5), det_options=options, devices=["cpu", "cpu"], progress=False)
     with pytest.raises(UserError, match=r"candidate '0-0-1-0' failed: no memory left\. See .*process\.log"):
         route_detection(*files, tmp_path, config, **arguments)
     assert {device for _, device in seen} == {""}
     assert not (tmp_path / "routing.json").exists()
-    assert (tmp_path / "candidates" / "0-0-0-0" / "result_5.json").is_file()
+    assert len(list(folder_of(tmp_path, "0-0-0-0").glob("result_5-*.json"))) == 1
 
 
 @pytest.mark.slow
@@ -204,7 +213,7 @@ def test_two_processes_find_what_one_finds(run, tmp_path):
         for devices in (["cpu"], ["cpu", "cpu"])
     ]
     assert found[0].subnets == found[1].subnets
-    states = [load_state_dict(tmp_path / count / "candidates" / "full" / "iter_2.pth") for count in "12"]
+    states = [load_state_dict(folder_of(tmp_path / count, "full") / "iter_2.pth") for count in "12"]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 

@@ -1,0 +1,110 @@
+"""A short list of candidates: what routing finds on the objects that are cut out of the training images, or chance."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.detection.data import DetectionData
+from mmssl_dynamic.detection.object_crops import write_object_crops
+from mmssl_dynamic.detection.plan import DetectionPlan
+from mmssl_dynamic.downstream.task import Task
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation import KNNProtocol
+from mmssl_dynamic.loading import need, normalisation_of, select_device
+from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork
+from mmssl_dynamic.result_cache import KeptFiles, Key
+from mmssl_dynamic.routing.kept_ranking import KeptRanking
+from mmssl_dynamic.routing.method import RoutingMethod
+
+PathLike = str | os.PathLike[str]
+
+
+def shortlist(
+    plan: DetectionPlan,
+    method: RoutingMethod,
+    cfg: Config,
+    net: SuperNetwork,
+    bank: PathLike | None,
+    data: DetectionData,
+    names: list[str],
+    folder: Path,
+    batch_size: int,
+    num_workers: int,
+    again: bool,
+    progress: bool,
+) -> tuple[list[str], dict[str, float]]:
+    """The candidates that are fine-tuned.
+
+    Args:
+        plan: How many, and how they are found.
+        method: Clusters, base network and BN statistics.
+        cfg: Pre-training config.
+        net: The super-network.
+        bank: Its BN bank.
+        data: The detector's images.
+        names: All candidates.
+        folder: Of the routing.
+        batch_size: Images per batch.
+        num_workers: Loader processes.
+        again: Cut out objects and route anew.
+        progress: Say what was kept.
+
+    Returns:
+        Candidates in their own order, and the accuracy in percent on cut-out objects of those it was measured of.
+
+    Raises:
+        UserError: the short list cannot be made for this network, or from these images.
+    """
+    count = plan.candidates
+    if count is None or count >= len(names):
+        return names, {}
+    if plan.shortlist == "random":
+        chosen = set(np.random.default_rng(plan.seed).permutation(names)[:count].tolist())
+        return [name for name in names if name in chosen], {}
+    if not isinstance(net, SDRResNet) or bank is None:
+        raise ConfigError(
+            f"--shortlist {plan.shortlist} routes among the paths of SDR by a BN bank; give --bank, or use --shortlist "
+            "random or --candidates all."
+        )
+    need(cfg, "eval_pipeline")
+    device = select_device(None)
+    crops = _crops(plan, data, folder, again, progress)
+    dataset = build_dataset(
+        dict(type="mmssl_dynamic.ImageFolder", data_root=str(crops), with_label=True, pipeline=list(cfg.eval_pipeline))
+    )
+    normalisation = normalisation_of(cfg)
+    ranking = KeptRanking(
+        Task("cut-out objects", {"train": dataset}), normalisation, batch_size, num_workers, again, progress
+    )
+    if plan.shortlist == "cluster":
+        method = replace(method, name="cluster", candidates=count)
+    else:
+        method = replace(method, name=plan.shortlist, finalists=max(count, method.finalists))
+    router = method.router(net.to(device), BNBank.load(bank), normalisation, protocol=KNNProtocol(k=20))
+    result = ranking(router, names, folder / "kept")
+    net.to("cpu")
+    result.save(folder / "shortlist.json")
+    chosen = {score.name for score in result.subnets[:count]}
+    return [name for name in names if name in chosen], {s.name: s.select_accuracy for s in result.subnets}
+
+
+def _crops(plan: DetectionPlan, data: DetectionData, folder: Path, again: bool, progress: bool) -> Path:
+    """The folder of the objects, cut out unless that has been done."""
+    target = folder / "crops"
+    settings = {"limit": plan.crops, "seed": plan.seed}
+    inputs = {"images": data.images["train"], "classes": list(data.train.metainfo["classes"]), "settings": settings}
+    steps = KeptFiles(folder / "kept", again, print if progress else lambda _: None)
+    steps(
+        "cutting out objects",
+        Key("object crops", inputs),
+        [target],
+        lambda _: write_object_crops(data.train, target, plan.crops, seed=plan.seed),
+    )
+    return target
