@@ -90,8 +90,7 @@ def _task(page: HtmlReport, name: str, task: TaskFigures) -> None:
     rows: list[list[object]] = [[label, *values, "", ""] for label, values in task.baselines.items()]
     scores = [routing.full, *routing.subnets]
     rows += [
-        [s.name, s.select_accuracy, s.test_accuracy, f"{s.params / 1e6:.2f} M", f"{s.flops / 1e6:.0f} M"]
-        for s in scores
+        [s.name, s.select_accuracy, s.test_accuracy, f"{s.params / 1e6:.2f} M", f"{s.macs / 1e6:.0f} M"] for s in scores
     ]
     marked = [i for i, row in enumerate(rows) if row[0] == routing.best.name]
     header = ["network", "train (left out), %", "test, %", "parameters", "multiply-adds"]

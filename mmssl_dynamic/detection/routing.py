@@ -250,7 +250,7 @@ def _result(
         "bn": method.bn,
         "seed": plan.seed,
         "image_size": [side, side],
-        "flops": "multiply-accumulates",
+        "macs": "multiply-accumulates",
     }
     cost = {
         "iterations": trained,

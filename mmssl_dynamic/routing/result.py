@@ -12,7 +12,7 @@ from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.records import Count, Percent, Points, RecordError, read_record
 from mmssl_dynamic.writing import write_json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _REMEDY = "write it with tools/route.py"
 
 
@@ -27,7 +27,7 @@ class SubnetScore:
         test_accuracy: kNN accuracy in percent on the test images, which never take part in the choice.
         gain_over_full: Percentage points above the full network, on the test images (SDR Fig. 4b).
         params: Learnable weights of the backbone.
-        flops: Multiply-accumulates per image at the size routed with (what papers on ResNets call FLOPs).
+        macs: Multiply-accumulates per image at the size routed with (what papers on ResNets call FLOPs).
     """
 
     name: str
@@ -35,7 +35,7 @@ class SubnetScore:
     test_accuracy: Percent | None
     gain_over_full: Points
     params: Count
-    flops: Count
+    macs: Count
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ class RoutingResult:
         for position, score in [*entries, ("   -", self.full)]:
             test = "     -" if score.test_accuracy is None else f"{score.test_accuracy:6.2f}"
             accuracies = f"{score.select_accuracy:8.2f}  {test}  {score.gain_over_full:+14.2f}"
-            cost = f"{score.params / 1e6:8.2f}  {score.flops / 1e9:6.3f}"
+            cost = f"{score.params / 1e6:8.2f}  {score.macs / 1e9:6.3f}"
             lines.append(f"{position}  {score.name:<{width}}  {accuracies}  {cost}")
         if len(shown) < len(self.subnets):
             lines.insert(-1, f"      ... {len(self.subnets) - len(shown)} more")

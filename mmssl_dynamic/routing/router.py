@@ -252,7 +252,7 @@ class Router:
             "test": "bank: train; reported only, never selected on",
             "gain_over_full": "select accuracy" if splits.test is None else "test accuracy",
             "image_size": list(self._image_size),
-            "flops": "multiply-accumulates",
+            "macs": "multiply-accumulates",
         }
         everything = stage_runs(self.net, dict.fromkeys((FULL, *candidates)), share=False)
         cost = effort.record(sum(_counts(splits).values()), everything)
@@ -322,14 +322,14 @@ class Router:
         return half
 
     def _scores(self, accuracies: Accuracies) -> dict[str, SubnetScore]:
-        flops: dict[bool, int] = {}  # all paths have the same shapes
+        macs: dict[bool, int] = {}  # all paths have the same shapes
         scores: dict[str, SubnetScore] = {}
         baseline = _reported(accuracies[FULL])
         for name, (select, test) in accuracies.items():
-            if (name == FULL) not in flops:
-                flops[name == FULL] = complexity(self.net, name, self._image_size).macs
+            if (name == FULL) not in macs:
+                macs[name == FULL] = complexity(self.net, name, self._image_size).macs
             gain = _reported((select, test)) - baseline
-            scores[name] = SubnetScore(name, select, test, gain, self.net.num_parameters(name), flops[name == FULL])
+            scores[name] = SubnetScore(name, select, test, gain, self.net.num_parameters(name), macs[name == FULL])
         return scores
 
 

@@ -95,7 +95,7 @@ def ranking_rows(scores: Sequence[SubnetScore]) -> tuple[list[str], list[list[ob
             "-" if score.test_accuracy is None else score.test_accuracy,
             f"{score.gain_over_full:+.1f}",
             f"{score.params / 1e6:.2f} M",
-            f"{score.flops / 1e6:.0f} M",
+            f"{score.macs / 1e6:.0f} M",
         ]
         for score in scores
     ]

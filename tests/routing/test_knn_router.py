@@ -45,7 +45,7 @@ def test_accuracies_are_those_of_each_sub_network_evaluated_by_hand(net, bank, s
         assert score.test_accuracy == knn_accuracy(train, labels, test, truth, PROTOCOL)
         assert score.gain_over_full == score.test_accuracy - result.full.test_accuracy
         assert score.params == net.num_parameters(name)
-        assert score.flops > 0
+        assert score.macs > 0
     assert result.full.gain_over_full == 0
 
 
