@@ -127,23 +127,27 @@ class LoadImage(BaseTransform):
         bits (int): Significant bits of 16-bit grey images: 12 for many X-rays and microscopes, whose images would
             come out nearly black with 16. Defaults to 16.
         backend_args (dict, optional): Arguments of mmengine's file backend. Defaults to None, chosen by the path.
+        whole (bool): Keep all of a line, for boxes that count from its corner. Defaults to False.
 
     Raises:
         ConfigError: ``bits`` is not between 9 and 16.
         DataError: see :func:`read_image`.
     """
 
-    def __init__(self, bits: int = 16, backend_args: dict[str, Any] | None = None) -> None:
+    def __init__(self, bits: int = 16, backend_args: dict[str, Any] | None = None, whole: bool = False) -> None:
         self.bits = check_bits(bits)
         self.backend_args = None if backend_args is None else dict(backend_args)
+        self.whole = whole
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
-        image = middle(read_image(results["img_path"], self.bits, self.backend_args))
+        image = read_image(results["img_path"], self.bits, self.backend_args)
+        image = image if self.whole else middle(image)
         results["img"] = image
         results["img_shape"] = image.shape[:2]
         results["ori_shape"] = image.shape[:2]
         return results
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(bits={self.bits}, backend_args={self.backend_args})"
+        whole = ", whole=True" * self.whole
+        return f"{type(self).__name__}(bits={self.bits}, backend_args={self.backend_args}{whole})"

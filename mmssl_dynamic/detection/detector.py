@@ -7,7 +7,7 @@ traceback where files are missing, an evaluation that refuses weights which do n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mmengine.dist import is_main_process
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.detection.average_precision import average_precision, check_evaluators
+from mmssl_dynamic.detection.data_check import check_detection_data
 from mmssl_dynamic.detection.prediction_pictures_hook import PredictionPicturesHook
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.engine.unwrap import bare_model
@@ -34,6 +35,7 @@ from mmssl_dynamic.writing import write_json
 SCHEMA_VERSION = 1
 PathLike = str | os.PathLike[str]
 _SPLITS = ("train", "val", "test")
+_PLAIN_LOADING = {"type", "backend_args", "_scope_"}
 
 
 def prepare_detection(
@@ -52,16 +54,47 @@ def prepare_detection(
 
     Raises:
         ConfigError: mmdet or the operators of mmcv are missing, or the config cannot do what an option asks for.
-        DataError: an annotation file is missing.
+        DataError: an annotation file is missing or, for a training, annotations or images cannot be used.
         ArtifactError: the weights of the backbone are missing.
     """
     _need_mmdet()
     config = prepare_config(path, cfg_options=cfg_options, **options)
     _move_annotations(load_config(path), config, cfg_options or {})
     _check_annotations(config, _SPLITS if training else ("test",))
+    _load_images_alike(config)
     if training:
         _check_backbone(config, path)
+        check_data(config, _SPLITS)
     return config
+
+
+def check_data(config: Config, splits: Sequence[str]) -> None:
+    """Look at the annotations and images of some splits, in the first process alone.
+
+    Raises:
+        UserError: see :func:`~mmssl_dynamic.detection.data_check.check_detection_data`.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    loaders = {f"{split}_dataloader": config.get(f"{split}_dataloader") or {} for split in splits}
+    check_detection_data((name, node) for name, loader in loaders.items() for node in _datasets(loader.get("dataset")))
+
+
+def _load_images_alike(config: Config) -> None:
+    """Let detectors read images as the pre-training does: a file of which a part is lost is refused, not grey there."""
+
+    def replace(node: Any) -> None:
+        if isinstance(node, dict):
+            if node.get("type") in ("LoadImageFromFile", "mmcv.LoadImageFromFile") and set(node) <= _PLAIN_LOADING:
+                node.update(type="mmssl_dynamic.LoadImage", whole=True)
+            for child in node.values():
+                replace(child)
+        elif isinstance(node, list | tuple):
+            for child in node:
+                replace(child)
+
+    for split in _SPLITS:
+        replace((config.get(f"{split}_dataloader") or {}).get("dataset"))
 
 
 def check_normalisation(config: Config, path: PathLike, expected: Normalisation, source: str) -> None:
@@ -129,6 +162,7 @@ def evaluate_detector(
     )
     folder = Path(config.work_dir if out is None else out)
     need(config, "test_dataloader", "test_evaluator", "test_cfg")
+    check_data(config, ("test",))
     check_evaluators(evaluators(config, "test"), "test")
     if show_dir is not None:
         _draw_all(config, show_dir)

@@ -23,7 +23,7 @@ from mmssl_dynamic.detection.average_precision import check_evaluators
 from mmssl_dynamic.detection.candidate import CandidateJob, detector_backbone, detector_fingerprint
 from mmssl_dynamic.detection.candidate_runs import devices_of, run_all
 from mmssl_dynamic.detection.data import DetectionData
-from mmssl_dynamic.detection.detector import check_normalisation, evaluators, prepare_detection
+from mmssl_dynamic.detection.detector import check_data, check_normalisation, evaluators, prepare_detection
 from mmssl_dynamic.detection.plan import DetectionPlan
 from mmssl_dynamic.detection.report import CandidateFigures, write_detection_report
 from mmssl_dynamic.detection.shortlist import shortlist
@@ -97,6 +97,7 @@ def route_detection(
     images = InputImages.of(cfg)
     detector = prepare_detection(det_config, cfg_options=det_options, training=False)
     need(detector, "train_dataloader", "val_dataloader", "val_evaluator")
+    check_data(detector, ("train", "val"))
     check_evaluators(evaluators(detector, "val"), "val", masks=plan.kind == "masks")
     check_normalisation(detector, det_config, images.normalisation, f"the super-network of {config}")
     statistics = None if bank is None else BNBank.load(bank)

@@ -51,7 +51,7 @@ def test_training_and_evaluation_by_our_tools(arguments, repo_root, tmp_path, ca
     assert len(list(out.glob("2*/drawn/*"))) == 4  # all test images, as mmdet's tool draws them
     for option, message in (
         ("test_evaluator.metric=proposal", "of which there is no AP"),
-        ("test_dataloader.dataset.metainfo.classes=[circle]", "the test set has 1 classes and the detector's roi_head"),
+        ("test_dataloader.dataset.metainfo.classes=[car]", "the test set has 1 classes and the detector's roi_head"),
     ):
         with pytest.raises(SystemExit):
             run_script(*test, *options, option)
