@@ -16,16 +16,15 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.detection.average_precision import average_precision, check_evaluators
 from mmssl_dynamic.detection.data_check import check_detection_data
 from mmssl_dynamic.detection.prediction_pictures_hook import PredictionPicturesHook
+from mmssl_dynamic.detection.pretrained_weights import check_weights
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
-from mmssl_dynamic.export.load_export import read_sidecar
-from mmssl_dynamic.fileio import load_state_dict, sidecar_path, weights_fingerprint
-from mmssl_dynamic.loading import data_preprocessor, load_config, need
+from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
+from mmssl_dynamic.loading import load_config, need
 from mmssl_dynamic.records import plain
 from mmssl_dynamic.registry import default_scope_kept
 from mmssl_dynamic.version import __version__
@@ -63,7 +62,7 @@ def prepare_detection(
     _check_annotations(config, _SPLITS if training else ("test",))
     _load_images_alike(config)
     if training:
-        _check_backbone(config, path)
+        check_weights(config, path)
         check_data(config, _SPLITS)
     return config
 
@@ -95,31 +94,6 @@ def _load_images_alike(config: Config) -> None:
 
     for split in _SPLITS:
         replace((config.get(f"{split}_dataloader") or {}).get("dataset"))
-
-
-def check_normalisation(config: Config, path: PathLike, expected: Normalisation, source: str) -> None:
-    """Refuse a detector that would show its backbone images of another kind than those it was trained with.
-
-    Args:
-        config: Of the detector.
-        path: Its file, for the message.
-        expected: How the pre-training normalised images.
-        source: What was pre-trained, for the message.
-
-    Raises:
-        ConfigError: the detector normalises them in another way.
-    """
-    options = data_preprocessor(config)
-    while isinstance(options.get("data_preprocessor"), dict):  # of several branches, as in semi-supervised detectors
-        options = dict(options["data_preprocessor"])
-    # Its type pads images, which a backbone is used to: only what happens to pixels counts.
-    found = Normalisation.of({key: value for key, value in options.items() if key != "type"})
-    if not found.agrees(expected):
-        mean, std, to_rgb = expected.record().values()
-        raise ConfigError(
-            f"config {path} normalises images with {found.record()}, but {source} was pre-trained with "
-            f"{expected.record()}; set model.data_preprocessor to dict(mean={mean}, std={std}, bgr_to_rgb={to_rgb})."
-        )
 
 
 @default_scope_kept()
@@ -280,22 +254,6 @@ def _check_annotations(config: Config, splits: tuple[str, ...]) -> None:
                     f"{what} needs {file}, which does not exist; give the folder of your data with "
                     f"--cfg-options data_root=... (now {config.get('data_root')}), or correct the config."
                 )
-
-
-def _check_backbone(config: Config, path: PathLike) -> None:
-    backbone = config.model.get("backbone") or {}
-    initial = backbone.get("init_cfg") or {}
-    for entry in initial if isinstance(initial, list | tuple) else [initial]:
-        for key in ("checkpoint", "bank"):
-            file = entry.get(key)
-            if file and "://" not in file and not Path(file).is_file():
-                raise ArtifactError(
-                    f"the backbone's weights, model.backbone.init_cfg.{key}={file}, do not exist; write them with "
-                    "tools/export.py --format mmdet, or name others with --cfg-options "
-                    f"model.backbone.init_cfg.{key}=FILE."
-                )
-            if key == "checkpoint" and file and sidecar_path(file).is_file():  # an export
-                check_normalisation(config, path, read_sidecar(Path(file)).images.normalisation, file)
 
 
 def _check_fits(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor], source: PathLike) -> None:

@@ -23,8 +23,9 @@ from mmssl_dynamic.detection.average_precision import check_evaluators
 from mmssl_dynamic.detection.candidate import CandidateJob, detector_backbone, detector_fingerprint
 from mmssl_dynamic.detection.candidate_runs import devices_of, run_all
 from mmssl_dynamic.detection.data import DetectionData
-from mmssl_dynamic.detection.detector import check_data, check_normalisation, evaluators, prepare_detection
+from mmssl_dynamic.detection.detector import check_data, evaluators, prepare_detection
 from mmssl_dynamic.detection.plan import DetectionPlan
+from mmssl_dynamic.detection.pretrained_weights import check_normalisation
 from mmssl_dynamic.detection.report import CandidateFigures, write_detection_report
 from mmssl_dynamic.detection.shortlist import shortlist
 from mmssl_dynamic.evaluation.complexity import complexity

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from mmssl_dynamic.detection.detector import check_normalisation
+from mmssl_dynamic.detection.pretrained_weights import check_normalisation
 from mmssl_dynamic.export.formats import default_file_name
 from mmssl_dynamic.loading import normalisation_of
 

@@ -184,7 +184,7 @@ def test_what_is_missing_or_does_not_fit_is_one_sentence(networks, shapes, tmp_p
         prepared(network, tmp_path, caffe)
     prepared(network, tmp_path, caffe, training=False)
     weights = {"model.backbone.init_cfg.checkpoint": "none.pth"}
-    with pytest.raises(ArtifactError, match=r"init_cfg.checkpoint=none.pth, do not exist; .*tools/export.py"):
+    with pytest.raises(ArtifactError, match=r"init_cfg.checkpoint=none.pth do not exist; .*tools/export.py"):
         prepared(network, tmp_path, {**options, **weights})
     wrong = {"model.neck.in_channels": [256, 512, 1024, 2048]}
     with pytest.raises(ConfigError, match=r"'0-0-1-0' .* set in_channels=\[16, 16, 24, 24\]"):
@@ -202,6 +202,40 @@ def test_what_is_missing_or_does_not_fit_is_one_sentence(networks, shapes, tmp_p
         )
         with pytest.raises(ConfigError, match=r"needs mmdet, and mmcv with operators .*pip install -r"):
             prepared(network, tmp_path, options)
+
+
+class Program:
+    """Leaves a trace when it is run."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return open, (str(self.trace), "w")
+
+
+@pytest.mark.parametrize("place", ["neck.init_cfg", "rpn_head.init_cfg", "roi_head.bbox_head.init_cfg.0"])
+def test_weights_of_any_part_are_read_before_the_run_and_execute_nothing(
+    networks, shapes, tmp_path, monkeypatch, place
+):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    network = networks["resnet"]
+    torch.save({"state_dict": {}, "x": Program(tmp_path / "trace")}, tmp_path / "evil.pth")
+    part, _, last = place.rpartition(".")
+    initial = dict(type="Pretrained", checkpoint=str(tmp_path / "evil.pth"))
+    option = {f"model.{place}": initial} if last == "init_cfg" else {f"model.{part}": [initial]}
+    options = {**small_options(network, shapes), **option}
+    with pytest.raises(ArtifactError, match=r"evil\.pth cannot be loaded safely: it holds the object \w*io\.open"):
+        prepared(network, tmp_path / "run", options)
+    config = prepared(network, tmp_path / "run", options, training=False)  # what a run would load, had nobody looked
+    with pytest.raises(ArtifactError, match=r"evil\.pth cannot be loaded safely"):
+        build_runner(config).train()
+    assert not (tmp_path / "trace").exists()
+    (tmp_path / "evil.pth").unlink()
+    with pytest.raises(
+        ArtifactError, match=rf"the weights model\.{part}.*checkpoint=.*evil\.pth do not exist; name oth"
+    ):
+        prepared(network, tmp_path / "run", options)
 
 
 FIXTURES = {
