@@ -179,7 +179,7 @@ def parse_with_rank(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser, name: str, epochs: int, trained: str) -> None:
-    """``--data``, ``--out``, ``--epochs``, ``--max-images`` and ``--seed`` of a demo.
+    """``--data``, ``--out``, ``--epochs``, ``--max-images``, ``--seed`` and ``--again`` of a demo.
 
     Args:
         parser: Gets the arguments.
@@ -194,6 +194,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser, name: str, epochs: int, 
     parser.add_argument("--epochs", type=int, default=epochs, help=f"{trained} (default: %(default)s)")
     parser.add_argument("--max-images", type=int, default=2048, help="of --data (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    add_again_argument(parser)
 
 
 def demo_options(args: argparse.Namespace, name: str) -> dict[str, Any]:

@@ -55,6 +55,10 @@ COMPUTATIONS = {
     "detection candidate": Computation(
         1, ("sub-network", *_NETWORK, "detector", "images", "iterations", "seed", "precision")
     ),
+    "shrunk images": Computation(1, ("images", "settings")),
+    "training": Computation(1, ("config", "images", "clusters", "seed", "precision")),
+    "clusters": Computation(1, ("features", "settings", "precision")),
+    "random weights": Computation(1, ("config", "images", "seed", "settings", "precision")),
     "routing": Computation(1, ("task", "sub-networks", "method", "clusters", *_NETWORK, *_IMAGES, "protocol")),
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from mmssl_dynamic import result_cache
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.result_cache import COMPUTATIONS, Computation, Key, ResultCache, kept_line
+from mmssl_dynamic.result_cache import COMPUTATIONS, Computation, KeptFiles, Key, ResultCache, kept_line
 
 RESULT = {"top1": 61.25, "names": ["a", "b"], "seconds": 0.1 + 0.2, "none": None}
 
@@ -123,3 +123,53 @@ def test_nothing_is_said_to_have_changed_where_nothing_was_kept(cache):
     cache.save(key(), "y", RESULT)
     assert cache.changed(key(), "x") == []
     assert result_cache.NOT_USED == "not used"
+
+
+def do(folder, key, again=False, name="step"):
+    """A step that writes a file and a folder; returns what it was told, if it was done, and what was said."""
+    told, said = [], []
+
+    def make(going_on):
+        told.append(going_on)
+        (folder / "made").mkdir(exist_ok=True)
+        (folder / "made" / "a.txt").write_text("a")
+        (folder / "b.txt").write_text("b")
+
+    KeptFiles(folder / "kept", again, said.append)(name, key, [folder / "made", folder / "b.txt"], make)
+    return told, said
+
+
+def test_a_step_is_done_once_and_says_so(tmp_path):
+    assert do(tmp_path, key()) == ([False], [])
+    told, (line,) = do(tmp_path, key())
+    assert told == []
+    assert line.startswith("step is kept from 20")
+    assert do(tmp_path, key(), again=True) == ([False], [])
+    assert do(tmp_path, key(weights="others")) == ([False], ["step is done anew, for other weights than the last time"])
+
+
+@pytest.mark.parametrize("file", ["made/a.txt", "b.txt"])
+def test_a_step_is_done_again_if_its_files_are_not_as_it_left_them(tmp_path, file):
+    do(tmp_path, key())
+    (tmp_path / file).write_text("c")
+    assert do(tmp_path, key())[0] == [False]
+    (tmp_path / file).unlink()
+    assert do(tmp_path, key())[0] == [False]
+    assert do(tmp_path, key())[0] == []
+
+
+def test_a_step_that_was_stopped_goes_on_with_its_own_beginning_alone(tmp_path):
+    def stopped(going_on):
+        raise KeyboardInterrupt
+
+    files = [tmp_path / "made", tmp_path / "b.txt"]
+    with pytest.raises(KeyboardInterrupt):
+        KeptFiles(tmp_path / "kept")("step", key(), files, stopped)
+    with pytest.raises(KeyboardInterrupt):
+        KeptFiles(tmp_path / "kept")("step", key(weights="others"), files, stopped)
+    assert do(tmp_path, key())[0] == [False]
+    with pytest.raises(KeyboardInterrupt):
+        KeptFiles(tmp_path / "kept", again=True)("step", key(), files, stopped)
+    assert do(tmp_path, key())[0] == []  # its files are still as they were
+    (tmp_path / "b.txt").unlink()
+    assert do(tmp_path, key())[0] == [True]

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.datasets.names import relative_names
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fingerprints import described, files_state, fingerprint, sha256
@@ -70,6 +72,12 @@ def images_record(dataset: Any, indices: Sequence[int] | None = None) -> ImagesR
     if pixels:
         return make_record([f"index:{i:06d}" for i in positions], labels, pixels + files_state(paths))
     return make_record(relative_names(dataset, paths), labels, files_state(paths))
+
+
+def folder_record(root: str | os.PathLike[str]) -> ImagesRecord:
+    """The record of all images below a folder, without labels."""
+    names = list_images(root)
+    return make_record(names, [""] * len(names), files_state([os.path.join(root, name) for name in names]))
 
 
 def make_record(names: Sequence[str], labels: Sequence[str], states: Sequence[tuple[str, str]]) -> ImagesRecord:

@@ -24,12 +24,14 @@ from mmssl_dynamic.demo.steps import (
     demo_settings,
     random_backbone,
     train_to_end,
+    training_inputs,
 )
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import build_backbone, find_config, load_config
 from mmssl_dynamic.models.backbones import SlimmableResNet
+from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.visualization.training_log import read_log
 from mmssl_dynamic.writing import save_torch
 
@@ -62,10 +64,11 @@ def run_dspnet_demo(
     epochs: int = 12,
     seed: int = 0,
     max_images: int = 2048,
+    again: bool = False,
 ) -> Path:
     """Pre-train six networks at once, and two alone; compare and export them, and write a report.
 
-    Run again, it goes on where it stopped.
+    Run again, it goes on where it stopped, and does again only what anything has changed of.
 
     Args:
         out: Folder of everything that is written.
@@ -74,6 +77,7 @@ def run_dspnet_demo(
         epochs: Of every training.
         seed: Of everything random.
         max_images: Images to pre-train on at most.
+        again: Do every step anew.
 
     Returns:
         The report, ``out/report.html``.
@@ -91,11 +95,11 @@ def run_dspnet_demo(
     folder = Path(out)
     settings = {"demo": "DSPNet", **demo_settings(data, epochs, seed, max_images)}
     claim(folder, settings)
-    clock = Clock(6)
+    clock, steps = Clock(6), KeptFiles(folder / "kept", again)
 
     with clock.step("images"):
         minimum = _STEPS * config.train_dataloader.batch_size
-        images, tasks = demo_images(folder, data, seed, max_images, minimum)
+        images, tasks = demo_images(steps, folder, data, seed, max_images, minimum)
     options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
     config = load_config(config_file, options)
     network = build_backbone(config)
@@ -104,27 +108,27 @@ def run_dspnet_demo(
     alone = {name: {**options, **_only(network, name), **_label(config, name)} for name in (names[0], names[-1])}
 
     with clock.step(f"DSPNet: {len(names)} networks at once"), a_core_for_the_loader():
-        checkpoint = train_to_end(config_file, folder / "dspnet", seed, options)
+        checkpoint = train_to_end(steps, config_file, folder / "dspnet", seed, options)
         dspnet = _Weights(checkpoint, folder / "dspnet" / _BANK, options, folder / "knn" / "dspnet")
 
     byol = {}
     with clock.step("BYOL alone: the smallest and the largest network"), a_core_for_the_loader():
         for name, single in alone.items():
             work_dir = folder / "byol" / name
-            checkpoint = train_to_end(config_file, work_dir, seed, single)
+            checkpoint = train_to_end(steps, config_file, work_dir, seed, single)
             byol[name] = _Weights(checkpoint, work_dir / _BANK, single, folder / "knn" / "byol" / name)
 
     with clock.step("kNN accuracy, parameters, multiply-adds and latency"):
-        random = _random_weights(config_file, config, folder / "random", seed, options)
+        random = _random_weights(steps, config_file, config, folder / "random", seed, options)
         others = [random, *byol.values()]
         with tqdm(total=(len(others) + 1) * len(tasks), desc="kNN", unit="evaluation") as bar:
             for task, root in tasks.items():
                 for weights in others:
-                    weights.results[task] = _evaluate(config_file, weights, task, root)
+                    weights.results[task] = _evaluate(config_file, weights, task, root, again=again)
                     bar.update()
                 baselines = [("random weights", random.folder / task / "results.json")]
                 baselines += [("BYOL alone", weights.folder / task / "results.json") for weights in byol.values()]
-                dspnet.results[task] = _evaluate(config_file, dspnet, task, root, baselines, latency_repeats=50)
+                dspnet.results[task] = _evaluate(config_file, dspnet, task, root, baselines, 50, again)
                 bar.update()
 
     with clock.step("export of every network"):
@@ -169,15 +173,21 @@ def _label(config: Config, name: str) -> dict[str, Any]:
     return {f"custom_hooks.{index}.label": f"BYOL {name}"}
 
 
-def _random_weights(config_file: Path, config: Config, folder: Path, seed: int, options: dict[str, Any]) -> _Weights:
+def _random_weights(
+    steps: KeptFiles, config_file: Path, config: Config, folder: Path, seed: int, options: dict[str, Any]
+) -> _Weights:
     """The networks before any training, with BatchNorm statistics as all others get them."""
     checkpoint, bank = folder / "random.pth", folder / _BANK
-    if not bank.is_file():
-        state = random_backbone(config, seed).state_dict()
-        save_torch(state, checkpoint)
-        hook = next(hook for hook in config.custom_hooks if hook["type"].endswith("BNBankHook"))
-        sample = {"images": hook["images"], "batch_size": hook["batch_size"]}
+    hook = next(hook for hook in config.custom_hooks if hook["type"].endswith("BNBankHook"))
+    sample = {"images": hook["images"], "batch_size": hook["batch_size"]}
+
+    def make(_: bool) -> None:
+        save_torch(random_backbone(config, seed).state_dict(), checkpoint)
         calibrate(config_file, checkpoint, bank, seed=seed, cfg_options=options, **sample)
+
+    inputs = {**training_inputs(config_file, seed, options), "settings": sample}
+    del inputs["clusters"]
+    steps("random weights", Key("random weights", inputs), [checkpoint, bank], make)
     return _Weights(checkpoint, bank, options, folder.parent / "knn" / "random")
 
 
@@ -188,6 +198,7 @@ def _evaluate(
     root: Path,
     baselines: list[tuple[str, Path]] | None = None,
     latency_repeats: int = 0,
+    again: bool = False,
 ) -> EvaluationResult:
     return evaluate(
         config,
@@ -200,6 +211,7 @@ def _evaluate(
         latency_repeats=latency_repeats,
         baselines=baselines or [],
         cfg_options=weights.options,
+        again=again,
         progress=False,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from mmssl_dynamic.apis.route import route
@@ -17,15 +18,20 @@ from mmssl_dynamic.calibration.sample import draw_images, sample_batches
 from mmssl_dynamic.clustering import ClusterReport, cluster_features
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.demo.sdr_report import DemoResults, TaskFigures, write_report
 from mmssl_dynamic.demo.steps import Clock, claim, demo_images, demo_settings, random_backbone, train_to_end
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.task import folder_task
 from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.features import Features
 from mmssl_dynamic.features.extract import extract_features
+from mmssl_dynamic.features.feature_store import OtherFeaturesError
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import find_config, load_backbone, load_config, normalisation_of, select_device
+from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.visualization.montage import cluster_montage
 
@@ -41,10 +47,11 @@ def run_demo(
     epochs: int = 16,
     seed: int = 0,
     max_images: int = 2048,
+    again: bool = False,
 ) -> Path:
     """Pre-train, cluster, train the super-network, route three tasks, export the winners, and write a report.
 
-    Run again, it goes on where it stopped.
+    Run again, it goes on where it stopped, and does again only what anything has changed of.
 
     Args:
         out: Folder of everything that is written.
@@ -53,6 +60,7 @@ def run_demo(
         epochs: Of SimSiam; SDR has half as many again.
         seed: Of everything random.
         max_images: Images to pre-train on at most.
+        again: Do every step anew.
 
     Returns:
         The report, ``out/report.html``.
@@ -64,30 +72,32 @@ def run_demo(
     target = select_device()
     settings = demo_settings(data, epochs, seed, max_images)
     claim(folder, settings)
-    clock = Clock(7)
+    clock, steps = Clock(7), KeptFiles(folder / "kept", again)
 
     with clock.step("images"):
-        images, tasks = demo_images(folder, data, seed, max_images, minimum=_PATHS * _BATCH)
+        images, tasks = demo_images(steps, folder, data, seed, max_images, minimum=_PATHS * _BATCH)
     options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
 
     with clock.step("SimSiam on all images"):
         simsiam_config = find_config("demo/simsiam_demo.py")
-        checkpoint = train_to_end(simsiam_config, folder / "simsiam", seed, options)
+        checkpoint = train_to_end(steps, simsiam_config, folder / "simsiam", seed, options)
 
     with clock.step("features and clusters"):
         config = load_config(simsiam_config, options)
         simsiam = load_backbone(config, checkpoint, target)
         dataset = build_dataset(config.extract_dataloader.dataset)
         normalisation = normalisation_of(config)
-        features = extract_features(
-            simsiam, dataset, normalisation, folder / "features.npy", batch_size=128, num_workers=1, device=target
-        )
+        features = _features(simsiam, dataset, normalisation, folder / "features.npy", target, again)
         clusters_file = folder / "clusters.npz"
-        if clusters_file.is_file():  # SDR may have begun with them
-            clusters = Clusters.load(clusters_file)
-        else:
-            clusters = cluster_features(features, _PATHS, "sinkhorn", min_size=_BATCH, seed=seed, device=target)
-            clusters.save(clusters_file)
+        clustering: dict[str, Any] = dict(method="sinkhorn", min_size=_BATCH, seed=seed)
+        key = {"features": features.meta["identity"], "settings": {"K": _PATHS, **clustering}}
+        steps(
+            "clustering",
+            Key("clusters", {**key, "precision": precision(target)}),
+            [clusters_file],
+            lambda _: cluster_features(features, _PATHS, device=target, **clustering).save(clusters_file),
+        )
+        clusters = Clusters.load(clusters_file)
         print(ClusterReport.of(clusters, None, seed).text())
         montage = cluster_montage(clusters, images, folder / "clusters.png", samples=12, seed=seed)
 
@@ -95,7 +105,7 @@ def run_demo(
         sdr_config = find_config("demo/sdr_demo.py")
         options["clusters_file"] = str(clusters_file)
         options["max_epochs"] = epochs * 3 // 2  # W_0 has only a part of the steps
-        sdr_checkpoint = train_to_end(sdr_config, folder / "sdr", seed, options)
+        sdr_checkpoint = train_to_end(steps, sdr_config, folder / "sdr", seed, options)
 
     results = DemoResults(
         clusters=clusters, montage=montage, settings=settings, health=read_json(folder / "sdr/collapse.json", "report")
@@ -112,6 +122,7 @@ def run_demo(
                     protocol=_PROTOCOL,
                     batch_size=128,
                     cfg_options=options,
+                    again=again,
                 )[0]
             )
 
@@ -131,6 +142,17 @@ def run_demo(
         report = write_report(results, folder / "report.html")
     clock.announce_end(report)
     return report
+
+
+def _features(
+    network: nn.Module, dataset: Any, normalisation: Normalisation, out: Path, device: torch.device, again: bool
+) -> Features:
+    """Features of a network; those of another one that lie there are the demo's own, and are replaced."""
+    options: dict[str, Any] = dict(batch_size=128, num_workers=1, device=device)
+    try:
+        return extract_features(network, dataset, normalisation, out, again=again, **options)
+    except OtherFeaturesError:
+        return extract_features(network, dataset, normalisation, out, again=True, **options)
 
 
 def _accuracies(network: nn.Module, splits: Splits) -> tuple[float, float]:

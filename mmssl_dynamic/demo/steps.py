@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from mmengine.config import Config
 from torch import nn
 
 from mmssl_dynamic.apis.train import train
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.fingerprint import folder_record
 from mmssl_dynamic.datasets.image_folder import downstream_folders
 from mmssl_dynamic.demo.images import shrink_images
 from mmssl_dynamic.demo.photos import write_demo_data
@@ -23,11 +26,13 @@ from mmssl_dynamic.engine.launch import prepare_config
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import quiet_openmmlab
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.loading import build_backbone
+from mmssl_dynamic.fingerprints import content_fingerprint, fingerprint, precision
+from mmssl_dynamic.loading import build_backbone, load_config, select_device
 from mmssl_dynamic.outputs import check_output_folder
+from mmssl_dynamic.result_cache import NOT_USED, KeptFiles, Key
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
-from mmssl_dynamic.writing import write_json, write_text
+from mmssl_dynamic.writing import write_json
 
 
 @dataclass
@@ -82,11 +87,12 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def demo_images(
-    folder: Path, data: str | Path | None, seed: int, max_images: int, minimum: int
+    steps: KeptFiles, folder: Path, data: str | Path | None, seed: int, max_images: int, minimum: int
 ) -> tuple[Path, dict[str, Path]]:
     """The images to pre-train on, and the labelled tasks.
 
     Args:
+        steps: Does what has not been done.
         folder: Of the demo.
         data: Folder of images to pre-train on instead of the photographs; a task of its own, too, if it has
             ``train/`` and ``test/``.
@@ -107,7 +113,16 @@ def demo_images(
     if (Path(data) / "train").is_dir() and any((Path(data) / part).is_dir() for part in ("test", "val")):
         downstream_folders(data)  # better refused now than after the training
         tasks[f"your {Path(data).resolve().name}"] = Path(data)
-    return shrink_images(data, folder / "images", max_images, minimum), tasks
+    target, settings = folder / "images", {"limit": max_images, "minimum": minimum}
+    key = Key("shrunk images", {"images": folder_record(data).state, "settings": settings})
+
+    def shrink(going_on: bool) -> None:
+        if not going_on:
+            shutil.rmtree(target, ignore_errors=True)
+        shrink_images(data, target, max_images, minimum)
+
+    steps("shrinking images", key, [target], shrink)
+    return target, tasks
 
 
 @contextmanager
@@ -126,22 +141,40 @@ def a_core_for_the_loader() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def train_to_end(config: Path, work_dir: Path, seed: int, options: dict[str, Any]) -> Path:
-    """Train to the end, going on from what is there; returns the last checkpoint.
+def train_to_end(steps: KeptFiles, config: Path, work_dir: Path, seed: int, options: dict[str, Any]) -> Path:
+    """Train to the end, going on from what is there of the same training; returns the last checkpoint.
 
     Args:
+        steps: Does what has not been done.
         config: Pre-training config.
         work_dir: Where logs and checkpoints go.
         seed: Of everything random.
         options: Overrides of the config, ``max_epochs`` among them.
     """
     final = work_dir / f"epoch_{options['max_epochs']}.pth"
-    finished = work_dir / "finished"
-    if not finished.is_file():
+
+    def fit(going_on: bool) -> None:
+        if not going_on:
+            shutil.rmtree(work_dir, ignore_errors=True)
         overrides = {**options, "randomness.seed": seed, "log_level": "WARNING"}
         train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
-        write_text(finished, "")
+
+    files = [final, work_dir / "collapse.json", work_dir / "bn_bank.safetensors"]
+    steps(f"training {work_dir.name}", Key("training", training_inputs(config, seed, options)), files, fit)
     return final
+
+
+def training_inputs(config: Path, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What weights depend on; images and clusters by what they hold, wherever the folder of the demo lies."""
+    clusters = options.get("clusters_file")
+    others = {key: value for key, value in options.items() if key not in ("data_root", "clusters_file")}
+    return {
+        "config": {"file": fingerprint(load_config(config).to_dict(), f"config {config}"), "options": others},
+        "images": content_fingerprint(options["data_root"]),
+        "clusters": NOT_USED if clusters is None else Clusters.load(clusters).fingerprint,
+        "seed": seed,
+        "precision": precision(select_device()),
+    }
 
 
 def random_backbone(config: Config, seed: int) -> nn.Module:

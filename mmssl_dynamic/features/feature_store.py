@@ -39,6 +39,10 @@ class _Progress:
     rows_done: Count
 
 
+class OtherFeaturesError(ArtifactError):
+    """A file holds features that depend on something else."""
+
+
 class _DamagedError(Exception):
     """What an earlier run left cannot be used."""
 
@@ -146,7 +150,7 @@ class FeatureStore:
     def _compare(self, found: Any, what: str) -> None:
         other = self.key.differences(found)
         if other:
-            raise ArtifactError(
+            raise OtherFeaturesError(
                 f"{what} was made with a different {' and a different '.join(other)}; give another --out, or --again "
                 "to throw it away."
             )

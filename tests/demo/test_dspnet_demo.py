@@ -37,10 +37,10 @@ def demo(photographs, tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "out"
     real = dspnet_demo.train_to_end
 
-    def interrupted(config, work_dir, seed, options):
+    def interrupted(steps, config, work_dir, seed, options):
         if "byol" in work_dir.parts:
             raise KeyboardInterrupt
-        return real(config, work_dir, seed, options)
+        return real(steps, config, work_dir, seed, options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dspnet_demo, "train_to_end", interrupted)
