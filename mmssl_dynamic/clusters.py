@@ -5,6 +5,7 @@ N images, K clusters, D feature dimension.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -116,6 +117,14 @@ class Clusters:
     def sizes(self) -> NDArray[np.int64]:
         """(K,) images per cluster."""
         return np.bincount(self.assignment, minlength=self.num_clusters)
+
+    @property
+    def members_fingerprint(self) -> str:
+        """SHA-256 over the names and clusters of all images, in whatever order they are listed; prototypes left out."""
+        digest = hashlib.sha256()
+        for name, cluster in sorted(zip(self.names, self.assignment.tolist())):
+            digest.update(f"{name} {cluster}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def members(self, index: int) -> NDArray[np.int64]:
         """Positions in ``names`` of the images of cluster ``index``, ascending."""

@@ -38,6 +38,10 @@ class OutputError(UserError):
     """A file or folder that cannot be written, or for which there is no room."""
 
 
+class DivergedError(UserError):
+    """A training whose loss or weights are not finite."""
+
+
 class MissingStatisticsError(UserError, RuntimeError):
     """A sub-network is to be evaluated without BatchNorm statistics of its own."""
 

@@ -61,7 +61,7 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     file = local_file(path)
     if file.suffix == ".safetensors":
         try:
-            return load_safetensors(str(file))
+            return without_module(load_safetensors(str(file)))
         except Exception as error:  # SafetensorError; of types that torch does not have, nearly anything
             raise ArtifactError(
                 f"checkpoint {file} is damaged or no .safetensors file ({first_line(error)}); write it anew."
@@ -71,7 +71,12 @@ def load_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise ArtifactError(f"checkpoint {file} holds no weights; give a file written by training or by an export.")
-    return tensors
+    return without_module(tensors)
+
+
+def without_module(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Weights under the model's own keys: torch's data parallel wrappers put ``module.`` before each."""
+    return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def local_file(path: str | os.PathLike[str]) -> Path:
@@ -121,12 +126,17 @@ def _mmengine_globals() -> Iterator[None]:
         yield
 
 
-def load_run_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu") -> dict[str, Any]:
+def load_run_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
     """A checkpoint of mmengine's Runner with all it holds, loaded with ``weights_only``.
 
     Since torch 2.6 mmengine 0.10's own loading fails on its message hub (HistoryBuffer, numpy scalars, ``getattr``);
     here just these are allow-listed, and only for the time of the call. The config text inside the checkpoint's
     meta data is dropped: mmengine would execute it on resume.
+
+    Args:
+        path: The file.
+        map_location: Where the tensors go.
+        mmap: Leave the tensors on the disk until they are used, for a look at what else the file holds.
 
     Raises:
         ArtifactError: the file is missing, damaged, packed, or holds more than tensors and plain data; the message
@@ -137,7 +147,7 @@ def load_run_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu")
         check_torch_archive(file)
         with _mmengine_globals(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on protocols of pickle, before the refusal that says what is wrong
-            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
+            checkpoint = torch.load(file, map_location=map_location, mmap=mmap, weights_only=True)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ArtifactError(f"checkpoint {file} needs more memory than there is; free some or give another.") from error
     except Exception as error:  # damaged files make the readers raise nearly any built-in exception

@@ -65,6 +65,7 @@ OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")
 MODEL_WRAPPERS = _child("model wrapper", root.MODEL_WRAPPERS, "engine")
 METRICS = _child("metric", root.METRICS, "evaluation")
 TASK_UTILS = _child("task util", root.TASK_UTILS, "routing")
+VISBACKENDS = _child("vis backend", root.VISBACKENDS, "engine")
 WEIGHT_INITIALIZERS = _child("weight initializer", root.WEIGHT_INITIALIZERS, "models", "export")
 # Nothing of OpenMMLab's is like it, so it has no parent.
 SCORES = Registry("routing score", scope=_SCOPE, locations=[f"{_SCOPE}.routing.scores"])
@@ -82,6 +83,7 @@ __all__ = [
     "SCORES",
     "TASK_UTILS",
     "TRANSFORMS",
+    "VISBACKENDS",
     "WEIGHT_INITIALIZERS",
     "default_scope_kept",
     "mmpretrain_scope",

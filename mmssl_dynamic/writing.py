@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -275,7 +276,9 @@ def human_size(size: int) -> str:
 
 
 def _finite(data: Any) -> Any:
-    """Plain data with ``None`` for what JSON has no word for."""
+    """Plain data with ``None`` for what JSON has no word for, and Python's numbers for NumPy's."""
+    if isinstance(data, np.generic):
+        data = data.item()
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, Mapping):

@@ -188,9 +188,12 @@ def test_json_knows_no_nan(tmp_path):
     def refuse(word):
         raise AssertionError(word)
 
-    write_json(tmp_path / "a.json", {"x": [1.5, float("nan"), np.float64("inf")], "y": (float("-inf"),)})
+    write_json(
+        tmp_path / "a.json",
+        {"x": [1.5, float("nan"), np.float64("inf")], "y": (float("-inf"), np.float32(0.5), np.int64(3))},
+    )
     found = json.loads((tmp_path / "a.json").read_text(), parse_constant=refuse)
-    assert found == {"x": [1.5, None, None], "y": [None]}
+    assert found == {"x": [1.5, None, None], "y": [None, 0.5, 3]}
 
 
 def test_safetensors_keep_tensors_and_metadata(tmp_path):

@@ -6,6 +6,7 @@ if it had never stopped. Loader workers run ahead of training, so the sub-networ
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -113,6 +114,10 @@ class SubnetBatchSampler:
     def subnet_at(self, step: int) -> str:
         """The network drawn at a step."""
         return self._networks[self._planned()[step]]
+
+    def drawn(self, steps: int) -> str:
+        """A fingerprint of the networks of the first steps."""
+        return hashlib.sha256(self._planned()[:steps].tobytes()).hexdigest()
 
     def _planned(self) -> np.ndarray:
         if self._schedule is None:

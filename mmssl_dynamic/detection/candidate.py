@@ -20,6 +20,7 @@ from mmengine.hooks import Hook
 from mmssl_dynamic import cli
 from mmssl_dynamic.detection.average_precision import average_precision
 from mmssl_dynamic.detection.detector import prepare_detection
+from mmssl_dynamic.engine.checkpoints import go_on_if_begun
 from mmssl_dynamic.engine.launch import build_runner
 from mmssl_dynamic.fingerprints import fingerprint
 from mmssl_dynamic.models.backbones import SuperNetwork
@@ -166,7 +167,7 @@ def candidate_config(job: CandidateJob) -> Config:
     )
     config.log_processor = dict(by_epoch=False)
     config.randomness = dict(seed=job.seed)
-    config.resume = (job.work_dir / "last_checkpoint").is_file()
+    go_on_if_begun(config)
     config.setdefault("log_level", "WARNING")
     config.runner_type = "mmssl_dynamic.Runner"
     return config

@@ -3,7 +3,9 @@
 from mmssl_dynamic.engine.hooks import (
     BNBankHook,
     CalibrateBNHook,
+    CheckpointHook,
     CollapseMonitorHook,
+    FiniteLossHook,
     FixedPredictorLrHook,
     ProgressivePhaseHook,
     ResumeSamplerHook,
@@ -11,6 +13,7 @@ from mmssl_dynamic.engine.hooks import (
     TargetEMAHook,
 )
 from mmssl_dynamic.engine.iter_loop import IterLoop
+from mmssl_dynamic.engine.local_files import LocalVisBackend
 from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.sandwich_data_parallel import SandwichDataParallel
 from mmssl_dynamic.engine.subnet_optim_wrapper import SubnetAmpOptimWrapper, SubnetOptimWrapper
@@ -18,9 +21,12 @@ from mmssl_dynamic.engine.subnet_optim_wrapper import SubnetAmpOptimWrapper, Sub
 __all__ = [
     "BNBankHook",
     "CalibrateBNHook",
+    "CheckpointHook",
     "CollapseMonitorHook",
+    "FiniteLossHook",
     "FixedPredictorLrHook",
     "IterLoop",
+    "LocalVisBackend",
     "ProgressivePhaseHook",
     "ResumeSamplerHook",
     "Runner",

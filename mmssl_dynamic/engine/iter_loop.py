@@ -10,6 +10,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.runner import IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
+from mmssl_dynamic.engine.unwrap import shared_seed
 from mmssl_dynamic.registry import LOOPS
 
 
@@ -65,4 +66,4 @@ class IterLoop(IterBasedTrainLoop):
         config["batch_sampler"] = dict(
             type="mmssl_dynamic.FromBatchSampler", start=start, batch_sampler=config.get("batch_sampler")
         )
-        return self.runner.build_dataloader(config, seed=self.runner.seed)
+        return self.runner.build_dataloader(config, seed=shared_seed(self.runner))

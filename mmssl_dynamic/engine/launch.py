@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
-from mmengine.runner import find_latest_checkpoint
 
+from mmssl_dynamic.engine.checkpoints import checkpoint_files
 from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
@@ -87,7 +88,7 @@ def prepare_config(
         config.channels_last = True
     if resume == "auto":
         # With nothing there to go on from, the training starts as the config says: from load_from, if it names one.
-        if find_latest_checkpoint(config.work_dir) is not None:
+        if checkpoint_files(config):
             config.resume, config.load_from = True, None
     elif resume is not None:
         config.resume, config.load_from = True, resume
@@ -167,6 +168,7 @@ def build_runner(config: Config) -> MMEngineRunner:
 def _prepare_cpu_processes(config: Config) -> None:
     """Let several processes train on the CPU; mmengine's own start of torchrun's processes asks for GPUs."""
     if not dist.is_initialized():
-        dist.init_process_group("gloo")
+        seconds = ((config.get("env_cfg") or {}).get("dist_cfg") or {}).get("timeout")
+        dist.init_process_group("gloo", timeout=None if seconds is None else timedelta(seconds=seconds))
     if config.get("model_wrapper_cfg") is None:
         config.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)

@@ -16,6 +16,7 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.labelled_data import LabelSubset, num_classes, write_labels
 from mmssl_dynamic.downstream.task import Task
+from mmssl_dynamic.engine.checkpoints import go_on_if_begun
 from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.errors import ConfigError
@@ -168,7 +169,7 @@ class Probe:
             options["train_dataloader.batch_size"] = self.batch_size
             options["val_dataloader.batch_size"] = self.batch_size
         config = prepare_config(self.protocol.file, work_dir=work_dir, launcher=self.launcher, cfg_options=options)
-        config.resume = Path(work_dir, "last_checkpoint").is_file()
+        go_on_if_begun(config)
         for key in ("train_pipeline", "test_pipeline", "val_dataloader", "val_evaluator", "auto_scale_lr"):
             if config.get(key) is None:
                 raise ConfigError(f"config {self.protocol.file} does not define '{key}'; start from configs/transfer.")

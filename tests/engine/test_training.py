@@ -4,11 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 
 from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets import build_dataset, sample_names
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
@@ -21,7 +23,7 @@ data_root = "{data}"
 clusters_file = "{clusters}"
 stage_groups = (1, 1, 2, 2)
 model = dict(
-    backbone=dict(stage_groups=stage_groups, stage_channels=(8, 8, 16, 16), stem_channels=8),
+    backbone=dict(stage_groups=stage_groups, stage_channels=(8, 8, 16, 16), shared_ratio=0.5, stem_channels=8),
     neck=dict(hid_channels=16, out_channels=16),
     head=dict(predictor=dict(in_channels=16, hid_channels=8, out_channels=16)),
 )
@@ -170,7 +172,7 @@ def test_resuming_never_executes_what_a_checkpoint_holds(setup, uninterrupted, t
     trap = tmp_path / "executed"
     checkpoint["meta"]["config"] = f"open({str(trap)!r}, 'w')\n"
     torch.save(checkpoint, tmp_path / "config_trap.pth")
-    train(setup, tmp_path / "run", resume=str(tmp_path / "config_trap.pth"), **{"train_cfg.max_epochs": 1})
+    train(setup, tmp_path / "run", resume=str(tmp_path / "config_trap.pth"))
     assert not trap.exists()
 
     class Trap:
@@ -247,6 +249,7 @@ def test_two_processes_go_on_where_one_was_stopped(setup, uninterrupted, repo_ro
     command = ["bash", str(repo_root / "tools/dist_train.sh"), str(tmp_path / "config.py"), "2"]
     command += ["--resume", str(Path(uninterrupted.work_dir) / "iter_8.pth")]
     command += ["--work-dir", str(tmp_path / "run"), "--cfg-options", "train_dataloader.batch_size=4"]
+    command += ["randomness.diff_rank_seed=True"]  # the draws are shared all the same
     result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
     one, two = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
@@ -269,9 +272,29 @@ def test_two_processes_go_on_where_one_was_stopped(setup, uninterrupted, repo_ro
 
 def test_resuming_with_another_number_of_images_per_step_is_refused(setup, uninterrupted, tmp_path):
     checkpoint = str(Path(uninterrupted.work_dir) / "iter_8.pth")
-    sentence = r"8 images per step, this run has 4 \(1 x 4\); set train_dataloader.batch_size=8."
+    sentence = r"8 images per step, this run has 4; set train_dataloader.batch_size=8."
     with pytest.raises(ConfigError, match=sentence):
         train(setup, tmp_path / "run", resume=checkpoint, **{"train_dataloader.batch_size": 4})
+
+
+def test_other_phases_than_those_that_were_trained_are_refused(setup, uninterrupted, tmp_path):
+    checkpoint = str(Path(uninterrupted.work_dir) / "iter_12.pth")
+    with pytest.raises(ConfigError, match="phases .* of max_epochs=4 then and max_epochs=6 now; set max_epochs=4"):
+        train(setup, tmp_path / "run", resume=checkpoint, **{"train_cfg.max_epochs": 6})
+    with pytest.raises(ConfigError, match="12 steps until the checkpoint .*: set the phases"):
+        train(setup, tmp_path / "run", resume=checkpoint, **{"custom_hooks.1.lengths": [1, 2, 1]})
+
+
+def test_other_clusters_are_refused_and_the_same_in_another_order_are_not(setup, uninterrupted, tmp_path):
+    checkpoint, clusters = str(Path(uninterrupted.work_dir) / "iter_12.pth"), Clusters.load(setup / "clusters.npz")
+    order = np.random.default_rng(0).permutation(len(clusters))
+    names = [clusters.names[i] for i in order]
+    for assignment, file in ((clusters.assignment[order], "same.npz"), (clusters.assignment, "other.npz")):
+        Clusters(names, assignment, 4, "random").save(tmp_path / file)
+    same = train(setup, tmp_path / "same", resume=checkpoint, clusters_file=str(tmp_path / "same.npz"))
+    assert_same_end(same, uninterrupted)
+    with pytest.raises(DataError, match="with 4 clusters .*, this run has 4 clusters .*; give the clusters_file"):
+        train(setup, tmp_path / "other", resume=checkpoint, clusters_file=str(tmp_path / "other.npz"))
 
 
 def test_resuming_without_a_checkpoint_starts_from_the_weights_of_the_config(setup, uninterrupted, tmp_path):

@@ -2,7 +2,9 @@
 
 from mmssl_dynamic.engine.hooks.bn_bank_hook import BNBankHook
 from mmssl_dynamic.engine.hooks.calibrate_bn_hook import CalibrateBNHook
+from mmssl_dynamic.engine.hooks.checkpoint_hook import CheckpointHook
 from mmssl_dynamic.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
+from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmssl_dynamic.engine.hooks.fixed_predictor_lr_hook import FixedPredictorLrHook
 from mmssl_dynamic.engine.hooks.keep_pruned_hook import KeepPrunedHook
 from mmssl_dynamic.engine.hooks.progress_bar_hook import ProgressBarHook
@@ -15,7 +17,9 @@ from mmssl_dynamic.engine.hooks.target_ema_hook import TargetEMAHook
 __all__ = [
     "BNBankHook",
     "CalibrateBNHook",
+    "CheckpointHook",
     "CollapseMonitorHook",
+    "FiniteLossHook",
     "FixedPredictorLrHook",
     "KeepPrunedHook",
     "ProgressBarHook",

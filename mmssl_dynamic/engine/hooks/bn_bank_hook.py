@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from mmssl_dynamic.calibration.calibrate import calibrate_bank, check_source
 from mmssl_dynamic.calibration.sample import CalibrationImages, check_transforms, training_views
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.engine.unwrap import bare_model
+from mmssl_dynamic.engine.unwrap import bare_model, shared_seed
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import normalisation_of
 from mmssl_dynamic.registry import HOOKS
@@ -73,7 +73,7 @@ class BNBankHook(Hook):
                 bn=self.bn,
                 images=self.images,
                 batch_size=self.batch_size,
-                seed=runner.seed,
+                seed=shared_seed(runner),
                 source=self.source,
             )
             bank.save(Path(runner.work_dir) / self.filename)

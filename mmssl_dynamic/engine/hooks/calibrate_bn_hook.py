@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 
 from mmssl_dynamic.calibration.calibrate import calibrate_path
 from mmssl_dynamic.calibration.sample import CalibrationImages, check_transforms, draw_images, training_views
-from mmssl_dynamic.engine.unwrap import bare_model
+from mmssl_dynamic.engine.unwrap import bare_model, shared_seed
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.loading import normalisation_of
 from mmssl_dynamic.models.backbones import BNStatistics, SuperNetwork
@@ -90,7 +90,7 @@ class CalibrateBNHook(Hook):
         total = len(self._data)
         if total < 2:
             raise DataError(f"extract_dataloader holds {total} image, and BatchNorm statistics need at least two.")
-        chosen = draw_images(np.arange(total), self.images, runner.seed or 0, FULL)
+        chosen = draw_images(np.arange(total), self.images, shared_seed(runner), FULL)
         parts = self._data.batches(chosen, self.batch_size, next(net.parameters()).device)
         runner.logger.info(
             f"Calibrating BatchNorm statistics of {len(net.subnets)} networks with {len(chosen)} images."

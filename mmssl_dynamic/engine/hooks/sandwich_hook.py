@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmssl_dynamic.engine.unwrap import bare_model, passes_per_update
+from mmssl_dynamic.engine.unwrap import bare_model, passes_per_update, shared_seed
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.sandwich import SandwichTraining, draw_networks
 from mmssl_dynamic.registry import HOOKS
@@ -60,7 +60,7 @@ class SandwichHook(Hook):
             runner.logger.info(f"Sandwich of {self.count(names)} out of {len(names)} networks from here on.")
         # The networks of a large batch: all passes that are accumulated into one update train the same ones.
         step = runner.iter // passes_per_update(runner)
-        model.networks = draw_networks(names, self.count(names), runner.seed or 0, step)
+        model.networks = draw_networks(names, self.count(names), shared_seed(runner), step)
 
     def count(self, names: tuple[str, ...]) -> int:
         """Networks per step."""

@@ -51,7 +51,7 @@ def load_backbone_weights(module: nn.Module, checkpoint: str, prefix: str | None
     """
     _check_sidecar(module, checkpoint)
     state = load_state_dict(checkpoint)
-    stem = prefix.rstrip(".") + "." if prefix else ""
+    stem = prefix.rstrip(".").removeprefix("module.") + "." if prefix else ""
     if prefix is None and not any(name in state for name in module.state_dict()):
         stem = "backbone."
     state = {name.removeprefix(stem): tensor for name, tensor in state.items() if name.startswith(stem)}

@@ -1,0 +1,112 @@
+"""One sentence for what goes wrong while a Runner is built or runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError, first_line
+from mmssl_dynamic.writing import is_full, no_room
+
+
+@contextmanager
+def building(what: str) -> Iterator[None]:
+    """Turn the errors of a part that cannot be built into one sentence that names it.
+
+    Raises:
+        DataError: a file is missing.
+        ConfigError: an unknown type, or arguments that it does not take.
+        ArtifactError: a file of weights holds code.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{what} needs {error.filename or first_line(error)}, which does not exist; correct the config."
+        ) from error
+    except UnpicklingError as error:
+        raise ArtifactError(
+            f"{what} of the config loads a file by itself that holds more than tensors and plain data, which could run "
+            "code; name a file of the weights alone."
+        ) from error
+    except (KeyError, TypeError, AssertionError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{what} of the config cannot be built: {first_line(error)}") from error
+
+
+@contextmanager
+def running(work_dir: str) -> Iterator[None]:
+    """Turn the errors of a run that its user can mend into one sentence.
+
+    Args:
+        work_dir: Folder of the run, for messages.
+
+    Raises:
+        ConfigError: a batch of one image where BatchNorm needs two.
+        OutputError: the disk is full, and what was writing is not of this package.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if "Expected more than 1 value per channel" in str(error):
+            raise ConfigError(
+                "a batch of one image has no variance for BatchNorm; set train_dataloader.batch_size (--batch-size) to "
+                "at least 2 for each process, and so that no single image is left for the last batch "
+                "(train_dataloader.drop_last=True leaves it out)."
+            ) from error
+        if is_full(error):
+            name = getattr(error, "filename", None)
+            raise no_room(Path(str(name or work_dir)), None, error) from error
+        raise
+
+
+def check_fits(state: Mapping[str, Any], own: Mapping[str, Any], source: str, whole: bool) -> None:
+    """Refuse weights that mmengine would pass over with a warning.
+
+    Args:
+        state: The weights of a file.
+        own: The model's.
+        source: The file, for messages.
+        whole: Whether they must be the model's, each of them; otherwise one that fits is enough.
+
+    Raises:
+        ArtifactError: the message names keys or shapes.
+    """
+
+    def fits(key: str) -> bool:
+        return key in state and getattr(state[key], "shape", None) == own[key].shape
+
+    misfit = next((key for key in own if not fits(key)), None)
+    if whole and (misfit is not None or (misfit := next((key for key in state if key not in own), None)) is not None):
+        has = f"shape {tuple(state[misfit].shape)}" if misfit in state else "nothing"
+        wanted = f"shape {tuple(own[misfit].shape)}" if misfit in own else "nothing"
+        raise ArtifactError(
+            f"checkpoint {source} is of another model: for '{misfit}' it has {has}, this config's model {wanted}; give "
+            "the config that it was written with."
+        )
+    if any(fits(key) for key in own):
+        return
+    known = next((key for key in own if key in state), None)
+    if known is not None:
+        raise ArtifactError(
+            f"checkpoint {source} has no weight of the model's shapes: '{known}' is {tuple(state[known].shape)}, and "
+            f"the config's {tuple(own[known].shape)}; give weights of this architecture."
+        )
+    raise ArtifactError(
+        f"checkpoint {source} has no weight of this model: its keys begin with {_prefixes(state)}, the model's with "
+        f"{_prefixes(own)}; rename them, or give a backbone's weights alone by model.backbone.init_cfg=dict("
+        "type='Pretrained', checkpoint=..., prefix=...)."
+    )
+
+
+def _prefixes(keys: Mapping[str, Any]) -> str:
+    """First parts of keys, the most frequent ones first."""
+    found = [f"'{name}.'" for name, _ in Counter(key.split(".")[0] for key in keys).most_common()]
+    return ", ".join([*found[:4], *(["..."] if len(found) > 4 else [])])
