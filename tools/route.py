@@ -67,6 +67,13 @@ def parse_args() -> argparse.Namespace:
         help="weighted: by exp(similarity / temperature); majority: one vote each (default: weighted)",
     )
     parser.add_argument(
+        "--score",
+        default="knn",
+        metavar="NAME",
+        help="what sub-networks are ranked by: knn (the paper's), ncm, ridge, logme, h-score, or one that a module of "
+        "your own registers in SCORES, named in custom_imports of the config (default: knn)",
+    )
+    parser.add_argument(
         "--subnets", default="all", metavar="NAMES", help="all, or names with commas between: 0-0-1-2,0-0-3-0"
     )
     fast = parser.add_argument_group("faster ways")
@@ -162,6 +169,7 @@ def routing_method(args: argparse.Namespace) -> RoutingMethod:
         least_images=args.least_images,
         bn=args.bn,
         subnets=None if args.subnets == "all" else [name.strip() for name in args.subnets.split(",")],
+        score=args.score,
     )
 
 
@@ -208,6 +216,7 @@ def classification(args: argparse.Namespace) -> None:
         print(
             f"\nchosen by {result.protocol['selection']}: {result.best.name} (test images were not used for the choice)"
         )
+        print(result.verdict())
         cost = result.cost
         print(
             f"{cost['stage_runs']} stage runs per image ({cost['stage_runs_one_by_one']} one by one), "

@@ -96,9 +96,7 @@ def knn_accuracy(
     Raises:
         DataError: empty sets, fewer than two classes, shapes that do not fit, features with NaN.
     """
-    truth = _labels(query_labels, len(queries), "query")
-    predictions = knn_predict(bank, bank_labels, queries, protocol, device)
-    return 100.0 * int((predictions == truth).sum()) / len(truth)
+    return percent(knn_correct(bank, bank_labels, queries, query_labels, protocol, device))
 
 
 def leave_one_out_accuracy(
@@ -109,9 +107,33 @@ def leave_one_out_accuracy(
     Uses every training image as query and as bank, so that a sub-network can be chosen on the training images
     alone. Arguments and errors are those of :func:`knn_accuracy`.
     """
+    return percent(leave_one_out_correct(features, labels, protocol, device))
+
+
+def knn_correct(
+    bank: Features,
+    bank_labels: Features,
+    queries: Features,
+    query_labels: Features,
+    protocol: KNNProtocol | None = None,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """Whether each query is classified rightly, bool of shape (Q,). As :func:`knn_accuracy`."""
+    truth = _labels(query_labels, len(queries), "query")
+    return knn_predict(bank, bank_labels, queries, protocol, device) == truth
+
+
+def leave_one_out_correct(
+    features: Features, labels: Features, protocol: KNNProtocol | None = None, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Whether each image is classified rightly by the others, bool of shape (N,). As :func:`leave_one_out_accuracy`."""
     truth = _labels(labels, len(features), "training")
-    predictions = knn_predict(features, labels, features, protocol, device, leave_one_out=True)
-    return 100.0 * int((predictions == truth).sum()) / len(truth)
+    return knn_predict(features, labels, features, protocol, device, leave_one_out=True) == truth
+
+
+def percent(correct: Tensor) -> float:
+    """Accuracy of images that are right or not."""
+    return 100.0 * int(correct.sum()) / len(correct)
 
 
 def knn_predict(

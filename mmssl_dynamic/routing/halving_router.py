@@ -71,9 +71,9 @@ class SuccessiveHalvingRouter(Router):
             label = f"routing {task}: {len(left)} on {images} images"
             accuracies = self.measure(part, left, label, effort)
             keep = max(self.finalists, -(-len(left) // self.factor))
-            order = sorted(left, key=lambda name: -accuracies[name][0])
+            order = sorted(left, key=lambda name: -accuracies[name].ranking)
             text = f"round {len(rounds) + 1}"
-            dropped = [DroppedSubnet(name, accuracies[name][0], images, text) for name in order[keep:]] + dropped
+            dropped = [DroppedSubnet(name, accuracies[name].select, images, text) for name in order[keep:]] + dropped
             rounds.append({"subnets": len(left), "images": images})
             left = self.ordered(order[:keep])
         rounds.append({"subnets": len(left), "images": count_images(splits.train)})

@@ -20,6 +20,7 @@ from mmssl_dynamic.routing.cluster_router import ClusterGuidedRouter
 from mmssl_dynamic.routing.halving_router import SuccessiveHalvingRouter
 from mmssl_dynamic.routing.knn_router import KNNRouter
 from mmssl_dynamic.routing.router import Router
+from mmssl_dynamic.routing.scores import KNN
 
 PathLike = str | os.PathLike[str]
 
@@ -40,6 +41,7 @@ class RoutingMethod:
         factor, finalists, least_images: See :class:`~mmssl_dynamic.routing.SuccessiveHalvingRouter`.
         bn: ``'path'`` or ``'prefix'``, see :class:`~mmssl_dynamic.routing.Router`.
         subnets: Names of the sub-networks to choose from; all paths by default.
+        score: By what they are ranked, see :class:`~mmssl_dynamic.routing.Router`.
     """
 
     name: str = "knn"
@@ -53,6 +55,7 @@ class RoutingMethod:
     least_images: int | None = None
     bn: str = "path"
     subnets: Sequence[str] | None = None
+    score: str = KNN
 
     def __post_init__(self) -> None:
         if self.name not in METHODS:
@@ -91,6 +94,7 @@ class RoutingMethod:
         Raises:
             UserError: the base network, of ``'cluster'``, cannot be used with it.
         """
+        options = {"score": self.score, **options}
         if self.name == "cluster":
             assert self.clusters is not None
             base = self.base(normalisation, next(net.parameters()).device)

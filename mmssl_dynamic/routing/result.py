@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from scipy.stats import binomtest
+
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.records import Count, Percent, Points, RecordError, read_record
@@ -28,6 +30,9 @@ class SubnetScore:
         gain_over_full: Percentage points above the full network, on the test images (SDR Fig. 4b).
         params: Learnable weights of the backbone.
         macs: Multiply-accumulates per image at the size routed with (what papers on ResNets call FLOPs).
+        score: What it is ranked by, where that is another score than ``select_accuracy``.
+        better: Images of the choice that kNN classifies rightly with it and wrongly with the full network.
+        worse: The other way round.
     """
 
     name: str
@@ -36,6 +41,14 @@ class SubnetScore:
     gain_over_full: Points
     params: Count
     macs: Count
+    score: float | None = None
+    better: Count = 0
+    worse: Count = 0
+
+    @property
+    def ranking(self) -> float:
+        """By which sub-networks are chosen; larger is better."""
+        return self.select_accuracy if self.score is None else self.score
 
 
 @dataclass(frozen=True)
@@ -56,8 +69,8 @@ class DroppedSubnet:
 
 
 def rank(scores: Iterable[SubnetScore]) -> list[SubnetScore]:
-    """Best first, by selection accuracy alone; equal ones keep the order they came in."""
-    return sorted(scores, key=lambda score: -score.select_accuracy)
+    """Best first, by the images of the choice alone; equal ones keep the order they came in."""
+    return sorted(scores, key=lambda score: -score.ranking)
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,34 @@ class RoutingResult:
         if reference.task != self.task:
             raise ArtifactError(f"{reference.source} is of task '{reference.task}', not '{self.task}'.")
         return _reported(reference.best_in_hindsight) - _reported(reference.score(self.best.name))
+
+    @property
+    def p_value(self) -> float | None:
+        """How often chance alone would make the best of so many sub-networks so much better than the full network.
+
+        The exact test of McNemar on the images of the choice, which both networks classified, one-sided, times the
+        number of candidates (Bonferroni): the best of many is good by chance more often than one is. ``None`` where
+        no image tells the two apart.
+        """
+        better, worse = self.best.better, self.best.worse
+        if better + worse == 0:
+            return None
+        alone = binomtest(better, better + worse, alternative="greater").pvalue
+        return float(min(1.0, alone * (len(self.subnets) + len(self.dropped))))
+
+    def verdict(self, level: float = 0.05) -> str:
+        """Whether the choice is better than the full network by more than chance, in a sentence."""
+        best, p = self.best, self.p_value
+        count = len(self.subnets) + len(self.dropped)
+        if p is None:
+            return f"{best.name} classifies the images of the choice as the full network does"
+        text = (
+            f"of the images of the choice {best.name} classifies {best.better} rightly that the full network does not, "
+            f"and {best.worse} the other way round"
+        )
+        if p <= level:
+            return f"{text}: better than chance makes the best of {count} (p = {p:.2g})"
+        return f"{text}: chance may make the best of {count} so good (p = {p:.2g}), and the full network do as well"
 
     def score(self, name: str) -> SubnetScore:
         """Score of one sub-network.
@@ -227,11 +268,14 @@ class RoutingResult:
         """The ranking as text, the full network in the last line; ``rows`` limits the sub-networks shown."""
         shown = self.subnets[:rows]
         width = max(len("sub-network"), *(len(score.name) for score in (*shown, self.full)))
-        lines = [f"rank  {'sub-network':<{width}}  select %  test %  gain over full  params M   GMACs"]
+        scored = any(score.score is not None for score in shown)
+        head = "     score  " if scored else ""
+        lines = [f"rank  {'sub-network':<{width}}  {head}select %  test %  gain over full  params M   GMACs"]
         entries = [(f"{position:4d}", score) for position, score in enumerate(shown, start=1)]
         for position, score in [*entries, ("   -", self.full)]:
             test = "     -" if score.test_accuracy is None else f"{score.test_accuracy:6.2f}"
-            accuracies = f"{score.select_accuracy:8.2f}  {test}  {score.gain_over_full:+14.2f}"
+            own = f"{score.ranking:10.4g}  " if scored else ""
+            accuracies = f"{own}{score.select_accuracy:8.2f}  {test}  {score.gain_over_full:+14.2f}"
             cost = f"{score.params / 1e6:8.2f}  {score.macs / 1e9:6.3f}"
             lines.append(f"{position}  {score.name:<{width}}  {accuracies}  {cost}")
         if len(shown) < len(self.subnets):

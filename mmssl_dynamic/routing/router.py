@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,19 +24,43 @@ from mmssl_dynamic.calibration.bn_bank import KINDS, BNBank
 from mmssl_dynamic.downstream.splits import Splits, count_images
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.complexity import complexity
-from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, knn_correct, leave_one_out_correct, percent
 from mmssl_dynamic.fingerprints import architecture_fingerprint, precision
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.result_cache import NOT_USED
 from mmssl_dynamic.routing.prefix_tree import PathFeatures, stage_runs
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
+from mmssl_dynamic.routing.scores import KNN, build_score
 from mmssl_dynamic.subnets import FULL
 
 SELECT_ON_TRAIN = "leave-one-out on train"
 SELECT_ON_VAL = "val, with train as bank"
 
-Accuracies = dict[str, tuple[float, float | None]]
-"""(selection, test) accuracy in percent by sub-network."""
+
+class Measured(NamedTuple):
+    """What the images say of a sub-network.
+
+    Attributes:
+        select: kNN accuracy in percent on the images of the choice.
+        test: kNN accuracy in percent on the test images.
+        score: Value of the score that ranks, where that is another one.
+        better: Images of the choice that kNN classifies rightly with it and wrongly with the full network.
+        worse: The other way round.
+    """
+
+    select: float
+    test: float | None
+    score: float | None = None
+    better: int = 0
+    worse: int = 0
+
+    @property
+    def ranking(self) -> float:
+        """By which sub-networks are chosen."""
+        return self.select if self.score is None else self.score
+
+
+Accuracies = dict[str, Measured]
 
 
 def default_memory_gib() -> float:
@@ -86,6 +110,9 @@ class Router:
             features (in main memory). The less there is, the more often images are read. Defaults to a quarter of the
             free main memory; stage outputs also take at most half of a GPU's free memory.
         share: Whether to compute common stages once; by default whenever it is exact, with ``bn='prefix'``.
+        score: By what sub-networks are ranked: ``'knn'``, the accuracy of ``protocol``, or another of
+            :data:`~mmssl_dynamic.registry.SCORES`, by its name or as a config. It judges the training images (and those
+            of a validation split); kNN accuracies are reported beside it.
         progress: Show a bar with the time left.
 
     Raises:
@@ -104,6 +131,7 @@ class Router:
         protocol: KNNProtocol | None = None,
         memory_gib: float | None = None,
         share: bool | None = None,
+        score: str | Mapping[str, Any] = KNN,
         progress: bool = True,
     ) -> None:
         if bn not in KINDS:
@@ -117,7 +145,9 @@ class Router:
         self.protocol = protocol or KNNProtocol()
         self.memory_gib = default_memory_gib() if memory_gib is None else memory_gib
         self.share = bn == "prefix" if share is None else share
+        self.score_config, self.score = score, None if score == KNN else build_score(score)
         self.progress = progress
+        self._full_correct: Tensor | None = None
         self.device = next(net.parameters()).device
         self._image_size: tuple[int, ...] = (0, 0)
 
@@ -159,7 +189,7 @@ class Router:
 
     def settings(self) -> dict[str, Any]:
         """How sub-networks are found: everything that can change a ranking."""
-        return {"name": self.method, "bn": self.bn}
+        return {"name": self.method, "bn": self.bn, "score": self.score_config}
 
     def ordered(self, names: Sequence[str] | None) -> list[str]:
         """The names to choose from in the order of their clusters.
@@ -190,6 +220,7 @@ class Router:
             DataError: an empty split, images without labels, fewer than two classes.
         """
         self.bank.apply(self.net, names, self.bn)
+        self._full_correct = None
         parts = splits.parts()
         counts = _counts(splits)
         groups = self._groups(names, sum(counts.values()))
@@ -248,7 +279,8 @@ class Router:
             **self.protocol.record(),
             "k_used": self.check_k(splits),
             "bn": self.bn,
-            "selection": SELECT_ON_TRAIN if splits.val is None else SELECT_ON_VAL,
+            "score": self.score_config,
+            "selection": self._selection(splits),
             "test": "bank: train; reported only, never selected on",
             "gain_over_full": "select accuracy" if splits.test is None else "test accuracy",
             "image_size": list(self._image_size),
@@ -258,6 +290,13 @@ class Router:
         cost = effort.record(sum(_counts(splits).values()), everything)
         ranked = rank(scores[name] for name in candidates if name in scores)
         return RoutingResult(task, record, self.bank.fingerprint, ranked, scores[FULL], cost, list(dropped))
+
+    def _selection(self, splits: Splits) -> str:
+        """What the choice is made by, in words."""
+        if self.score is None:
+            return SELECT_ON_TRAIN if splits.val is None else SELECT_ON_VAL
+        name = self.score_config if isinstance(self.score_config, str) else self.score_config["type"]
+        return f"{name} on train" if splits.val is None else f"{name} on train and val"
 
     def _groups(self, names: Sequence[str], num_images: int) -> list[list[str]]:
         """Sub-networks whose features of all images fit into memory together; whole sub-trees where possible."""
@@ -293,9 +332,7 @@ class Router:
             name: self._accuracies(name, dict(zip(parts, joined.pop(name).split(counts))), labels) for name in names
         }
 
-    def _accuracies(
-        self, name: str, features: dict[str, Tensor], labels: dict[str, Tensor]
-    ) -> tuple[float, float | None]:
+    def _accuracies(self, name: str, features: dict[str, Tensor], labels: dict[str, Tensor]) -> Measured:
         bank = features["train"], labels["train"]
         # No stage outputs are held now: their memory is free for comparing features.
         protocol = replace(self.protocol, memory_gib=self._stage_memory())
@@ -303,9 +340,9 @@ class Router:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # k: said once, for all sub-networks
                 if "val" in features:
-                    select = knn_accuracy(*bank, features["val"], labels["val"], protocol, self.device)
+                    correct = knn_correct(*bank, features["val"], labels["val"], protocol, self.device)
                 else:
-                    select = leave_one_out_accuracy(*bank, protocol, self.device)
+                    correct = leave_one_out_correct(*bank, protocol, self.device)
                 test = None
                 if "test" in features:
                     test = knn_accuracy(*bank, features["test"], labels["test"], protocol, self.device)
@@ -313,7 +350,18 @@ class Router:
             if "NaN" in str(error):
                 raise DataError(f"sub-network '{name}': {error}") from error
             raise
-        return select, test
+        if name == FULL:  # the first of all
+            self._full_correct = correct
+        full = correct if self._full_correct is None else self._full_correct
+        better, worse = int((correct & ~full).sum()), int((~correct & full).sum())
+        return Measured(percent(correct), test, self._score(features, labels), better, worse)
+
+    def _score(self, features: dict[str, Tensor], labels: dict[str, Tensor]) -> float | None:
+        if self.score is None:
+            return None
+        seen = [part for part in ("train", "val") if part in features]
+        rows = torch.cat([features[part] for part in seen]).numpy()
+        return self.score(rows, torch.cat([labels[part] for part in seen]).numpy()).value
 
     def _stage_memory(self) -> float:
         half = self.memory_gib / 2
@@ -325,17 +373,25 @@ class Router:
         macs: dict[bool, int] = {}  # all paths have the same shapes
         scores: dict[str, SubnetScore] = {}
         baseline = _reported(accuracies[FULL])
-        for name, (select, test) in accuracies.items():
+        for name, measured in accuracies.items():
             if (name == FULL) not in macs:
                 macs[name == FULL] = complexity(self.net, name, self._image_size).macs
-            gain = _reported((select, test)) - baseline
-            scores[name] = SubnetScore(name, select, test, gain, self.net.num_parameters(name), macs[name == FULL])
+            scores[name] = SubnetScore(
+                name,
+                measured.select,
+                measured.test,
+                _reported(measured) - baseline,
+                self.net.num_parameters(name),
+                macs[name == FULL],
+                measured.score,
+                measured.better,
+                measured.worse,
+            )
         return scores
 
 
-def _reported(accuracy: tuple[float, float | None]) -> float:
-    select, test = accuracy
-    return select if test is None else test
+def _reported(measured: Measured) -> float:
+    return measured.select if measured.test is None else measured.test
 
 
 def _counts(splits: Splits) -> dict[str, int]:

@@ -27,6 +27,7 @@ from mmssl_dynamic.errors import ConfigError, DataError, first_line
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_predict
 from mmssl_dynamic.registry import SCORES
 
+KNN = "knn"
 Array = NDArray[np.float64]
 
 
@@ -81,7 +82,7 @@ def build_score(config: str | Mapping[str, Any]) -> Score:
     return score
 
 
-@SCORES.register_module("knn")
+@SCORES.register_module(KNN)
 class KNNScore(Score):
     """Leave-one-out accuracy of k nearest neighbours, by which SDR routes (SDR Sec. 4.3).
 

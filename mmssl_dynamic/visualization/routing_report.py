@@ -105,9 +105,9 @@ def ranking_rows(scores: Sequence[SubnetScore]) -> tuple[list[str], list[list[ob
 def _summary(page: HtmlReport, tasks: Sequence[RoutedTask]) -> None:
     selection = "; ".join(sorted({str(task.result.protocol.get("selection")) for task in tasks}))
     page.text(
-        f"For every task the sub-network with the best kNN accuracy on the images to choose with ({selection}) was "
-        "taken. Test images took no part in the choice; the test columns say how it turned out. Regret is what the "
-        "best of the ranked sub-networks has over the chosen one on the test images."
+        f"For every task the sub-network that ranks first on the images to choose with ({selection}) was taken. Test "
+        "images took no part in the choice; the test columns say how it turned out. Regret is what the best of the "
+        "ranked sub-networks has over the chosen one on the test images."
     )
     rows: list[list[object]] = []
     for task in tasks:
@@ -150,6 +150,8 @@ def _task(page: HtmlReport, task: RoutedTask) -> None:
     page.section(f"Task: {result.task}")
     if task.exported:
         page.text(task.exported)
+    verdict = result.verdict()
+    page.text(f"{verdict[0].upper()}{verdict[1:]}.")
     page.figure(gains_histogram(result), f"{result.task}: how many sub-networks gain how much over the full network")
     scores = [result.full, *result.subnets]
     header, rows = ranking_rows(scores)

@@ -10,8 +10,10 @@ from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.evaluation.knn import knn_predict
 from mmssl_dynamic.features import pooled_features
 from mmssl_dynamic.routing import KNNRouter
+from mmssl_dynamic.routing.scores import build_score
 from tests.routing.toy import PROTOCOL, split, super_network
 
 
@@ -47,6 +49,48 @@ def test_accuracies_are_those_of_each_sub_network_evaluated_by_hand(net, bank, s
         assert score.params == net.num_parameters(name)
         assert score.macs > 0
     assert result.full.gain_over_full == 0
+
+
+@pytest.mark.parametrize("with_val", [False, True])
+def test_each_sub_network_is_compared_with_the_full_one_image_by_image(net, bank, splits, with_val):
+    splits = replace(splits, val=split(20, 5)) if with_val else splits
+    result = route(net, bank, splits)
+    right = {}
+    for name in ("full", "0-0-1-2"):
+        bank.apply(net, [name])
+        train, labels = pooled_features(net, splits.train, name)
+        if with_val:
+            val, truth = pooled_features(net, splits.val, name)
+            right[name] = knn_predict(train, labels, val, PROTOCOL) == truth
+        else:
+            right[name] = knn_predict(train, labels, train, PROTOCOL, leave_one_out=True) == labels
+    score = result.score("0-0-1-2")
+    assert score.better == int((right["0-0-1-2"] & ~right["full"]).sum())
+    assert score.worse == int((~right["0-0-1-2"] & right["full"]).sum())
+    assert (result.full.better, result.full.worse) == (0, 0)
+
+
+@pytest.mark.parametrize("with_val", [False, True])
+def test_another_score_ranks_by_the_images_of_the_choice(net, bank, splits, with_val):
+    splits = replace(splits, val=split(20, 5)) if with_val else splits
+    result = route(net, bank, splits, score=dict(type="ridge", strengths=(0.1,)))
+    ridge = build_score(dict(type="ridge", strengths=(0.1,)))
+    for name in ("0-0-0-3", "0-0-1-2", "full"):
+        bank.apply(net, [name])
+        parts = [pooled_features(net, part, name) for part in (splits.train, splits.val) if part is not None]
+        rows, labels = (torch.cat(columns).numpy() for columns in zip(*parts))
+        assert result.score(name).score == ridge(rows, labels).value
+    values = [score.score for score in result.subnets]
+    assert values == sorted(values, reverse=True)
+    assert result.protocol["selection"] == ("ridge on train and val" if with_val else "ridge on train")
+    plain = route(net, bank, splits)
+    assert {s.name: s.select_accuracy for s in plain.subnets} == {s.name: s.select_accuracy for s in result.subnets}
+    assert [s.name for s in plain.subnets] != [s.name for s in result.subnets]
+
+
+def test_an_unknown_score_is_refused_before_anything_is_computed(net, bank):
+    with pytest.raises(ConfigError, match="score 'magic' is unknown"):
+        KNNRouter(net, bank, score="magic")
 
 
 def test_the_test_images_never_take_part_in_the_choice(net, bank, splits):

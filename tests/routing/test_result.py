@@ -1,11 +1,12 @@
 """A routing result survives its file, and refuses files that are none."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.routing import RoutingResult, SubnetScore
+from mmssl_dynamic.routing import DroppedSubnet, RoutingResult, SubnetScore
 from mmssl_dynamic.routing.result import rank
 
 
@@ -40,7 +41,8 @@ def test_a_result_comes_back_from_its_file_as_it_was(result, tmp_path):
     data = json.loads((tmp_path / "routing.json").read_text())
     assert data["schema_version"] == 4
     assert data["best"] == "0-1"
-    assert set(data["subnets"][0]) == {"name", "select_accuracy", "test_accuracy", "gain_over_full", "params", "macs"}
+    figures = {"name", "select_accuracy", "test_accuracy", "gain_over_full", "params", "macs"}
+    assert set(data["subnets"][0]) == figures | {"score", "better", "worse"}
     assert "source" not in data
 
 
@@ -53,6 +55,33 @@ def test_table_shows_the_ranking_and_the_full_network(result):
     assert len(short) == 5
     assert "2 more" in short[3]
     assert short[-1].split()[1] == "full"
+
+
+def test_another_score_ranks_and_is_shown(result):
+    by_score = rank(replace(s, score=value) for s, value in zip(result.subnets, (-1.5, 2.0, 0.5, 1000.0)))
+    assert [s.name for s in by_score] == ["1-1", "1-0", "0-0", "0-1"]
+    lines = replace(result, subnets=by_score).table().splitlines()
+    assert lines[0].split()[:4] == ["rank", "sub-network", "score", "select"]
+    assert lines[1].split()[:4] == ["1", "1-1", "1000", "10.00"]
+
+
+@pytest.mark.parametrize(("better", "worse", "significant"), [(30, 10, True), (12, 6, False), (5, 20, False)])
+def test_the_verdict_is_mcnemars_exact_test_times_the_number_of_candidates(result, better, worse, significant):
+    from scipy.stats import binom
+
+    best = replace(result.best, better=better, worse=worse)
+    judged = replace(result, subnets=[best, *result.subnets[1:]])
+    alone = float(binom.sf(better - 1, better + worse, 0.5))
+    assert judged.p_value == pytest.approx(min(1.0, 4 * alone))
+    assert ("better than chance makes the best of 4" in judged.verdict()) == significant
+    assert ("the full network do as well" in judged.verdict()) != significant
+    more = replace(judged, dropped=[DroppedSubnet(f"{i}", None, 0, "") for i in range(60)])
+    assert more.p_value == pytest.approx(min(1.0, 64 * alone))
+
+
+def test_there_is_no_test_where_no_image_tells_the_two_apart(result):
+    assert result.p_value is None
+    assert "as the full network does" in result.verdict()
 
 
 def test_other_weights_are_refused(result):

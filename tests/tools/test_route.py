@@ -154,3 +154,30 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(work, bank, bir
     assert "factor=1" in refused("route", *pets, "--method", "halving", "--factor", 1)
     assert "does not exist" in refused("route", *pets, "--reference", tmp_path / "none.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_score_of_a_users_own_module_ranks(work, bank, repo_root, tmp_path, capsys, monkeypatch):
+    """Named in custom_imports, as any module that extends a config; nothing of the package changes for it."""
+    from mmssl_dynamic.registry import SCORES
+
+    (tmp_path / "my_scores.py").write_text(
+        "from mmssl_dynamic.registry import SCORES\n"
+        "from mmssl_dynamic.routing import Score, Scored\n"
+        "@SCORES.register_module('quietest')\n"
+        "class Quietest(Score):\n"
+        "    def __call__(self, features, labels):\n"
+        "        return Scored(-float(features.mean()))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = (work / "config.py").read_text() + "custom_imports = dict(imports=['my_scores'])\n"
+    (tmp_path / "config.py").write_text(text)
+    common = ("route", tmp_path / "config.py", work / "epoch_1.pth", "--bank", bank, "--data-root", work / "pets")
+    try:
+        tool(repo_root, *common, "--out", tmp_path / "out", "--score", "quietest", *K)
+    finally:
+        SCORES.module_dict.pop("quietest", None)
+    result = RoutingResult.load(tmp_path / "out" / "routing.json")
+    values = [score.score for score in result.subnets]
+    assert values == sorted(values, reverse=True)
+    assert max(values) < 0
+    assert "chosen by quietest on train" in capsys.readouterr().out
