@@ -35,6 +35,19 @@ HEAD = dict(
 )
 
 
+# MoCo-v2's projector, which has no norm layers, and its loss.
+MOCO_NECK = dict(
+    hid_channels=32,
+    out_channels=16,
+    num_layers=2,
+    with_bias=True,
+    with_last_bias=True,
+    with_last_bn=False,
+    norm_cfg=None,
+)
+MOCO_HEAD = dict(type="ContrastiveHead", loss=dict(type="CrossEntropyLoss"), temperature=0.2)
+
+
 def build_sdr(stage_groups=(4, 4, 4, 4), kind="SDR", neck=NECK, head=HEAD, **options):
     """A tiny SDR model in training mode, the same one every time."""
     torch.manual_seed(0)

@@ -6,7 +6,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.structures import DataSample
 
 from mmssl_dynamic.registry import default_scope_kept, mmpretrain_scope
-from tests.helpers import build_sdr, build_slimmable, byol_parts, samples, views
+from tests.helpers import MOCO_HEAD, MOCO_NECK, build_sdr, build_slimmable, byol_parts, samples, views
 
 SCOPES = ("mmengine", "mmpretrain", "mmdet")
 
@@ -42,6 +42,7 @@ def sdr_byol():
 ALGORITHMS = {
     "SDR": lambda: build_sdr(distillation=dict(type="mmssl_dynamic.L2Distillation")),
     "SDRBYOL": sdr_byol,
+    "SDRMoCo": lambda: build_sdr(kind="SDRMoCo", neck=MOCO_NECK, head=MOCO_HEAD, queue_len=16),
     "DSPNet": lambda: build_slimmable("DSPNet", target_bn="momentum"),
     "SlimmableSimSiam": lambda: build_slimmable("SlimmableSimSiam"),
     "SlimmableImageClassifier": classifier,

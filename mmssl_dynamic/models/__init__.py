@@ -14,11 +14,12 @@ from mmssl_dynamic.models.from_plain import FromPlain
 from mmssl_dynamic.models.heads import ElasticLinearHead, LinearBNHead
 from mmssl_dynamic.models.losses import L2Distillation, SiamKD
 from mmssl_dynamic.models.necks import ElasticProjector
-from mmssl_dynamic.models.selfsup import SDR, SDRBYOL, DSPNet, SlimmableSimSiam
+from mmssl_dynamic.models.selfsup import SDR, SDRBYOL, DSPNet, SDRMoCo, SlimmableSimSiam
 
 __all__ = [
     "SDR",
     "SDRBYOL",
+    "SDRMoCo",
     "DSPNet",
     "ElasticLinearHead",
     "ElasticProjector",

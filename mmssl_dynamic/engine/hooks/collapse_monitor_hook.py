@@ -50,7 +50,7 @@ class CollapseMonitorHook(Hook):
         if data_batch is None or outputs is None:
             return
         model = bare_model(runner.model)
-        scale = math.sqrt(_projection_dim(model))
+        scale = math.sqrt(model.neck.out_channels)
         for name, value in _stds(data_batch, outputs).items():
             self._follow(runner, name, value * scale)
         if self.health:
@@ -95,7 +95,3 @@ def _stds(data_batch: dict, outputs: dict[str, Any]) -> dict[str, float]:
     if "std" in outputs:
         return {batch_subnet(data_batch["data_samples"]): float(outputs["std"])}
     return {key.removeprefix("std_"): float(value) for key, value in outputs.items() if key.startswith("std_")}
-
-
-def _projection_dim(model: Any) -> int:
-    return model.head.predictor.fc0.in_features

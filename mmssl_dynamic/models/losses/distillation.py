@@ -5,6 +5,8 @@ N batch, D dimension of projections and predictions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -28,20 +30,21 @@ class SiamKD(nn.Module):
         self.weight = weight
 
     def forward(
-        self, predictions: tuple[Tensor, Tensor], projections: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]
+        self, predictions: Sequence[Tensor], projections: Sequence[Tensor], teacher: Sequence[Tensor]
     ) -> Tensor:
         """Negative cosine similarity, from -1 to 1 times the weight.
 
         Args:
-            predictions: h(f_Wi(x1)), h(f_Wi(x2)), each (N, D).
+            predictions: h(f_Wi(x1)), h(f_Wi(x2)), each (N, D); the first alone of a method that predicts from one view.
             projections: f_Wi(x1), f_Wi(x2), each (N, D); not used.
             teacher: f_W0(x1), f_W0(x2), each (N, D); gradients stop here.
         """
-        (p1, p2), (t1, t2) = predictions, teacher
         # SDR Eq. 4
-        loss = -0.5 * (
-            F.cosine_similarity(p2, t1.detach(), dim=1).mean() + F.cosine_similarity(p1, t2.detach(), dim=1).mean()
-        )
+        similarities = [
+            F.cosine_similarity(prediction, target.detach(), dim=1).mean()
+            for prediction, target in zip(predictions, reversed(teacher))
+        ]
+        loss = -sum(similarities[1:], similarities[0]) / len(similarities)
         return self.weight * loss
 
 
@@ -61,11 +64,11 @@ class L2Distillation(nn.Module):
         self.weight = weight
 
     def forward(
-        self, predictions: tuple[Tensor, Tensor], projections: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]
+        self, predictions: Sequence[Tensor], projections: Sequence[Tensor], teacher: Sequence[Tensor]
     ) -> Tensor:
         """Squared distance, from 0 to 4 times the weight; arguments as in :class:`SiamKD`."""
         distances = [
             (F.normalize(z, dim=1) - F.normalize(t.detach(), dim=1)).square().sum(dim=1).mean()
             for z, t in zip(projections, teacher)
         ]
-        return self.weight * 0.5 * (distances[0] + distances[1])
+        return self.weight * sum(distances[1:], distances[0]) / len(distances)

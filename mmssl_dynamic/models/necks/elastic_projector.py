@@ -21,11 +21,14 @@ class ElasticProjector(NonLinearNeck):
 
     Args:
         in_channels: Channels of the full backbone's features.
-        kwargs: Those of :class:`mmpretrain.models.necks.NonLinearNeck`.
+        args: As of :class:`mmpretrain.models.necks.NonLinearNeck`.
+        kwargs: The same. ``norm_cfg=None`` leaves the norm layers out, which MoCo-v2's projector does not have.
     """
 
     @mmpretrain_scope()
     def __init__(self, in_channels: int, *args: Any, **kwargs: Any) -> None:
+        if "norm_cfg" in kwargs and kwargs["norm_cfg"] is None:
+            kwargs["norm_cfg"] = dict(type=nn.Identity)
         super().__init__(in_channels, *args, **kwargs)
         plain = self._modules["fc0"]
         assert isinstance(plain, nn.Linear)
@@ -33,6 +36,11 @@ class ElasticProjector(NonLinearNeck):
             Channels(in_channels), Channels(plain.out_features), plain.bias is not None
         )
         self.fc0.load_state_dict(plain.state_dict())
+
+    @property
+    def out_channels(self) -> int:
+        """D."""
+        return getattr(self, self.fc_names[-1]).out_features
 
     def connect(self, channels: Channels) -> None:
         """Read ``channels``, and with them whatever sub-network is active.

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmssl_dynamic.subnets import FULL
+
 
 class MovingTarget:
     """Mixin for methods whose predictions are compared with a moving average of ``backbone`` and ``neck``.
@@ -43,3 +45,17 @@ class MovingTarget:
         target: dict[str, Tensor] = dict(self.target_net.named_parameters())
         torch._foreach_mul_(list(target.values()), 1 - momentum)
         torch._foreach_add_(list(target.values()), [online[name] for name in target], alpha=momentum)
+
+
+class SubnetTarget(MovingTarget):
+    """The same for SDR: the target holds all sub-networks of the super-network, too."""
+
+    trained_subnet: str
+
+    @torch.no_grad()
+    def target_projection(self, name: str, view: Tensor) -> Tensor:
+        """Projection of a view by a sub-network inside of the target: (N, 3, H, W) -> (N, D)."""
+        backbone: Any = self.target_net[0]
+        # Only a batch of D_0 may move the running statistics of the full network.
+        with backbone.subnet(name, track_statistics=name == FULL and self.trained_subnet == FULL):
+            return self.target_net(view)[0]

@@ -7,7 +7,8 @@ N batch, D dimension of projections.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,16 +28,32 @@ from mmssl_dynamic.subnets import FULL
 Views = tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True)
+class Online:
+    """What the online network gives in a step, with gradients: (N, D) for each view that goes through it.
+
+    Attributes:
+        projections: f(x).
+        predictions: What L_SSL and SiamKD compare with their targets: h(f(x)), or f(x) where a method has no predictor.
+    """
+
+    projections: tuple[Tensor, ...]
+    predictions: tuple[Tensor, ...]
+
+
 @MODELS.register_module()
 class SDR(StartsFromPlain, BaseSelfSupervisor):
-    """SDR on SimSiam.
+    """SDR on SimSiam, and the seam for other base methods.
 
-    Another base method overrides :meth:`targets` and :meth:`teacher`.
+    Another base method is a subclass that overrides what it does otherwise: :meth:`online`, what its online network
+    gives; :meth:`targets`, what that is compared with; :meth:`ssl_loss`, how; and :meth:`teacher`, what SiamKD compares
+    a sub-network with. SDR adds which network a step trains, SiamKD, and the regions that may move.
 
     Args:
         backbone: Config of the super-network, such as :class:`mmssl_dynamic.models.SDRResNet`.
         neck: Config of the projector; ``in_channels`` follows from the backbone.
-        head: Config of mmpretrain's ``LatentPredictHead``: the predictor h and the loss of its output.
+        head: Config of mmpretrain's ``LatentPredictHead``: the predictor h and the loss of its output. Of another base
+            method whatever its :meth:`online` and :meth:`ssl_loss` use.
         distillation: Config of the distillation from W_0, ``SiamKD`` or ``L2Distillation``; ``None`` for none.
         kwargs: Those of mmpretrain's ``BaseSelfSupervisor``. ``init_cfg`` of type
             :class:`~mmssl_dynamic.models.FromPlain` starts all paths from a plain network.
@@ -77,44 +94,67 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
         name = self.trained_subnet = batch_subnet(data_samples)
         views: Views = (inputs[0], inputs[1])
         with self.backbone.subnet(name):
-            projections = self.project(views)
-            predictions = (self.head.predictor([projections[0]])[0], self.head.predictor([projections[1]])[0])
-            targets = self.targets(views, projections)
-        losses = {"loss_ssl": self.symmetrised_loss(predictions, targets)}
+            online = self.online(views)
+            targets = self.targets(views, online)
+        losses = {"loss_ssl": self.ssl_loss(online.predictions, targets)}
         if name != FULL and self.distillation is not None:
-            losses["loss_kd"] = self.distillation(predictions, projections, self.teacher(views))
-        losses["std"] = collapse_std(projections[0])
+            teacher = _WhereNeeded(self.teacher, views)
+            losses["loss_kd"] = self.distillation(online.predictions, online.projections, teacher)
+        losses["std"] = collapse_std(online.projections[0])
         return losses
 
-    def project(self, views: Views) -> Views:
-        """f(x1), f(x2) of the active network: (N, 3, H, W) -> (N, D)."""
-        return self.neck(self.backbone(views[0]))[0], self.neck(self.backbone(views[1]))[0]
+    def project(self, view: Tensor) -> Tensor:
+        """f(x) of the active network: (N, 3, H, W) -> (N, D)."""
+        return self.neck(self.backbone(view))[0]
 
-    def symmetrised_loss(self, predictions: Views, targets: Views) -> Tensor:
-        """Negative cosine between each view's prediction and the other view's target."""
+    def online(self, views: Views) -> Online:
+        """Projections and predictions of the active network: SimSiam's, of both views."""
+        projections = tuple(self.project(view) for view in views)
+        return Online(projections, tuple(self.head.predictor([projection])[0] for projection in projections))
+
+    def ssl_loss(self, predictions: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
+        """L_SSL: negative cosine between each view's prediction and the other view's target.
+
+        Args:
+            predictions: Those of :meth:`online`.
+            targets: Those of :meth:`targets`.
+        """
         # SDR Eq. 1; the paper leaves out the sign and the second direction, which are SimSiam's.
         loss_module = self.head.loss_module
         loss_1 = loss_module(predictions[0], targets[1].detach())
         loss_2 = loss_module(predictions[1], targets[0].detach())
         return 0.5 * (loss_1 + loss_2)
 
-    def targets(self, views: Views, projections: Views) -> Views:
+    def targets(self, views: Views, online: Online) -> tuple[Tensor, ...]:
         """What the predictions of L_SSL are compared with: SimSiam's own projections, under stop-gradient."""
-        return projections
+        return online.projections
 
     @torch.no_grad()
-    def teacher(self, views: Views) -> Views:
-        """f_W0(x1), f_W0(x2) for SiamKD, under stop-gradient.
+    def teacher(self, view: Tensor) -> Tensor:
+        """f_W0(x) for SiamKD, under stop-gradient: (N, 3, H, W) -> (N, D).
 
         W_0 sees the images of one cluster here, so its running statistics, those of D_0, must not follow.
         """
         with self.backbone.subnet(FULL, track_statistics=False):
-            return self.project(views)
+            return self.project(view)
 
     def trained_regions(self) -> dict[Tensor, Region]:
         """What the last loss trained (Algorithm 1, line 10); parameters trained as a whole are left out."""
         with self.backbone.subnet(self.trained_subnet):
             return active_regions(self.backbone, self.neck)
+
+
+class _WhereNeeded(Sequence[Tensor]):
+    """A function of both views, computed where a loss looks at it: SiamKD of a single prediction needs one of them."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], views: Views) -> None:
+        self._function, self._views = function, views
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._function(self._views[index])
 
 
 def batch_subnet(data_samples: Sequence[Any]) -> str:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from mmssl_dynamic.models.selfsup.moving_target import MovingTarget
-from mmssl_dynamic.models.selfsup.sdr import SDR, Views
+from mmssl_dynamic.models.selfsup.moving_target import SubnetTarget
+from mmssl_dynamic.models.selfsup.sdr import SDR, Online, Views
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import FULL
 
 
 @MODELS.register_module()
-class SDRBYOL(MovingTarget, SDR):
+class SDRBYOL(SubnetTarget, SDR):
     """SDR on BYOL. With phase 0 alone this is BYOL.
 
     The online output of a sub-network predicts the target's projections: those of the same sub-network for L_SSL, and
@@ -34,22 +33,14 @@ class SDRBYOL(MovingTarget, SDR):
         super().__init__(*args, **kwargs)
         self.make_target()
 
-    def symmetrised_loss(self, predictions: Views, targets: Views) -> Tensor:
+    def ssl_loss(self, predictions: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
         """2 - 2 cos, both directions (without the constants, if the loss of the head leaves them out)."""
-        return 4.0 * super().symmetrised_loss(predictions, targets)
+        return 4.0 * super().ssl_loss(predictions, targets)
 
-    @torch.no_grad()
-    def targets(self, views: Views, projections: Views) -> Views:
+    def targets(self, views: Views, online: Online) -> tuple[Tensor, ...]:
         """Projections of the same network inside of the target."""
-        return self._target_projections(self.trained_subnet, views)
+        return tuple(self.target_projection(self.trained_subnet, view) for view in views)
 
-    @torch.no_grad()
-    def teacher(self, views: Views) -> Views:
-        """Projections of the full target."""
-        return self._target_projections(FULL, views)
-
-    def _target_projections(self, name: str, views: Views) -> Views:
-        backbone: Any = self.target_net[0]
-        # Only a batch of D_0 may move the running statistics of the full network.
-        with backbone.subnet(name, track_statistics=name == FULL and self.trained_subnet == FULL):
-            return self.target_net(views[0])[0], self.target_net(views[1])[0]
+    def teacher(self, view: Tensor) -> Tensor:
+        """Projection of the full target."""
+        return self.target_projection(FULL, view)
