@@ -138,6 +138,8 @@ class Runner(MMEngineRunner):
         return ", ".join(type(hook).__name__ for hook in self.hooks)
 
     def _init_model_weights(self) -> None:
+        if self._resume and self._load_from is not None:
+            return  # the checkpoint has all weights, and what the training started from may be gone by now
         with initialization_log(self.logger, Path(self._log_dir) / "initialization.log"):
             super()._init_model_weights()
 

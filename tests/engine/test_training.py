@@ -15,6 +15,7 @@ from mmssl_dynamic.datasets import build_dataset, sample_names
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, read_json
+from mmssl_dynamic.models import StaticResNet
 from tests.helpers import write_clusters, write_images
 
 CONFIG = """
@@ -304,6 +305,23 @@ def test_resuming_without_a_checkpoint_starts_from_the_weights_of_the_config(set
     assert (fresh.get("resume", False), fresh.load_from) == (False, weights)
     going = prepare_config(setup / "config.py", work_dir=uninterrupted.work_dir, resume="auto", cfg_options=options)
     assert (going.resume, going.load_from) == (True, None)
+
+
+def test_a_training_that_started_from_a_plain_network_goes_on_when_its_file_is_gone(setup, tmp_path):
+    """With W_0 in half of the steps; killed or not, it ends with the same weights."""
+    torch.manual_seed(5)
+    plain = StaticResNet(depth=18, stage_channels=(8, 8, 12, 12), stem_channels=8)
+    torch.save(plain.state_dict(), tmp_path / "plain.pth")
+    options = {"init_from": str(tmp_path / "plain.pth"), "full_share": 0.5, "optim_wrapper.optimizer.lr": 1e-3}
+    whole = train(setup, tmp_path / "whole", **options)
+    # The first steps move the stem a little; random weights would be somewhere else.
+    start = plain.conv1.weight.detach()
+    early = load_state_dict(tmp_path / "whole" / "iter_4.pth")["backbone.conv1.weight"]
+    assert float((early - start).norm() / start.norm()) < 0.2
+    (tmp_path / "plain.pth").unlink()
+    assert_same_end(train(setup, tmp_path / "more", resume=str(tmp_path / "whole" / "iter_12.pth"), **options), whole)
+    with pytest.raises(ArtifactError, match="plain.pth does not exist"):
+        train(setup, tmp_path / "new", **options)
 
 
 def test_weights_alone_fit_any_number_of_images_per_step(setup, uninterrupted, tmp_path):
