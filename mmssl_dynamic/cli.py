@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mmssl_dynamic.arguments import Check, Checked, at_least, existing, positive
 from mmssl_dynamic.errors import ConfigError, UserError, UserNotice
 from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.options.text import OptionAction
+from mmssl_dynamic.outputs import check_output_folder
 
 _as_ever = warnings.formatwarning
 # What imports of a correct installation say every time, and nobody at a command line can do anything about.
@@ -85,6 +87,87 @@ def add_again_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--again", action="store_true", help="compute everything anew, also what is kept from an earlier run"
     )
+
+
+def add_out_argument(
+    parser: argparse.ArgumentParser, of: str = "the results", default: str | None = None, required: bool = True
+) -> None:
+    """``--out DIR``, a folder; :func:`out` refuses another kind.
+
+    Args:
+        parser: Gets the argument.
+        of: What goes into the folder.
+        default: The folder when left out, for the help; the argument is required without one.
+        required: Whether it is, where there is no default.
+    """
+    parser.add_argument(
+        "--out",
+        required=required and default is None,
+        metavar="DIR",
+        action=Checked,
+        check=check_output_folder,
+        help=f"folder of {of}" + (f" (default: {default})" if default else ""),
+    )
+
+
+def add_config_argument(parser: argparse.ArgumentParser, help: str = "pre-training config", **options: Any) -> None:
+    """``CONFIG``, a file that must be there."""
+    check = existing("config", error=ConfigError)
+    parser.add_argument("config", action=Checked, check=check, help=help, **options)
+
+
+def add_checkpoint_argument(
+    parser: argparse.ArgumentParser, help: str = "checkpoint of the run", **options: Any
+) -> None:
+    """``CHECKPOINT``, a file that must be there."""
+    parser.add_argument("checkpoint", action=Checked, check=existing("checkpoint"), help=help, **options)
+
+
+def add_bank_argument(
+    parser: argparse.ArgumentParser, help: str = "", default: str = "bn_bank.safetensors beside it"
+) -> None:
+    """``--bank FILE``, the bank beside the checkpoint by default; ``help`` goes before that in the help."""
+    parser.add_argument(
+        "--bank",
+        metavar="FILE",
+        action=Checked,
+        check=existing("BN bank", "write it with tools/calibrate_bn.py"),
+        help=f"{help}BN bank of the checkpoint (default: {default})",
+    )
+
+
+def add_number_argument(
+    parser: argparse._ActionsContainer, flag: str, help: str, check: Check, type: type = int, **options: Any
+) -> None:
+    """A number that is checked where it is read."""
+    parser.add_argument(flag, type=type, action=Checked, check=check, help=help, **options)
+
+
+def add_loader_arguments(parser: argparse._ActionsContainer, batch_size: int | str, workers: int | str) -> None:
+    """``--batch-size`` and ``--workers``; their defaults, or what to say of them where they come from elsewhere."""
+    for flag, help, least, default in (
+        ("--batch-size", "images per batch", 1, batch_size),
+        ("--workers", "processes that load images", 0, workers),
+    ):
+        known = default if isinstance(default, int) else None
+        add_number_argument(parser, flag, f"{help} (default: {default})", at_least(least), default=known)
+
+
+def add_knn_arguments(parser: argparse._ActionsContainer) -> None:
+    """``--knn``, ``--k``, ``--vote`` and ``--temperature``, for ``KNNProtocol.of``."""
+    parser.add_argument(
+        "--knn",
+        choices=("sdr", "dspnet"),
+        help="protocol of a paper; sdr: 200 neighbours, weighted by exp(similarity / 0.07); dspnet: 20 neighbours, one "
+        "vote each (default: sdr)",
+    )
+    add_number_argument(parser, "--k", "neighbours (default: of --knn)", at_least(1))
+    parser.add_argument("--vote", choices=("weighted", "majority"), help="(default: of --knn)")
+    help = "of the weighted vote (default: of --knn)"
+    add_number_argument(parser, "--temperature", help, positive, float, metavar="T")
+
+
+KNN_ARGUMENTS = ("knn", "k", "vote", "temperature")
 
 
 def add_cfg_options_argument(

@@ -1,29 +1,41 @@
-"""Outputs are tried before anything is computed: hours of work must not end at a folder that may not be written to."""
+"""Outputs are tried before anything is computed: hours of work must not end at a folder that may not be written to.
+
+What is a folder for one command and a file for another is refused if it is of the wrong kind.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mmssl_dynamic.errors import OutputError
+from mmssl_dynamic.errors import ConfigError, OutputError
 
 PathLike = str | os.PathLike[str]
 
 
-def check_output_file(path: PathLike, option: str = "--out") -> None:
+# What files of results end in; a folder of such a name is a file that was meant for another command.
+_ENDINGS = {".csv", ".html", ".json", ".npy", ".npz", ".onnx", ".pkl", ".png", ".pth", ".safetensors", ".svg", ".txt"}
+
+
+def check_output_file(path: PathLike, option: str = "--out", endings: Sequence[str] = ()) -> None:
     """Refuse a file that cannot be written, without leaving anything behind.
 
     Args:
         path: The file; folders above it may be missing.
         option: What named it, for the message.
+        endings: What its name may end in; anything when left out.
 
     Raises:
         OutputError: it is a folder, lies below a file, or may not be written.
+        ConfigError: it ends in something else.
     """
-    if os.path.isdir(path):
+    if os.path.isdir(path) or str(path).endswith(("/", os.sep)):
         raise OutputError(f"{option} {path} is a folder; give the name of the file to write.")
+    if endings and Path(path).suffix not in endings:
+        raise ConfigError(f"{option} {path} must end in {' or '.join(endings)}.")
     _try_to_write(Path(path), Path(path).absolute().parent, option)
 
 
@@ -35,8 +47,13 @@ def check_output_folder(path: PathLike, option: str = "--out") -> None:
         option: What named it, for the message.
 
     Raises:
-        OutputError: it is a file, lies below one, or may not be written into.
+        OutputError: it is a file, or has the name of one, lies below one, or may not be written into.
     """
+    folder = Path(path)
+    if folder.suffix.lower() in _ENDINGS and not folder.is_dir():
+        raise OutputError(
+            f"{option} {folder} has the name of a file; give the name of a folder, such as {folder.with_suffix('')}."
+        )
     _try_to_write(Path(path), Path(path).absolute(), option)
 
 

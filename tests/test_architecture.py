@@ -18,6 +18,7 @@ FLOORS = (
     "version",
     "file_checks",
     "outputs",
+    "arguments",
     "options",
     "cli",
     "records",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmssl_dynamic.errors import OutputError
+from mmssl_dynamic.errors import ConfigError, OutputError
 from mmssl_dynamic.outputs import check_output_file, check_output_folder
 
 
@@ -15,6 +15,7 @@ def place(tmp_path) -> Path:
     (tmp_path / "folder").mkdir()
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere" / "deep")
     (tmp_path / "link").symlink_to(tmp_path / "folder")
+    (tmp_path / "results.json").mkdir()
     return tmp_path
 
 
@@ -29,7 +30,7 @@ def test_a_file_that_can_be_written_passes_and_is_not_made(place, name):
     assert content(place) == before
 
 
-@pytest.mark.parametrize("name", ["new", "folder", "link", "a/b/c", "folder/"])
+@pytest.mark.parametrize("name", ["new", "folder", "link", "a/b/c", "folder/", "run.v2", "v1.0", "results.json"])
 def test_so_does_a_folder(place, name):
     before = content(place)
     check_output_folder(f"{place}/{name}")
@@ -68,3 +69,17 @@ def test_where_the_system_takes_no_files_is_told_with_its_reason(place):
         (place / "folder").chmod(0o555)
         with pytest.raises(OutputError, match="Permission denied"):
             check_output_folder(place / "folder")
+
+
+@pytest.mark.parametrize("name", ["F.npy", "clusters.npz", "net.pth", "bank.safetensors", "NET.ONNX", "a/new.json"])
+def test_the_name_of_a_file_is_refused_where_a_folder_is_wanted(place, name):
+    with pytest.raises(OutputError, match=rf"{name} has the name of a file; give the name of a folder, such as"):
+        check_output_folder(place / name)
+
+
+def test_a_folder_or_another_ending_is_refused_where_a_file_is_wanted(place):
+    check_output_file(place / "F.npy", endings=(".npy",))
+    with pytest.raises(OutputError, match="new/ is a folder; give the name of the file"):
+        check_output_file(f"{place}/new/")
+    with pytest.raises(ConfigError, match=r"--out .*net must end in \.pth or \.safetensors"):
+        check_output_file(place / "net", endings=(".pth", ".safetensors"))

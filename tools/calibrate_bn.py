@@ -6,14 +6,21 @@ Routing and export need this bank. Training writes one at its end; this writes i
 import argparse
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.arguments import Checked, at_least, existing
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="pre-training config")
-    parser.add_argument("checkpoint", help="checkpoint of the run")
-    parser.add_argument("--out", required=True, metavar="FILE", help="bank to write, such as bn_bank.safetensors")
-    parser.add_argument("--clusters", metavar="FILE", help="clusters.npz (default: clusters_file of the config)")
+    cli.add_config_argument(parser)
+    cli.add_checkpoint_argument(parser)
+    cli.add_out_argument(parser, "bn_bank.safetensors", "the checkpoint's, where all tools look for it")
+    parser.add_argument(
+        "--clusters",
+        metavar="FILE",
+        action=Checked,
+        check=existing("clusters file", "write it with tools/cluster.py"),
+        help="clusters.npz (default: clusters_file of the config)",
+    )
     parser.add_argument(
         "--source",
         choices=("cluster", "all", "mix"),
@@ -35,10 +42,9 @@ def parse_args() -> argparse.Namespace:
         "common beginning share, which makes routing about three times as fast, and which SDR alone has "
         "(default: all that the network has)",
     )
-    parser.add_argument("--images", type=int, default=2000, help="images per sub-network (default: 2000)")
-    parser.add_argument("--batch-size", type=int, default=200, help="images per batch (default: 200)")
+    cli.add_number_argument(parser, "--images", "images per sub-network (default: 2000)", at_least(2), default=2000)
     parser.add_argument("--seed", type=int, default=0, help="of the sample of images (default: 0)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that load images (default: 2)")
+    cli.add_loader_arguments(parser, 200, 2)
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
     args = parser.parse_args()
@@ -65,7 +71,7 @@ def main() -> None:
         device=args.device,
         cfg_options=args.cfg_options,
     )
-    print(f"wrote {args.out}: {len(bank.path)} sub-networks, {len(bank.prefix)} prefixes")
+    print(f"wrote the {bank.source}: {len(bank.path)} sub-networks, {len(bank.prefix)} prefixes")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,9 @@ def parse_args() -> argparse.Namespace:
         help="sinkhorn: learned prototypes, balanced (the paper's; default); kmeans: spherical k-means of faiss; "
         "random: equal sizes by chance, the control of the paper's Table 3",
     )
-    parser.add_argument("--out", default="clusters.npz", metavar="CLUSTERS.npz", help="(default: %(default)s)")
+    parser.add_argument(
+        "--out", default="clusters.npz", metavar="CLUSTERS.npz", help="file of the clusters (default: %(default)s)"
+    )
     parser.add_argument(
         "--min-size",
         type=int,

@@ -1,6 +1,6 @@
 """Evaluate the networks of a checkpoint: accuracy, parameters, multiply-accumulates and latency of each.
 
-knn: nearest neighbours of frozen features (DSPNet Table 1a: k = 20, majority). linear: a linear probe on the frozen
+knn: nearest neighbours of frozen features (--knn dspnet: as in DSPNet's Table 1a). linear: a linear probe on the frozen
 backbone (configs/transfer/linear_dspnet.py, or another with --protocol-config). semisup: learning from a part of the
 labels, by fine-tuning or on the frozen backbone. CONFIG is the pre-training config of a super-network, or of any other
 backbone, such as a baseline.
@@ -17,68 +17,67 @@ from dataclasses import replace
 from typing import Any
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.arguments import Checked, at_least, existing, names, positive, refuse_idle
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.file_checks import existing_file
+
+# What belongs to one kind of protocol, and does nothing with the others.
+KNN = (*cli.KNN_ARGUMENTS, "knn_backend", "memory_gib")
+TRAINING = ("protocol_options", "protocol_config", "semisup_mode", "label_fraction", "label_list", "seed")
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="pre-training config")
-    parser.add_argument("checkpoint", help="checkpoint of the run")
+    cli.add_config_argument(parser)
+    cli.add_checkpoint_argument(parser)
     parser.add_argument("--protocol", choices=("knn", "linear", "semisup"), default="knn", help="(default: knn)")
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--data-root", metavar="DIR", help="image folder with train/CLASS/ and test/CLASS/ (or val/)")
     data.add_argument("--dataset-config", metavar="FILE", help="config that defines the data sets train and test")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
+    cli.add_out_argument(parser)
     parser.add_argument(
         "--subnets", default="all", metavar="NAMES", help="all, or names with commas between: w0.5,w1.0"
     )
-    parser.add_argument("--bank", metavar="FILE", help="BN bank of the checkpoint, bn_bank.safetensors")
+    cli.add_bank_argument(parser)
     parser.add_argument(
         "--bn", choices=("path", "prefix"), default="path", help="which statistics of the bank (default: path)"
     )
     knn = parser.add_argument_group("knn")
-    knn.add_argument("--k", type=int, default=20, help="neighbours (default: 20)")
-    knn.add_argument("--vote", choices=("majority", "weighted"), default="majority", help="(default: majority)")
-    knn.add_argument("--temperature", type=float, default=0.07, help="of the weighted vote (default: 0.07)")
+    cli.add_knn_arguments(knn)
     knn.add_argument(
-        "--knn-backend",
-        choices=("torch", "faiss"),
-        default="torch",
-        help="what finds the neighbours; both are exact (default: torch)",
+        "--knn-backend", choices=("torch", "faiss"), help="what finds the neighbours; both are exact (default: torch)"
     )
-    knn.add_argument(
-        "--memory-gib",
-        type=float,
-        default=1.0,
-        help="memory for features and their comparison; more features than fit wait on disk in --out (default: 1)",
-    )
+    help = "memory for features and their comparison; more features than fit wait on disk in --out (default: 1)"
+    cli.add_number_argument(knn, "--memory-gib", help, positive, float, metavar="GIB")
     train = parser.add_argument_group("linear and semisup")
     train.add_argument(
-        "--protocol-config", metavar="FILE", help="config of the training (default: DSPNet's in configs/transfer)"
+        "--protocol-config",
+        metavar="FILE",
+        action=Checked,
+        check=existing("config", error=ConfigError),
+        help="config of the training (default: DSPNet's in configs/transfer)",
     )
     cli.add_cfg_options_argument(train, "--protocol-options", "--protocol-config")
-    train.add_argument("--semisup-mode", choices=("finetune", "frozen"), default="finetune", help="(default: finetune)")
+    train.add_argument("--semisup-mode", choices=("finetune", "frozen"), help="(default: finetune)")
     labels = train.add_mutually_exclusive_group()
     labels.add_argument("--label-fraction", type=float, metavar="SHARE", help="of the labels to draw: 0.01 or 0.1")
     labels.add_argument(
-        "--label-list", metavar="FILE", help="or the images whose labels are used, one name per line (SimCLR's lists)"
+        "--label-list",
+        metavar="FILE",
+        action=Checked,
+        check=existing("label list"),
+        help="or the images whose labels are used, one name per line (SimCLR's lists)",
     )
-    train.add_argument("--seed", type=int, default=0, help="of the training and the draw (default: 0)")
+    cli.add_number_argument(train, "--seed", "of the training and the draw (default: 0)", at_least(0))
     cli.add_launcher_argument(train)
-    parser.add_argument(
-        "--image-size",
-        type=int,
-        metavar="PIXELS",
-        help="side of the images (default: knn: as in CONFIG's eval_pipeline; linear, semisup: 224)",
+    help = "side of the images (default: knn: as in CONFIG's eval_pipeline; linear, semisup: 224)"
+    cli.add_number_argument(parser, "--image-size", help, at_least(1), metavar="PIXELS")
+    cli.add_loader_arguments(
+        parser, "knn: 64; linear, semisup: the config's, of each process", "knn: 2; else the config's"
     )
-    parser.add_argument(
-        "--batch-size", type=int, help="images per batch and process (default: knn: 64; linear, semisup: the config's)"
-    )
-    parser.add_argument("--workers", type=int, help="processes that load images (default: knn: 2; else the config's)")
-    parser.add_argument("--latency-batch", type=int, default=1, help="images per timed pass (default: 1)")
-    parser.add_argument(
-        "--latency-repeats", type=int, default=50, help="timed passes; 0 leaves the latency out (default: 50)"
-    )
+    cli.add_number_argument(parser, "--latency-batch", "images per timed pass (default: 1)", at_least(1), default=1)
+    help = "timed passes; 0 leaves the latency out (default: 50)"
+    cli.add_number_argument(parser, "--latency-repeats", help, at_least(0), default=50)
     parser.add_argument(
         "--baseline",
         action="append",
@@ -91,6 +90,13 @@ def parse_args() -> argparse.Namespace:
     cli.add_device_argument(parser)
     args = cli.parse_with_rank(parser)
     args.cfg_options = cli.config_options(args.config, args.cfg_options)
+    args.baseline = [pair(text) for text in args.baseline]
+    if args.protocol == "knn":
+        refuse_idle(args, TRAINING, "--protocol knn, which trains nothing")
+    else:
+        refuse_idle(args, KNN, f"--protocol {args.protocol}")
+    if args.protocol == "linear":
+        refuse_idle(args, ["semisup_mode"], "--protocol linear")
     return args
 
 
@@ -101,18 +107,12 @@ def protocol(args: argparse.Namespace) -> Any:
     from mmssl_dynamic.evaluation.probing import TrainedProtocol
 
     if args.protocol == "knn":
-        unused = ("protocol_options", "protocol_config", "label_fraction", "label_list")
-        given = next((name for name in unused if getattr(args, name) is not None), None)
-        if given is not None:
-            raise ConfigError(
-                f"kNN trains nothing, so --{given.replace('_', '-')} has no effect; leave it out or choose another "
-                "--protocol (--cfg-options edits values of CONFIG)."
-            )
-        return KNNProtocol(args.k, args.temperature, args.vote, args.knn_backend, args.memory_gib)
+        options = {"k": args.k, "vote": args.vote, "temperature": args.temperature}
+        return KNNProtocol.of(args.knn, **options, backend=args.knn_backend, memory_gib=args.memory_gib)
     labels = None
     if args.protocol == "semisup" or args.label_fraction is not None or args.label_list is not None:
-        labels = LabelSubset(args.label_fraction, args.label_list, args.seed)
-    protocol = TrainedProtocol(args.protocol, args.protocol_config, args.semisup_mode, labels)
+        labels = LabelSubset(args.label_fraction, args.label_list, args.seed or 0)
+    protocol = TrainedProtocol(args.protocol, args.protocol_config, args.semisup_mode or "finetune", labels)
     return replace(protocol, cfg_options=cli.config_options(str(protocol.file), args.protocol_options))
 
 
@@ -121,6 +121,7 @@ def pair(text: str) -> tuple[str, str]:
     name, _, file = text.partition("=")
     if not name or not file:
         raise ConfigError(f"--baseline {text} must have the form NAME=results.json.")
+    existing_file(file, "--baseline: results")
     return name, file
 
 
@@ -133,7 +134,7 @@ def main() -> None:
         args.checkpoint,
         args.out,
         protocol=protocol(args),
-        subnets=None if args.subnets == "all" else [name.strip() for name in args.subnets.split(",")],
+        subnets=names(args.subnets),
         data_root=args.data_root,
         dataset_config=args.dataset_config,
         bank=args.bank,
@@ -141,17 +142,22 @@ def main() -> None:
         image_size=args.image_size,
         batch_size=args.batch_size,
         num_workers=args.workers,
-        seed=args.seed,
+        seed=args.seed or 0,
         latency_batch=args.latency_batch,
         latency_repeats=args.latency_repeats,
-        baselines=[pair(text) for text in args.baseline],
+        baselines=args.baseline,
         device=args.device,
         launcher=args.launcher,
         cfg_options=args.cfg_options,
         again=args.again,
     )
     if os.environ.get("RANK", "0") == "0":
-        print(f"\n{result.table()}\nwritten to {args.out}: results.json, accuracy_cost.png and accuracy_cost.svg")
+        print(f"\n{result.table()}")
+        if args.protocol == "knn":
+            from mmssl_dynamic.evaluation.knn import protocol_text
+
+            print(protocol_text(result.protocol))
+        print(f"written to {args.out}: results.json, accuracy_cost.png and accuracy_cost.svg")
 
 
 if __name__ == "__main__":

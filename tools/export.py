@@ -11,6 +11,8 @@ trained with switchable BatchNorm.
 import argparse
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.arguments import Checked, existing
+from mmssl_dynamic.outputs import check_output_file, check_output_folder
 
 FORMATS = """\
 formats:
@@ -27,17 +29,19 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=FORMATS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="pre-training config")
-    parser.add_argument("checkpoint", help="checkpoint of the run")
+    cli.add_config_argument(parser)
+    cli.add_checkpoint_argument(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--subnet", metavar="NAME", help="sub-network, such as 0-3-1-2, w0.75, w1.0-d2222 or full")
     which.add_argument("--all", action="store_true", help="every sub-network; --out is a folder then")
     which.add_argument(
-        "--routing", metavar="FILE", help="routing.json: export the winner, with the bank it was found with"
+        "--routing",
+        metavar="FILE",
+        action=Checked,
+        check=existing("routing result"),
+        help="routing.json: export the winner, with the bank it was found with",
     )
-    parser.add_argument(
-        "--bank", metavar="FILE", help="BN bank of the checkpoint (default: the one --routing names, else none)"
-    )
+    cli.add_bank_argument(parser, default="the one --routing names, else bn_bank.safetensors beside it")
     parser.add_argument(
         "--bn",
         choices=("path", "prefix"),
@@ -60,6 +64,11 @@ def parse_args() -> argparse.Namespace:
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
     args = parser.parse_args()
+    if args.all:
+        check_output_folder(args.out)
+    else:
+        endings = (".onnx",) if args.format == "onnx" else (".pth", ".safetensors")
+        check_output_file(args.out, endings=endings)
     args.cfg_options = cli.config_options(args.config, args.cfg_options)
     return args
 

@@ -7,22 +7,28 @@ speak of, and a run that was stopped goes on where it was when started again wit
 import argparse
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.arguments import Checked, at_least, file_ending
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="pre-training config, with extract_dataloader and eval_pipeline")
-    parser.add_argument("checkpoint", help="weights of that config's model (.pth or .safetensors)")
+    cli.add_config_argument(parser, "pre-training config, with extract_dataloader and eval_pipeline")
+    cli.add_checkpoint_argument(parser, "weights of that config's model (.pth or .safetensors)")
     parser.add_argument(
-        "--out", required=True, metavar="F.npy", help="features; F.json with the image names goes beside"
+        "--out",
+        required=True,
+        metavar="F.npy",
+        action=Checked,
+        check=file_ending(".npy"),
+        help="file of the features; F.json with the image names goes beside",
     )
     parser.add_argument(
         "--subnet", default="full", help="sub-network of a super-network, such as 0-3-1-2 (default: full)"
     )
-    parser.add_argument("--bank", metavar="BANK", help="bn_bank.safetensors, needed for any --subnet but full")
-    parser.add_argument("--batch-size", type=int, help="images per batch (default: of extract_dataloader)")
-    parser.add_argument("--workers", type=int, help="loader processes (default: of extract_dataloader)")
-    parser.add_argument("--limit-images", type=int, metavar="N", help="only N images, evenly spaced over the data set")
+    cli.add_bank_argument(parser, "for any --subnet but full, ")
+    cli.add_loader_arguments(parser, "of extract_dataloader", "of extract_dataloader")
+    help = "only N images, evenly spaced over the data set"
+    cli.add_number_argument(parser, "--limit-images", help, at_least(1), metavar="N")
     cli.add_again_argument(parser)
     cli.add_device_argument(parser)
     cli.add_cfg_options_argument(parser)
@@ -33,16 +39,16 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from mmssl_dynamic.calibration.statistics import apply_bank
     from mmssl_dynamic.datasets.batches import build_dataset
-    from mmssl_dynamic.features.extract import apply_bank, extract_features
+    from mmssl_dynamic.features.extract import extract_features
     from mmssl_dynamic.loading import load_backbone, load_config, need, normalisation_of, select_device
 
     config = load_config(args.config, args.cfg_options)
     need(config, "extract_dataloader")
     device = select_device(args.device)
     backbone = load_backbone(config, args.checkpoint, device)
-    if args.bank:
-        apply_bank(backbone, args.bank, args.subnet)
+    apply_bank(backbone, [args.subnet], args.checkpoint, args.bank)
     loader = config.extract_dataloader
     features = extract_features(
         backbone,

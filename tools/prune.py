@@ -8,17 +8,23 @@ configs/sdr/ablations/simsiam_r50_wide_pruned.py.
 import argparse
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.arguments import Checked, existing
+from mmssl_dynamic.errors import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config of the training")
-    parser.add_argument("checkpoint", help="checkpoint of the training")
-    parser.add_argument("--out", required=True, metavar="FILE", help="pruned checkpoint to write, for load_from")
+    cli.add_config_argument(parser, "config of the training")
+    cli.add_checkpoint_argument(parser, "checkpoint of the training")
+    cli.add_out_argument(parser, "pruned.pth, to be named in load_from")
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--num-weights", type=int, metavar="N", help="parameters of the backbone to keep")
     size.add_argument(
-        "--like", metavar="CONFIG", help="keep as many as a sub-network of this config's super-network has"
+        "--like",
+        metavar="CONFIG",
+        action=Checked,
+        check=existing("config", error=ConfigError),
+        help="keep as many as a sub-network of this config's super-network has",
     )
     cli.add_cfg_options_argument(parser)
     args = parser.parse_args()
@@ -35,7 +41,8 @@ def main() -> None:
     for name, share in figures["layers"].items():
         print(f"{100 * share:5.1f} %  {name}")
     kept = figures["after"] / figures["before"]
-    print(f"wrote {args.out}: {figures['after']:,} of {figures['before']:,} parameters are left ({100 * kept:.1f} %)")
+    left = f"{figures['after']:,} of {figures['before']:,} parameters are left ({100 * kept:.1f} %)"
+    print(f"wrote {figures['file']}: {left}")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from mmssl_dynamic import cli
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config of the training")
-    parser.add_argument("checkpoint", help="checkpoint of the detector")
+    cli.add_config_argument(parser, "config of the training")
+    cli.add_checkpoint_argument(parser, "checkpoint of the detector")
     parser.add_argument("--work-dir", metavar="DIR", help="folder of logs (default: --out, or work_dirs/<config name>)")
-    parser.add_argument("--out", metavar="DIR", help="folder of the results (default: the work dir)")
+    cli.add_out_argument(parser, default="the work dir")
     parser.add_argument(
         "--show-dir",
         metavar="NAME",

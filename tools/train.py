@@ -7,7 +7,7 @@ from mmssl_dynamic import cli
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", help="config file, such as configs/sdr/sdr_simsiam_r50_256path.py")
+    cli.add_config_argument(parser, "config file, such as configs/sdr/sdr_simsiam_r50_256path.py")
     parser.add_argument(
         "--channels-last",
         action="store_true",

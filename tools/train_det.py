@@ -11,7 +11,7 @@ from mmssl_dynamic import cli
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file, such as configs/detection/mask-rcnn_dspnet-r18_fpn_180k_coco.py")
+    cli.add_config_argument(parser, "config file, such as configs/detection/mask-rcnn_dspnet-r18_fpn_180k_coco.py")
     cli.add_training_arguments(parser)
     args = cli.parse_with_rank(parser)
     args.cfg_options = cli.config_options(args.config, args.cfg_options)

@@ -12,13 +12,14 @@ again, nothing that is finished is computed again.
 import argparse
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.arguments import at_least, names, positive
 from mmssl_dynamic.errors import ConfigError
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", nargs="?", help="pre-training config")
-    parser.add_argument("checkpoint", nargs="?", help="checkpoint of the run")
+    cli.add_config_argument(parser, nargs="?")
+    cli.add_checkpoint_argument(parser, nargs="?")
     parser.add_argument("--list", action="store_true", help="show the data sets and the files they need, and stop")
     parser.add_argument("--data-root", metavar="DIR", help="folder of the data sets")
     parser.add_argument(
@@ -27,9 +28,9 @@ def parse_args() -> argparse.Namespace:
         metavar="NAMES",
         help="all (the eleven), found (all that lie in --data-root), or names with commas between (default: all)",
     )
-    parser.add_argument("--out", metavar="DIR", help="folder of the results")
+    cli.add_out_argument(parser, required=False)
     parser.add_argument("--subnets", default="all", metavar="NAMES", help="all, or names with commas between")
-    parser.add_argument("--bank", metavar="FILE", help="BN bank of the checkpoint, bn_bank.safetensors")
+    cli.add_bank_argument(parser)
     parser.add_argument(
         "--bn", choices=("path", "prefix"), default="path", help="which statistics of the bank (default: path)"
     )
@@ -40,22 +41,13 @@ def parse_args() -> argparse.Namespace:
         default="sklearn",
         help="scikit-learn, or the same steps on --device, much faster on a GPU with many classes (default: sklearn)",
     )
-    search.add_argument(
-        "--patience",
-        type=int,
-        metavar="N",
-        help="stop after N strengths in a row that are no better (default: try all, as the protocol has it)",
-    )
+    help = "stop after N strengths in a row that are no better (default: try all, as the protocol has it)"
+    cli.add_number_argument(search, "--patience", help, at_least(1), metavar="N")
     images = parser.add_argument_group("images and features")
-    images.add_argument("--image-size", type=int, default=224, metavar="PIXELS", help="(default: 224)")
-    images.add_argument("--batch-size", type=int, default=64, help="images per batch (default: 64)")
-    images.add_argument("--workers", type=int, default=2, help="processes that load images (default: 2)")
-    images.add_argument(
-        "--memory-gib",
-        type=float,
-        default=4.0,
-        help="for the weights of networks that share one pass over the images (default: 4)",
-    )
+    cli.add_number_argument(images, "--image-size", "(default: 224)", at_least(1), default=224, metavar="PIXELS")
+    cli.add_loader_arguments(images, 64, 2)
+    help = "for the weights of networks that share one pass over the images (default: 4)"
+    cli.add_number_argument(images, "--memory-gib", help, positive, float, default=4.0, metavar="GIB")
     images.add_argument("--features", metavar="DIR", help="folder that keeps features (default: features in --out)")
     images.add_argument(
         "--discard-features", action="store_true", help="delete a network's features once its score is there"
@@ -66,11 +58,6 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     args.cfg_options = cli.config_options(args.config, args.cfg_options)
     return args
-
-
-def names(text: str) -> list[str] | None:
-    """``NAME,NAME,...``; ``None`` for all."""
-    return None if text == "all" else [name.strip() for name in text.split(",")]
 
 
 def main() -> None:

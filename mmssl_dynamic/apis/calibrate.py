@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmssl_dynamic.calibration import BNBank, CalibrationImages, calibrate_bank
+from mmssl_dynamic.calibration.bn_bank import BANK_FILE
 from mmssl_dynamic.calibration.calibrate import check_source
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import load_super_network
-from mmssl_dynamic.outputs import check_output_file
+from mmssl_dynamic.outputs import check_output_folder
 
 PathLike = str | os.PathLike[str]
 
@@ -20,7 +22,7 @@ PathLike = str | os.PathLike[str]
 def calibrate(
     config: PathLike,
     checkpoint: PathLike,
-    out: PathLike,
+    out: PathLike | None = None,
     *,
     clusters: PathLike | None = None,
     source: str | None = None,
@@ -39,7 +41,7 @@ def calibrate(
     Args:
         config: Pre-training config.
         checkpoint: Of the run.
-        out: The bank, ``.safetensors``.
+        out: Folder for ``bn_bank.safetensors``; that of the checkpoint when left out, where all verbs look for it.
         clusters: Clusters file; ``clusters_file`` of the config when left out.
         source: Whose images the statistics of a path come from: ``'cluster'``, ``'all'`` or ``'mix'``, see
             :func:`~mmssl_dynamic.calibration.calibrate_bank`; those that it trained on when left out.
@@ -56,9 +58,8 @@ def calibrate(
     Raises:
         UserError: anything that does not fit; nothing is written then.
     """
-    if Path(out).suffix != ".safetensors":
-        raise ConfigError(f"the BN bank {out} must end in .safetensors.")
-    check_output_file(out)
+    folder = Path(checkpoint).parent if out is None else Path(out)
+    check_output_folder(folder)
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     split: Clusters | None = None
     training = cfg.get("train_dataloader", {}).get("dataset", {})
@@ -83,5 +84,6 @@ def calibrate(
         source=source,
         progress=progress,
     )
-    bank.save(out)
-    return bank
+    file = folder / BANK_FILE
+    bank.save(file)
+    return replace(bank, source=f"BN bank {file}")

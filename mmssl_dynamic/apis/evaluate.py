@@ -18,7 +18,7 @@ import torch
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from torch import nn
 
-from mmssl_dynamic.calibration.bn_bank import BNBank
+from mmssl_dynamic.calibration.statistics import OWN, apply_bank
 from mmssl_dynamic.downstream.labelled_data import LabelledData, data_record
 from mmssl_dynamic.engine.processes import start_processes, stop_processes
 from mmssl_dynamic.errors import ConfigError
@@ -26,13 +26,12 @@ from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
 from mmssl_dynamic.evaluation.knn import KNNProtocol
 from mmssl_dynamic.evaluation.latency import Latency, latency
-from mmssl_dynamic.evaluation.nearest_neighbours import KNN, NearestNeighbours, evaluation_pipeline
+from mmssl_dynamic.evaluation.nearest_neighbours import NearestNeighbours, evaluation_pipeline
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol
 from mmssl_dynamic.features.networks import Network, network_names, single_network
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
-from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.version import __version__
@@ -61,7 +60,7 @@ def evaluate(
     checkpoint: PathLike,
     out: PathLike,
     *,
-    protocol: KNNProtocol | TrainedProtocol = KNN,
+    protocol: KNNProtocol | TrainedProtocol | None = None,
     subnets: Sequence[str] | None = None,
     data_root: PathLike | None = None,
     dataset_config: PathLike | None = None,
@@ -89,11 +88,12 @@ def evaluate(
         config: Pre-training config, of a super-network or of any backbone.
         checkpoint: Of the run, or the backbone's own weights.
         out: Folder of the results.
-        protocol: k nearest neighbours, or a classifier that is trained.
+        protocol: k nearest neighbours, or a classifier that is trained; the default of kNN when left out.
         subnets: Names of sub-networks; all by default.
         data_root: Image folder with ``train/`` and ``test/`` (or ``val/``); or give ``dataset_config``.
         dataset_config: Config with the data sets ``train`` and ``test``.
-        bank: BN bank of the checkpoint, for networks without statistics of their own.
+        bank: BN bank of the checkpoint, for networks without statistics of their own; the one beside the checkpoint
+            when left out.
         bn: ``'path'`` or ``'prefix'``: which of the bank's statistics.
         image_size: Side of the images; that of the config's ``eval_pipeline`` (kNN) or of the protocol when left out.
         batch_size: Images per batch (and process, in training); 64 (kNN) or the protocol's when left out.
@@ -115,6 +115,7 @@ def evaluate(
     Raises:
         UserError: anything that does not fit.
     """
+    protocol = protocol or KNNProtocol()
     kind = protocol.kind if isinstance(protocol, TrainedProtocol) else "knn"
     check_output_folder(out)
     others = _curves(baselines, kind)
@@ -129,7 +130,7 @@ def evaluate(
         shown = progress and is_main_process()
         net = load_backbone(cfg, checkpoint, target)
         names = network_names(net, subnets, Path(config).stem)
-        statistics = apply_bank(net, bank, names, bn)
+        bank, statistics = apply_bank(net, names, checkpoint, bank, bn)
         method: _Method
         if isinstance(protocol, TrainedProtocol):
             task = labelled.task(load_config(protocol.file).get("test_pipeline") or [])
@@ -150,7 +151,7 @@ def evaluate(
     finally:
         stop_processes()
     files = str(config), str(checkpoint), None if bank is None else str(bank)
-    record = {**how, "bn_statistics": statistics}
+    record = {**how, "bn_statistics": statistics_text(statistics)}
     result = EvaluationResult(record, data, evaluation.weights, by_cost(networks), versions(), *files)
     if main:
         result.save(Path(out) / "results.json")
@@ -259,20 +260,9 @@ class _Evaluation:
             print(text, flush=True)
 
 
-def apply_bank(net: nn.Module, bank: PathLike | None, names: Sequence[str], bn: str) -> str:
-    """Give sub-networks the statistics of a bank; says what they have then.
-
-    Raises:
-        ConfigError: the backbone has no sub-networks.
-        ArtifactError: the bank belongs to another checkpoint.
-        MissingStatisticsError: it lacks the statistics of a sub-network.
-    """
-    if bank is None:
-        return "the checkpoint's"
-    if not isinstance(net, SuperNetwork):
-        raise ConfigError(f"a {type(net).__name__} has BatchNorm statistics of its own; leave --bank out.")
-    BNBank.load(bank).apply(net, names, bn)
-    return f"calibrated ({bn})"
+def statistics_text(source: str) -> str:
+    """Where BatchNorm statistics are from, for a result."""
+    return "the checkpoint's" if source == OWN else f"calibrated ({source})"
 
 
 def _curves(baselines: Iterable[tuple[str, PathLike]], kind: str) -> list[Curve]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.bn_bank import network_statistics_fingerprint
-from mmssl_dynamic.errors import ConfigError, MissingStatisticsError
+from mmssl_dynamic.calibration.statistics import apply_bank, find_bank
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import check_subnets, provenance
@@ -43,8 +43,9 @@ def export(
         out: File to write, ``.pth`` or ``.safetensors``, ``.onnx`` for that format.
         subnet: Name of the sub-network; the winner of ``routing`` when left out.
         routing: ``routing.json`` of a task.
-        bank: BN bank; the one that ``routing`` used when left out. Not needed by a sub-network whose statistics are in
-            the checkpoint: the full network, and every network of a switchable one.
+        bank: BN bank; when left out the one that ``routing`` used, or else the one beside the checkpoint. Not needed by
+            a sub-network whose statistics are in the checkpoint: the full network, and every network of a switchable
+            one.
         bn: ``'path'`` or ``'prefix'``; what ``routing`` used, else ``'path'``, when left out.
         format: One of :data:`mmssl_dynamic.export.FORMATS`.
         device: Such as ``'cuda:0'``.
@@ -65,8 +66,9 @@ def export(
     images = InputImages.of(cfg)
     if result:
         result.check(weights_fingerprint(net.state_dict()))
+        bank = find_bank(net, checkpoint, bank, [name], bn)
         _check_ranked(result, net, bank, bn)
-    used = _set_statistics(net, [name], bank, bn)
+    bank, used = apply_bank(net, [name], checkpoint, bank, bn)
     task, ranking = (result.task, result.fingerprints) if result else (None, None)
     origin = provenance(config, checkpoint, bank, task, cfg_options, ranking)
     return export_subnet(net, name, out, format, images=images, bn=used, provenance=origin)
@@ -90,7 +92,7 @@ def export_all(
         config: Pre-training config.
         checkpoint: Of the run.
         out: Folder to write ``backbone_NAME_FORMAT.pth`` (``.onnx`` for that format) into.
-        bank: BN bank; not needed if all statistics are in the checkpoint.
+        bank: BN bank; the one beside the checkpoint when left out. Not needed if all statistics are in the checkpoint.
         bn: ``'path'`` or ``'prefix'`` (of SDR only).
         format: One of :data:`mmssl_dynamic.export.FORMATS`.
         device: Such as ``'cuda:0'``.
@@ -105,7 +107,7 @@ def export_all(
     cfg, net = load_super_network(config, checkpoint, device, cfg_options)
     images = InputImages.of(cfg)
     check_subnets(net, net.subnets, format)
-    used = _set_statistics(net, net.subnets, bank, bn)
+    bank, used = apply_bank(net, net.subnets, checkpoint, bank, bn)
     origin = provenance(config, checkpoint, bank, None, cfg_options)
     reports = []
     for number, name in enumerate(net.subnets, start=1):
@@ -123,19 +125,3 @@ def _check_ranked(result: RoutingResult, net: SuperNetwork, bank: PathLike | Non
         return
     kind = bn or "path"
     result.check_statistics(BNBank.load(bank).statistics_fingerprint(result.names, kind), str(bank), kind)
-
-
-def _set_statistics(net: SuperNetwork, names: Sequence[str], bank: PathLike | None, bn: str | None) -> str:
-    """Give sub-networks their BatchNorm statistics; returns where these are from."""
-    if bank is not None:
-        BNBank.load(bank).apply(net, names, bn or "path")
-        return bn or "path"
-    if bn is not None:
-        raise ConfigError(f"--bn {bn} chooses among the statistics of a BN bank: give --bank, too.")
-    for name in names:
-        if not net.has_bn_statistics(name):
-            raise MissingStatisticsError(
-                f"the checkpoint holds no BatchNorm statistics of sub-network '{name}', which the export needs: give "
-                "--bank with the bank that tools/calibrate_bn.py writes."
-            )
-    return "checkpoint"

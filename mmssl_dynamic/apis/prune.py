@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from mmssl_dynamic.errors import ConfigError
@@ -10,7 +11,7 @@ from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.pruning import num_nonzero, prune_by_magnitude
-from mmssl_dynamic.outputs import check_output_file
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.writing import save_torch
 
 
@@ -43,23 +44,24 @@ def prune_checkpoint(
     Args:
         config: Config that the checkpoint was trained with.
         checkpoint: Of that training.
-        out: File to write, for ``load_from``.
+        out: Folder for ``pruned.pth``, to be named in ``load_from``.
         num_weights: Parameters of the backbone to keep.
         cfg_options: Overrides of the config.
 
     Returns:
-        ``before`` and ``after``, numbers of parameters, and ``layers``, the share of each layer that is left.
+        ``before`` and ``after``, numbers of parameters, ``layers``, the share of each layer that is left, and ``file``.
 
     Raises:
         ConfigError: ``num_weights`` is out of range.
         ArtifactError: the checkpoint does not fit the config.
     """
-    check_output_file(out)
+    check_output_folder(out)
     backbone = load_backbone(load_config(config, cfg_options), checkpoint, "cpu")
     before = sum(p.numel() for p in backbone.parameters())
     layers = prune_by_magnitude(backbone, num_weights)
     state = load_state_dict(checkpoint)
     prefix = "backbone." if any(key.startswith("backbone.") for key in state) else ""  # or a backbone's own weights
     state.update({f"{prefix}{key}": value for key, value in backbone.state_dict().items()})
-    save_torch({"state_dict": state}, out)
-    return {"before": before, "after": num_nonzero(backbone), "layers": layers}
+    file = Path(out) / "pruned.pth"
+    save_torch({"state_dict": state}, file)
+    return {"before": before, "after": num_nonzero(backbone), "layers": layers, "file": str(file)}

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.calibration.statistics import find_bank
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.downstream.task import Task, config_task, folder_task
 from mmssl_dynamic.errors import ConfigError
@@ -33,7 +34,7 @@ PathLike = str | os.PathLike[str]
 def route(
     config: PathLike,
     checkpoint: PathLike,
-    bank: PathLike,
+    bank: PathLike | None,
     out: PathLike,
     *,
     data_roots: Sequence[PathLike] = (),
@@ -59,7 +60,7 @@ def route(
     Args:
         config: Pre-training config.
         checkpoint: Of the run.
-        bank: Its BN bank.
+        bank: Its BN bank; the one beside the checkpoint if ``None``.
         out: Folder for ``report.html`` and its figures, ``routing.json``, ``gains_histogram.png`` and ``.svg``, and the
             exported winner; of several tasks, the last ones go into a folder for each.
         data_roots: Image folders with ``train/`` and ``test/``, one for each task.
@@ -98,6 +99,9 @@ def route(
             "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
         )
     tasks = _tasks(data_roots, dataset_configs, cfg)
+    bank = find_bank(net, checkpoint, bank, method.subnets or net.space.paths, method.bn)
+    if bank is None:
+        raise ConfigError("routing compares sub-networks by the statistics of one BN bank; give --bank.")
     router = method.router(
         net, BNBank.load(bank), normalisation, protocol=protocol, memory_gib=memory_gib, progress=progress
     )

@@ -14,7 +14,8 @@ import scipy
 import sklearn
 from tqdm import tqdm
 
-from mmssl_dynamic.apis.evaluate import apply_bank, duration, versions
+from mmssl_dynamic.apis.evaluate import duration, statistics_text, versions
+from mmssl_dynamic.calibration.statistics import apply_bank
 from mmssl_dynamic.downstream.listed_images import ListedImages
 from mmssl_dynamic.downstream.transfer_sets import TRANSFER_SETS, TransferData, found_below, read_all
 from mmssl_dynamic.errors import ConfigError, DataError
@@ -78,7 +79,8 @@ def transfer(
         data_root: Folder of the data sets.
         datasets: Their names; the eleven of the protocol by default, ``['found']`` for all that are there.
         subnets: Names of sub-networks; all by default.
-        bank: BN bank of the checkpoint, for networks without statistics of their own.
+        bank: BN bank of the checkpoint, for networks without statistics of their own; the one beside the checkpoint
+            when left out.
         bn: ``'path'`` or ``'prefix'``: which of the bank's statistics.
         protocol: The search; the paper's by default.
         image_size: Side of the images.
@@ -110,13 +112,13 @@ def transfer(
     target = select_device(device)
     net = load_backbone(cfg, checkpoint, target)
     names = network_names(net, subnets, Path(config).stem)
-    statistics = apply_bank(net, bank, names, bn)
+    bank, statistics = apply_bank(net, names, checkpoint, bank, bn)
     record = {
         **protocol.record(),
         "image_size": image_size,
         "pipeline": pipeline,
         "normalisation": normalisation.record(),
-        "bn_statistics": statistics,
+        "bn_statistics": statistics_text(statistics),
     }
     fingerprint = weights_fingerprint(net.state_dict())
     cache = FeatureCache(

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from torch import nn
 
-from mmssl_dynamic.calibration.bn_bank import BNBank
+from mmssl_dynamic.calibration.statistics import apply_bank
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError, first_line
 from mmssl_dynamic.export.families import architecture_of
 from mmssl_dynamic.export.load_export import exported_weights, load_export, read_sidecar, weights_file
@@ -59,7 +59,8 @@ def get_model(
         pretrained: File with the weights: a checkpoint of a run with the model's config, or what ``tools/export.py``
             wrote. Random weights without one. Nothing in it is executed. ``True`` is for published weights; there are
             none yet.
-        bank: BN bank of the run, for sub-networks whose BatchNorm statistics are not in its checkpoint.
+        bank: BN bank of the run, for sub-networks whose BatchNorm statistics are not in its checkpoint; the one beside
+            the checkpoint when left out, for a single sub-network.
         bn: ``'path'`` or ``'prefix'``: which statistics of the bank. Defaults to ``'path'``.
         device: Where to put it; ``None`` is CUDA where there is one.
         options: Of the backbone, over those of its config, such as ``out_indices=(0, 1, 2, 3)``.
@@ -85,7 +86,7 @@ def get_model(
             "no weights are published yet, so pretrained=True cannot be had; train the model and give pretrained=FILE."
         )
     weights = None if pretrained is False else pretrained
-    if bank is None and bn is not None:
+    if bank is None and bn is not None and (name is None or weights is None):
         raise ConfigError(f"bn={bn!r} chooses among the statistics of a BN bank; give bank=, too.")
     if bank is not None and weights is None:
         raise ConfigError("a BN bank belongs to a checkpoint; give pretrained=, too.")
@@ -145,13 +146,9 @@ def _from_run(
         load_backbone_weights(net, str(checkpoint))
     if not isinstance(net, SuperNetwork):
         return net
-    if bank is not None:
-        BNBank.load(bank).apply(net, None if subnet is None else [subnet], bn or "path")
-    if subnet is None:
-        return net
-    if checkpoint is not None:
-        net.bn_statistics(subnet)  # refuses a sub-network without them
-    return net.static(subnet)
+    if checkpoint is not None and (bank is not None or subnet is not None):
+        apply_bank(net, net.subnets if subnet is None else [subnet], checkpoint, bank, bn)
+    return net if subnet is None else net.static(subnet)
 
 
 def _build(name: PathLike, options: dict[str, Any], subnet: str | None = None) -> nn.Module:

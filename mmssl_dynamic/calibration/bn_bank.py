@@ -35,6 +35,8 @@ from mmssl_dynamic.subnets import FULL, PathSpace, SubnetSpace, parse_path, path
 from mmssl_dynamic.writing import save_safetensors, to_json
 
 SCHEMA_VERSION = 2
+#: What a training calls the bank that it writes at its end, beside its checkpoints.
+BANK_FILE = "bn_bank.safetensors"
 KINDS = ("path", "prefix")
 STEM = "stem"
 _REMEDY = "write it with tools/calibrate_bn.py"

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from mmssl_dynamic.apis.calibrate import calibrate
 from mmssl_dynamic.apis.evaluate import evaluate
 from mmssl_dynamic.apis.export import export_all
+from mmssl_dynamic.calibration.bn_bank import BANK_FILE
 from mmssl_dynamic.demo.dspnet_report import DSPNET, DemoResults, Training, write_report
 from mmssl_dynamic.demo.steps import (
     Clock,
@@ -36,7 +37,6 @@ from mmssl_dynamic.visualization.training_log import read_log
 from mmssl_dynamic.writing import save_torch
 
 _CONFIG = "demo/dspnet_demo.py"
-_BANK = "bn_bank.safetensors"
 _STEPS = 8  # of an epoch, at least
 
 
@@ -109,14 +109,14 @@ def run_dspnet_demo(
 
     with clock.step(f"DSPNet: {len(names)} networks at once"), a_core_for_the_loader():
         checkpoint = train_to_end(steps, config_file, folder / "dspnet", seed, options)
-        dspnet = _Weights(checkpoint, folder / "dspnet" / _BANK, options, folder / "knn" / "dspnet")
+        dspnet = _Weights(checkpoint, folder / "dspnet" / BANK_FILE, options, folder / "knn" / "dspnet")
 
     byol = {}
     with clock.step("BYOL alone: the smallest and the largest network"), a_core_for_the_loader():
         for name, single in alone.items():
             work_dir = folder / "byol" / name
             checkpoint = train_to_end(steps, config_file, work_dir, seed, single)
-            byol[name] = _Weights(checkpoint, work_dir / _BANK, single, folder / "knn" / "byol" / name)
+            byol[name] = _Weights(checkpoint, work_dir / BANK_FILE, single, folder / "knn" / "byol" / name)
 
     with clock.step("kNN accuracy, parameters, multiply-adds and latency"):
         random = _random_weights(steps, config_file, config, folder / "random", seed, options)
@@ -177,13 +177,13 @@ def _random_weights(
     steps: KeptFiles, config_file: Path, config: Config, folder: Path, seed: int, options: dict[str, Any]
 ) -> _Weights:
     """The networks before any training, with BatchNorm statistics as all others get them."""
-    checkpoint, bank = folder / "random.pth", folder / _BANK
+    checkpoint, bank = folder / "random.pth", folder / BANK_FILE
     hook = next(hook for hook in config.custom_hooks if hook["type"].endswith("BNBankHook"))
     sample = {"images": hook["images"], "batch_size": hook["batch_size"]}
 
     def make(_: bool) -> None:
         save_torch(random_backbone(config, seed).state_dict(), checkpoint)
-        calibrate(config_file, checkpoint, bank, seed=seed, cfg_options=options, **sample)
+        calibrate(config_file, checkpoint, folder, seed=seed, cfg_options=options, **sample)
 
     inputs = {**training_inputs(config_file, seed, options), "settings": sample}
     del inputs["clusters"]

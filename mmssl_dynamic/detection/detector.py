@@ -25,6 +25,7 @@ from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.loading import load_config, need
+from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.records import plain
 from mmssl_dynamic.registry import default_scope_kept
 from mmssl_dynamic.version import __version__
@@ -130,6 +131,8 @@ def evaluate_detector(
         ConfigError: the config's evaluator reports no AP, or its classes are not the detector's.
         UserError: as :func:`prepare_detection`.
     """
+    if out is not None:
+        check_output_folder(out)
     logs = work_dir if work_dir is not None else out
     config = prepare_detection(
         path, cfg_options=cfg_options, training=False, work_dir=None if logs is None else str(logs), launcher=launcher

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation.knn import KNNProtocol
 
 SHORTLISTS = ("knn", "cluster", "halving", "random")
 
@@ -18,29 +19,34 @@ class DetectionPlan:
         candidates: How many; ``None`` for all.
         shortlist: How fewer candidates than there are sub-networks are found: ``'knn'``, ``'cluster'`` or
             ``'halving'`` on cut-out objects, or ``'random'``.
-        halving: With a factor of 2 or more, candidates are dropped in rounds: each round has so many times fewer of
-            them, for so many times the iterations. 1 trains all of them to the end.
-        finalists: Candidates in the last round of halving.
+        method: ``'all'`` trains all of them to the end; ``'halving'`` drops candidates in rounds.
+        factor: Halving: each round has so many times fewer candidates, for so many times the iterations.
+        finalists: Halving: candidates in the last round.
         kind: AP of ``'boxes'`` or ``'masks'``.
         crops: Cut-out objects for the short list at most.
+        protocol: How cut-out objects are classified.
         seed: Of everything random.
     """
 
     iterations: int = 1000
     candidates: int | None = None
     shortlist: str = "knn"
-    halving: int = 1
+    method: str = "all"
+    factor: int = 4
     finalists: int = 2
     kind: str = "boxes"
     crops: int = 2000
+    protocol: KNNProtocol = KNNProtocol()
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.halving < 1 or self.finalists < 1:
+        if self.iterations < 1 or self.factor < 2 or self.finalists < 1:
             raise ConfigError(
-                f"--iters {self.iterations}, --halving {self.halving} and --finalists {self.finalists} must be at "
-                "least 1."
+                f"--iters {self.iterations} and --finalists {self.finalists} must be at least 1, and --factor "
+                f"{self.factor} at least 2."
             )
+        if self.method not in ("all", "halving"):
+            raise ConfigError(f"--method {self.method} finds no candidates for detection; use halving, or --shortlist.")
         if self.candidates is not None and self.candidates < 1:
             raise ConfigError(f"--candidates {self.candidates} must be at least 1, or all.")
         if self.shortlist not in SHORTLISTS:
@@ -51,13 +57,11 @@ class DetectionPlan:
     def rounds(self, count: int) -> list[tuple[int, int]]:
         """(candidates, iterations) of every round."""
         found = [(count, self.iterations)]
-        if self.halving > 1:
+        if self.method == "halving":
             left, sizes = count, [count]
             while left > self.finalists:
-                left = max(self.finalists, -(-left // self.halving))
+                left = max(self.finalists, -(-left // self.factor))
                 sizes.append(left)
             last = len(sizes) - 1
-            found = [
-                (size, max(1, round(self.iterations / self.halving ** (last - i)))) for i, size in enumerate(sizes)
-            ]
+            found = [(size, max(1, round(self.iterations / self.factor ** (last - i)))) for i, size in enumerate(sizes)]
         return found

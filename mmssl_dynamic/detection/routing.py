@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.bn_bank import network_statistics_fingerprint
+from mmssl_dynamic.calibration.statistics import find_bank
 from mmssl_dynamic.detection.average_precision import check_evaluators
 from mmssl_dynamic.detection.candidate import CandidateJob, detector_backbone, detector_fingerprint
 from mmssl_dynamic.detection.candidate_runs import devices_of, run_all
@@ -71,7 +72,8 @@ def route_detection(
     Args:
         config: Pre-training config.
         checkpoint: Of the run.
-        bank: Its BN bank; not needed if the checkpoint holds the statistics of all candidates.
+        bank: Its BN bank; the one beside the checkpoint when left out. Not needed if the checkpoint holds the
+            statistics of all candidates.
         out: Folder for ``routing.json``, ``report.html``, the exported winner, and a folder for each candidate.
         det_config: mmdet config of the detector; its backbone is replaced.
         plan: Candidates and iterations.
@@ -101,11 +103,12 @@ def route_detection(
     check_data(detector, ("train", "val"))
     check_evaluators(evaluators(detector, "val"), "val", masks=plan.kind == "masks")
     check_normalisation(detector, det_config, images.normalisation, f"the super-network of {config}")
+    names = _all_names(net, method.subnets)
+    bank = find_bank(net, checkpoint, bank, names, method.bn)
     statistics = None if bank is None else BNBank.load(bank)
     if statistics is not None:
         statistics.check(net)
     data = DetectionData(detector)
-    names = _all_names(net, method.subnets)
     chosen, preference = shortlist(
         plan, method, cfg, net, bank, data, names, folder, batch_size, num_workers, again, progress
     )

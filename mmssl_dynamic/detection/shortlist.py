@@ -16,7 +16,6 @@ from mmssl_dynamic.detection.object_crops import write_object_crops
 from mmssl_dynamic.detection.plan import DetectionPlan
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.loading import need, normalisation_of, select_device
 from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork
 from mmssl_dynamic.result_cache import KeptFiles, Key
@@ -87,7 +86,7 @@ def shortlist(
         method = replace(method, name="cluster", candidates=count)
     else:
         method = replace(method, name=plan.shortlist, finalists=max(count, method.finalists))
-    router = method.router(net.to(device), BNBank.load(bank), normalisation, protocol=KNNProtocol(k=20))
+    router = method.router(net.to(device), BNBank.load(bank), normalisation, protocol=plan.protocol)
     result = ranking(router, names, folder / "kept")
     net.to("cpu")
     result.save(folder / "shortlist.json")

@@ -1,9 +1,10 @@
 """Exact k-nearest-neighbour classification of frozen features.
 
-Two protocols of the field, both on L2-normalised features:
+Two votes of the field, both on L2-normalised features, and a protocol of each by the paper's name (:data:`PROTOCOLS`):
 
 * ``vote='weighted'``: every neighbour votes with exp(similarity / T), T = 0.07, k = 200 (InstDisc, Wu et al. 2018;
-  DINO). SDR routes by this classifier (SDR Sec. 4.3); the paper does not give k and T, so these are our reading.
+  DINO). SDR routes by this classifier (SDR Sec. 4.3); the paper does not give k and T, so these are our reading. It is
+  the default of everything that classifies by neighbours.
 * ``vote='majority'``: every neighbour has one vote (k = 20 in DSPNet Table 1a, k = 1 in CompRess).
 
 Queries and bank are visited in chunks, so neither has to fit in the memory of the device.
@@ -14,8 +15,8 @@ Dimensions: N bank images, Q query images (of a chunk: q), B bank images of a ch
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,10 +70,54 @@ class KNNProtocol:
         if not self.memory_gib > 0:
             raise ConfigError(f"memory_gib={self.memory_gib} must be positive.")
 
+    @property
+    def name(self) -> str:
+        """Which of :data:`PROTOCOLS` this is; ``'own'`` if it is none of them."""
+        return next((name for name, entry in PROTOCOLS.items() if entry.vote_settings == self.vote_settings), "own")
+
+    @property
+    def vote_settings(self) -> tuple[int, str, float | None]:
+        """What decides a vote: k, the kind of vote, and the temperature where it plays a part."""
+        return self.k, self.vote, self.temperature if self.vote == "weighted" else None
+
     def record(self) -> dict[str, Any]:
         """What has to stand beside a result: everything that can change it, and so not the memory."""
         values = {name: value for name, value in asdict(self).items() if name != "memory_gib"}
-        return {**values, "features": "global average pooled, L2-normalised"}
+        return {"name": self.name, **values, "features": "global average pooled, L2-normalised"}
+
+    @classmethod
+    def of(cls, name: str | None = None, **options: Any) -> KNNProtocol:
+        """One of :data:`PROTOCOLS`, or a protocol of one's own that starts from it.
+
+        Args:
+            name: Its name; :data:`DEFAULT` when left out.
+            options: Arguments in place of its own; those that are ``None`` stay.
+
+        Raises:
+            ConfigError: there is none of that name, or a value cannot work.
+        """
+        if (name or DEFAULT) not in PROTOCOLS:
+            raise ConfigError(f"unknown kNN protocol '{name}'; choose one of {', '.join(PROTOCOLS)}.")
+        given = {key: value for key, value in options.items() if value is not None}
+        found = replace(PROTOCOLS[name or DEFAULT], **given)
+        if "temperature" in given and found.vote == "majority":
+            raise ConfigError(f"--temperature {found.temperature} belongs to the weighted vote; leave it out.")
+        return found
+
+
+#: What the papers classify by. SDR Sec. 4.3 names neither k nor T: those of InstDisc and DINO are our reading. DSPNet
+#: Table 1a: "the most frequent label of its K-nearest neighbors (K = 20)".
+PROTOCOLS = {
+    "sdr": KNNProtocol(k=200, temperature=0.07, vote="weighted"),
+    "dspnet": KNNProtocol(k=20, vote="majority"),
+}
+DEFAULT = "sdr"
+
+
+def protocol_text(record: Mapping[str, Any]) -> str:
+    """How a result was classified, out of its record, such as ``'kNN protocol sdr: 200 neighbours, ...'``."""
+    vote = "one vote each" if record["vote"] == "majority" else f"weighted with T = {record['temperature']:g}"
+    return f"kNN protocol {record['name']}: {record['k']} neighbours, {vote}"
 
 
 def knn_accuracy(

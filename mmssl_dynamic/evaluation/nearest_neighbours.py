@@ -25,9 +25,6 @@ from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.loading import find_config, load_config
 
-#: DSPNet Table 1a: "the most frequent label of its K-nearest neighbors (K = 20)".
-KNN = KNNProtocol(k=20, vote="majority")
-
 
 def evaluation_pipeline(config: Config, image_size: int | None) -> list[dict]:
     """The config's own evaluation pipeline; the usual one where it has none, or for another image size."""

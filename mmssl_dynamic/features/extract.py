@@ -14,7 +14,6 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.datasets.batches import ImageBatches
 from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerprint
 from mmssl_dynamic.datasets.names import sample_names
@@ -127,18 +126,6 @@ def extract_features(
             "names": chosen,
         }
     )
-
-
-def apply_bank(backbone: nn.Module, bank: str | os.PathLike[str], subnet: str) -> None:
-    """Give a sub-network the BatchNorm statistics of a ``bn_bank.safetensors``.
-
-    Raises:
-        ConfigError: the backbone is a plain network, which has its statistics in its weights.
-        ArtifactError: the bank belongs to another checkpoint.
-    """
-    if not isinstance(backbone, SuperNetwork):
-        raise ConfigError(f"--bank {bank}: the config's backbone is a plain network; leave --bank out.")
-    BNBank.load(bank).apply(backbone, [subnet])
 
 
 def _spaced(total: int, limit: int | None) -> list[int]:

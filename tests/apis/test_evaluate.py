@@ -295,7 +295,7 @@ def test_data_sets_of_a_config_are_understood(work, tmp_path):
 
 
 def test_a_network_without_statistics_is_refused_before_anything_is_evaluated(work, tmp_path):
-    with pytest.raises(MissingStatisticsError, match=f"'{SMALL}' has no BatchNorm statistics"):
+    with pytest.raises(MissingStatisticsError, match=f"statistics of sub-network '{SMALL}', and there is no"):
         run(work, tmp_path / "out", bank=None)
     assert not (tmp_path / "out").exists()
 

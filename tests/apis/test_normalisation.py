@@ -90,7 +90,7 @@ class Verbs:
         return np.load(out).ravel().tolist(), None
 
     def calibrate(self, name):
-        bank = calibrate(*self.files(name), self.out / f"{name}.safetensors", images=20, **self.common)
+        bank = calibrate(*self.files(name), self.out / f"bank-{name}", images=20, **self.common)
         return numbers(bank.path["0-0-0-1"]), None
 
     def knn(self, name):

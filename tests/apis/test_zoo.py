@@ -1,5 +1,7 @@
 """Models by name: super-networks, their sub-networks, and exported files."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -76,8 +78,9 @@ def test_checkpoint_and_bank_give_the_sub_network_as_it_was_trained(run):
 
 def test_files_that_do_not_fit_are_refused(run, tmp_path):
     net, checkpoint, bank = run
+    (tmp_path / "alone.pth").write_bytes(Path(checkpoint).read_bytes())
     with pytest.raises(MissingStatisticsError, match=f"'{PATH}'.*calibrate_bn"):
-        get_model(SDR, PATH, checkpoint, **SMALL)
+        get_model(SDR, PATH, tmp_path / "alone.pth", **SMALL)
     with pytest.raises(MissingStatisticsError, match="'0-0-3-0'"):
         get_model(SDR, "0-0-3-0", checkpoint, bank, **SMALL)
     with pytest.raises(MissingStatisticsError, match="holds no statistics"):  # of all paths

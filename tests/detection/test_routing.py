@@ -9,7 +9,7 @@ from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.detection import candidate_runs
 from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config, detector_backbone
 from mmssl_dynamic.detection.routing import DetectionPlan, route_detection
-from mmssl_dynamic.errors import ConfigError, UserError
+from mmssl_dynamic.errors import ConfigError, MissingStatisticsError, UserError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.result_cache import COMPUTATIONS
@@ -163,7 +163,7 @@ def test_the_short_list_normalises_as_the_pre_training_did_wherever_its_config_s
 
 
 def test_halving_trains_few_candidates_long_and_says_what_it_saved(run, tmp_path, trained):
-    result, _ = route(run, tmp_path, iterations=100, halving=2, finalists=1)
+    result, _ = route(run, tmp_path, iterations=100, method="halving", factor=2, finalists=1)
     assert result.protocol["rounds"] == [
         {"subnets": 4, "iterations": 25},
         {"subnets": 2, "iterations": 50},
@@ -232,7 +232,7 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
         route_detection(*files, tmp_path / "out", config, det_options=options, cfg_options=means, devices=["cpu"])
     with pytest.raises(ConfigError, match="--devices cuda:9 is not there"):
         route_detection(*files, tmp_path / "out", config, det_options=options, devices=["cuda:9"])
-    with pytest.raises(ConfigError, match="use --shortlist random or --candidates all"):
+    with pytest.raises(MissingStatisticsError, match="there is no bn_bank.safetensors beside it: give --bank"):
         route_detection(
             *files[:2], None, tmp_path / "out", config, plan=DetectionPlan(candidates=1), det_options=options
         )

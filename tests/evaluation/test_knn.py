@@ -9,11 +9,14 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.knn import (
+    DEFAULT,
+    PROTOCOLS,
     KNNProtocol,
     chunk_sizes,
     knn_accuracy,
     knn_predict,
     leave_one_out_accuracy,
+    protocol_text,
 )
 
 
@@ -204,3 +207,30 @@ def test_impossible_data_are_refused(blobs):
     broken[3, 0] = np.nan
     with pytest.raises(DataError, match="NaN"):
         knn_accuracy(broken, bank_labels, queries, labels)
+
+
+def test_the_default_is_a_protocol_of_the_papers_and_all_have_their_names():
+    assert KNNProtocol() == PROTOCOLS[DEFAULT] == KNNProtocol.of()
+    sdr, dspnet = KNNProtocol.of("sdr"), KNNProtocol.of("dspnet")
+    assert (sdr.k, sdr.vote, sdr.temperature) == (200, "weighted", 0.07)
+    assert (dspnet.k, dspnet.vote) == (20, "majority")
+    assert [protocol.record()["name"] for protocol in (sdr, dspnet)] == ["sdr", "dspnet"]
+    assert protocol_text(sdr.record()) == "kNN protocol sdr: 200 neighbours, weighted with T = 0.07"
+    assert protocol_text(dspnet.record()) == "kNN protocol dspnet: 20 neighbours, one vote each"
+
+
+def test_a_protocol_that_differs_from_the_papers_is_ones_own():
+    own = KNNProtocol.of("dspnet", k=5, vote=None)
+    assert (own.k, own.vote, own.name) == (5, "majority", "own")
+    assert KNNProtocol.of("sdr", temperature=0.1).name == "own"
+    # What decides no vote makes no other protocol.
+    assert KNNProtocol.of("sdr", backend="faiss", memory_gib=2.0).name == "sdr"
+    assert KNNProtocol(k=20, vote="majority", temperature=0.5).name == "dspnet"
+
+
+def test_protocols_that_are_not_there_and_temperatures_without_a_use_are_refused():
+    with pytest.raises(ConfigError, match="unknown kNN protocol 'dino'; choose one of sdr, dspnet"):
+        KNNProtocol.of("dino")
+    with pytest.raises(ConfigError, match="--temperature 0.1 belongs to the weighted vote"):
+        KNNProtocol.of("dspnet", temperature=0.1)
+    assert KNNProtocol.of("dspnet", vote="weighted", temperature=0.1).name == "own"

@@ -14,7 +14,7 @@ from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.features.extract import apply_bank, extract_features
+from mmssl_dynamic.features.extract import extract_features
 from mmssl_dynamic.models import SDRResNet
 
 NORMALISATION = Normalisation((120.0, 110.0, 100.0), (60.0, 60.0, 60.0), to_rgb=True)
@@ -155,7 +155,7 @@ def test_a_sub_network_needs_its_statistics_and_gives_its_own_features(image_fol
         sizes = {name: layer.channels.size for name, layer in net.batch_norms(net.active).items()}
     bank.path["0-0-1-0"] = {name: (torch.zeros(size), torch.ones(size)) for name, size in sizes.items()}
     bank.save(tmp_path / "bank.safetensors")
-    apply_bank(net, tmp_path / "bank.safetensors", "0-0-1-0")
+    BNBank.load(tmp_path / "bank.safetensors").apply(net, ["0-0-1-0"])
     features = extract(net, dataset, tmp_path / "F.npy", subnet="0-0-1-0")
     twin = extract(net.static("0-0-1-0").eval(), dataset, tmp_path / "twin.npy")
     assert features.dim == 12
@@ -165,8 +165,6 @@ def test_a_sub_network_needs_its_statistics_and_gives_its_own_features(image_fol
 def test_a_plain_backbone_has_neither_sub_networks_nor_a_bank(image_folder, tmp_path):
     with pytest.raises(SubnetError, match="leave --subnet out"):
         extract(plain_backbone(), dataset_of(image_folder), tmp_path / "F.npy", subnet="0-0-0-0")
-    with pytest.raises(ConfigError, match="leave --bank out"):
-        apply_bank(plain_backbone(), tmp_path / "bank.safetensors", "full")
 
 
 def test_a_limit_takes_images_evenly_spaced_over_the_data_set(image_folder, tmp_path):

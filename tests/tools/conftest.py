@@ -27,20 +27,9 @@ def work(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def bank(work, repo_root):
-    path = work / "bn_bank.safetensors"
-    tool(
-        repo_root,
-        "calibrate_bn",
-        work / "config.py",
-        work / "epoch_1.pth",
-        "--out",
-        path,
-        "--workers",
-        0,
-        "--images",
-        6,
-    )
-    return path
+    """Its BN bank, beside the checkpoint."""
+    tool(repo_root, "calibrate_bn", work / "config.py", work / "epoch_1.pth", "--workers", 0, "--images", 6)
+    return work / "bn_bank.safetensors"
 
 
 @pytest.fixture

@@ -19,12 +19,12 @@ def run_all(repo_root, work, out):
     common, loader = (work / "config.py", work / "epoch_1.pth"), ("--workers", 0)
     task = ("--data-root", work / "pets")
     tool(repo_root, "extract_features", *common, "--out", out / "F.npy", *loader)
-    tool(repo_root, "calibrate_bn", *common, "--out", out / "bank.safetensors", "--images", 6, *loader)
-    bank = ("--bank", out / "bank.safetensors")
+    tool(repo_root, "calibrate_bn", *common, "--out", out, "--images", 6, *loader)
+    bank = ("--bank", out / "bn_bank.safetensors")
     tool(repo_root, "route", *common, *bank, *task, "--k", 5, "--format", "mmdet", "--out", out / "routing", *loader)
     evaluate = (*common, *bank, *task, "--subnets", "0-0-1-0", "--latency-repeats", 0, "--image-size", 32, *loader)
     tool(repo_root, "evaluate", *evaluate, "--k", 3, "--out", out / "knn")
-    linear = ("--protocol", "linear", "--batch-size", 10, "--cfg-options", "max_epochs=1", "--out", out / "linear")
+    linear = ("--protocol", "linear", "--batch-size", 10, "--protocol-options", "max_epochs=1", "--out", out / "linear")
     tool(repo_root, "evaluate", *evaluate, *linear)
     tool(repo_root, "export", *common, "--subnet", "0-0-0-1", *bank, "--format", "torchvision", "--out", out / "tv.pth")
     routing = RoutingResult.load(out / "routing" / "routing.json")
@@ -32,7 +32,7 @@ def run_all(repo_root, work, out):
     results = [json.loads((out / kind / "results.json").read_text())["networks"][0] for kind in ("knn", "linear")]
     tensors = {
         "features": torch.from_numpy(Features.load(out / "F.npy").rows),
-        "bank": BNBank.load(out / "bank.safetensors").path["0-0-1-0"]["bn1"][0],
+        "bank": BNBank.load(out / "bn_bank.safetensors").path["0-0-1-0"]["bn1"][0],
         **load_state_dict(out / "tv.pth"),
         **{f"model.{key}": tensor for key, tensor in model.state_dict().items()},
     }

@@ -1,11 +1,13 @@
 """From checkpoint to exported backbone by the command lines, on real files."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.errors import UserNotice
 from mmssl_dynamic.export import FORMATS
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import load_backbone, load_config
@@ -80,26 +82,26 @@ def test_what_does_not_fit_ends_in_one_sentence_and_no_file(work, bank, refused,
     route = (*common, "--bank", bank, "--data-root", work / "pets", "--out", tmp_path / "out", "--workers", 0)
     export = (*common, "--bank", bank, "--out", tmp_path / "b.pth")
     assert "unknown sub-network '0-0-9-9'" in refused("route", *route, "--subnets", "0-0-9-9")
-    assert "k=0" in refused("route", *route, "--k", 0)
-    assert "memory_gib" in refused("route", *route, "--memory-gib", 0)
+    assert "--k 0 must be" in refused("route", *route, "--k", 0)
+    assert "--memory-gib 0.0 must be" in refused("route", *route, "--memory-gib", 0)
     assert "does not exist" in refused("route", *route, "--data-root", tmp_path / "none")
     assert "unknown sub-network" in refused("export", *export, "--subnet", "5-5-5-5")
     assert "must end in .pth" in refused(
         "export", *common, "--subnet", "full", "--bank", bank, "--out", tmp_path / "b.bin"
     )
-    missing = refused("export", *common, "--subnet", "0-0-1-1", "--out", tmp_path / "b.pth")
+    alone = (common[0], shutil.copy(common[1], tmp_path / "alone.pth"), "--out", tmp_path / "b.pth")
+    missing = refused("export", *alone, "--subnet", "0-0-1-1")
     assert "no BatchNorm statistics of sub-network '0-0-1-1'" in missing
     assert "give --bank" in missing
-    assert "give --bank" in refused(
-        "export", *common, "--subnet", "full", "--bn", "prefix", "--out", tmp_path / "b.pth"
-    )
+    assert "give --bank" in refused("export", *alone, "--subnet", "full", "--bn", "prefix")
+    (tmp_path / "alone.pth").unlink()
     assert "must end in .onnx" in refused("export", *export, "--subnet", "full", "--format", "onnx")
     onnx = (*common, "--bank", bank, "--all", "--format", "timm", "--out", tmp_path / "all")
     assert "'timm' cannot hold sub-network '0-0-0-0'" in refused("export", *onnx)
     assert "is a file" in refused("export", *common, "--all", "--out", work / "config.py")
-    calibrate = (*common, "--out", tmp_path / "bank.safetensors", "--workers", 0)
+    calibrate = (*common, "--out", tmp_path / "bank", "--workers", 0)
     assert "at least 2" in refused("calibrate_bn", *calibrate, "--images", 1)
-    assert ".safetensors" in refused("calibrate_bn", *common, "--out", tmp_path / "bank.pth")
+    assert "has the name of a file" in refused("calibrate_bn", *common, "--out", tmp_path / "bank.pth")
     assert "does not exist" in refused("calibrate_bn", *calibrate, "--clusters", tmp_path / "none.npz")
 
     other = load_state_dict(work / "epoch_1.pth")
@@ -111,6 +113,16 @@ def test_what_does_not_fit_ends_in_one_sentence_and_no_file(work, bank, refused,
     assert "belongs to other weights" in message
     (tmp_path / "other.pth").unlink()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_bank_beside_the_checkpoint_is_used_and_said(work, bank, repo_root, tmp_path):
+    common = ("export", work / "config.py", work / "epoch_1.pth", "--subnet", "0-0-1-1")
+    tool(repo_root, *common, "--bank", bank, "--out", tmp_path / "given.pth")
+    with pytest.warns(UserNotice, match=f"BatchNorm statistics are those of {bank}, beside the checkpoint"):
+        tool(repo_root, *common, "--out", tmp_path / "found.pth")
+    given, found = (load_state_dict(tmp_path / f"{name}.pth") for name in ("given", "found"))
+    assert all(torch.equal(given[key], value) for key, value in found.items())
+    assert json.loads((tmp_path / "found.pth.json").read_text())["source"]["bank"] == str(bank)
 
 
 def test_a_config_without_sub_networks_is_refused(work, bank, refused, tmp_path):

@@ -64,7 +64,14 @@ def test_prints_one_table_with_the_cheapest_network_first(work, evaluate, tmp_pa
     assert lines[start + 3].startswith("latency: median of 1 passes")
     assert f"{SMALL}: top-1" in "\n".join(lines[:start])
     protocol = EvaluationResult.load(tmp_path / "results.json").protocol
-    assert (protocol["k"], protocol["vote"]) == (3, "majority")  # majority is the default (DSPNet Table 1a)
+    assert (protocol["name"], protocol["k"], protocol["vote"], protocol["temperature"]) == ("own", 3, "weighted", 0.07)
+
+
+def test_the_papers_classifiers_go_by_name_and_the_result_says_which(work, evaluate, tmp_path, capsys):
+    evaluate(*arguments(work, tmp_path, *QUICK, "--knn", "dspnet"))
+    protocol = EvaluationResult.load(tmp_path / "results.json").protocol
+    assert (protocol["name"], protocol["k"], protocol["vote"]) == ("dspnet", 20, "majority")
+    assert "kNN protocol dspnet: 20 neighbours, one vote each" in capsys.readouterr().out
 
 
 def test_the_knn_backend_and_its_memory_are_options(work, evaluate, tmp_path):
@@ -94,9 +101,14 @@ def test_trains_by_another_config_with_options(work, evaluate, tmp_path, repo_ro
         (["--protocol-options", "max_epochs=3"], "--protocol-options has no effect"),
         (["--cfg-options", "model.backbone.block=bottleneck"], "checkpoint"),
         (["--baseline", "results.json"], "must have the form NAME=results.json"),
-        (["--k", "0"], "k=0"),
-        (["--memory-gib", "0"], "memory_gib=0"),
+        (["--k", "0"], "--k 0 must be at least 1"),
+        (["--memory-gib", "0"], "--memory-gib 0.0 must be positive"),
         (["--bank", "none.safetensors"], "BN bank none.safetensors does not exist"),
+        (["--protocol", "linear", "--k", "5"], "--k has no effect with --protocol linear"),
+        (["--protocol", "linear", "--semisup-mode", "frozen"], "--semisup-mode has no effect with --protocol linear"),
+        (["--seed", "1"], "--seed has no effect with --protocol knn, which trains nothing"),
+        (["--knn", "dspnet", "--temperature", "0.1"], "--temperature 0.1 belongs to the weighted vote"),
+        (["--baseline", "A=none.json"], "none.json does not exist"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(work, evaluate, tmp_path, capsys, options, sentence):

@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(work, bank, bir
     assert "--method cluster needs --clusters" in refused("route", *pets, "--method", "cluster")
     missing = ("--method", "cluster", "--clusters", work / "clusters.npz")
     assert "needs --base-config" in refused("route", *pets, *missing)
-    assert "factor=1" in refused("route", *pets, "--method", "halving", "--factor", 1)
+    assert "--factor 1 must be" in refused("route", *pets, "--method", "halving", "--factor", 1)
     assert "does not exist" in refused("route", *pets, "--reference", tmp_path / "none.json")
     assert not list(tmp_path.iterdir())
 
@@ -181,3 +181,46 @@ def test_a_score_of_a_users_own_module_ranks(work, bank, repo_root, tmp_path, ca
     assert values == sorted(values, reverse=True)
     assert max(values) < 0
     assert "chosen by quietest on train" in capsys.readouterr().out
+
+
+def test_options_that_have_no_effect_are_refused(work, bank, refused, tmp_path):
+    common = (work / "config.py", work / "epoch_1.pth", "--out", tmp_path / "out")
+    pets = (*common, "--data-root", work / "pets")
+    for given, where in (
+        (("--iters", 5), "--task classification"),
+        (("--ap", "masks"), "--task classification"),
+        (("--candidates", 3), "--method knn"),
+        (("--finalists", 3), "--method knn"),
+        (("--method", "cluster", "--factor", 2), "--method cluster"),
+        (("--method", "halving", "--candidates", 2), "--method halving"),
+    ):
+        if "cluster" in given:
+            base = ("--clusters", work / "clusters.npz", "--base-config", work / "config.py")
+            given = (*given, *base, "--base-checkpoint", work / "epoch_1.pth")
+        assert f"has no effect with {where}; leave it out" in refused("route", *pets, *given)
+    detection = (*common, "--task", "detection", "--det-config", work / "config.py")
+    for given, message in (
+        (("--reference", work / "config.py"), "--reference has no effect with --task detection"),
+        (("--method", "cluster"), "--method cluster has no effect; leave it out, or give --shortlist cluster"),
+        (("--k", 5), "--k has no effect with all candidates"),
+        (("--shortlist", "random", "--candidates", 2, "--knn", "sdr"), "--knn has no effect with --shortlist random"),
+        (("--factor", 2), "--factor has no effect with candidates that are all trained to the end"),
+        (("--shortlist", "cluster", "--candidates", 2), "--shortlist cluster needs --clusters"),
+        (("--candidates", "none"), "must be a whole number"),
+    ):
+        assert message in refused("route", *detection, *given)
+    assert "--base-options edits the config of --base-config" in refused("route", *pets, "--base-options", "a=1")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_papers_classifiers_go_by_name_and_the_result_says_which(work, bank, repo_root, tmp_path, capsys):
+    common = ("route", work / "config.py", work / "epoch_1.pth", "--data-root", work / "pets", "--workers", 0)
+    for options, name, k, vote in (
+        ((), "sdr", 200, "weighted"),
+        (("--knn", "dspnet"), "dspnet", 20, "majority"),
+        (("--knn", "dspnet", "--k", 3), "own", 3, "majority"),
+    ):
+        tool(repo_root, *common, "--out", tmp_path / name, *options)
+        protocol = RoutingResult.load(tmp_path / name / "routing.json").protocol
+        assert (protocol["name"], protocol["k"], protocol["vote"]) == (name, k, vote)
+        assert f"kNN protocol {name}: {k} neighbours, " in capsys.readouterr().out

@@ -3,7 +3,7 @@
 #   C=configs/sdr/ablations/simsiam_r50_wide
 #   python tools/train.py $C.py
 #   python tools/prune.py $C.py work_dirs/simsiam_r50_wide/epoch_200.pth --like configs/sdr/sdr_simsiam_r50_256path.py \
-#       --out work_dirs/simsiam_r50_wide/pruned.pth
+#       --out work_dirs/simsiam_r50_wide
 #   python tools/train.py ${C}_pruned.py
 #
 # How long and at which rate the paper fine-tunes is not known: a tenth of both is our reading.

@@ -9,6 +9,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmssl_dynamic.calibration.bn_bank import BANK_FILE
 from mmssl_dynamic.calibration.calibrate import calibrate_bank, check_source
 from mmssl_dynamic.calibration.sample import CalibrationImages, check_transforms, training_views
 from mmssl_dynamic.clusters import Clusters
@@ -42,7 +43,7 @@ class BNBankHook(Hook):
         images: int = 2000,
         batch_size: int = 200,
         bn: Sequence[str] | None = None,
-        filename: str = "bn_bank.safetensors",
+        filename: str = BANK_FILE,
         transforms: str = "eval",
         source: str | None = None,
     ) -> None:
