@@ -15,7 +15,7 @@ data_root = "{data}"
 clusters_file = None
 stage_groups = (1, 1, 1, 1)
 model = dict(
-    backbone=dict(stage_groups=stage_groups, stage_channels=(8, 8, 16, 32), stem_channels=8),
+    backbone=dict(stage_groups=stage_groups, stage_channels=(8, 8, 16, 32), stem_channels=8, shared_ratio=0.5),
     neck=dict(hid_channels=16, out_channels=16),
     head=dict(predictor=dict(in_channels=16, hid_channels=8, out_channels=16)),
 )
