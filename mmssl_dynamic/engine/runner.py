@@ -23,6 +23,7 @@ from mmssl_dynamic.engine.brief_log import environment, initialization_log, keep
 from mmssl_dynamic.engine.checkpoints import checkpoint_place, is_whole, look_through
 from mmssl_dynamic.engine.explaining import building, check_fits, running
 from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
+from mmssl_dynamic.engine.hooks.progress_bar_hook import ProgressBarHook
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
 from mmssl_dynamic.engine.resume import restore
@@ -157,8 +158,13 @@ class Runner(MMEngineRunner):
             UserError: the training cannot go on from there, or it cannot go on at all.
         """
         self._choose_checkpoint()
-        with running(self.work_dir), safe_loading():
-            return super().train()
+        try:
+            with running(self.work_dir), safe_loading():
+                return super().train()
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, ProgressBarHook):
+                    hook.close()
 
     def val(self) -> dict:
         """As mmengine's; so the next one."""

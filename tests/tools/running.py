@@ -35,11 +35,18 @@ def paint(folder, count, base, seed):
         Image.fromarray(pixels).save(folder / f"{i:02d}.png")
 
 
-def tool(repo_root, name, *arguments):
-    """Run a tool's main() in this process, as its command line does."""
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", repo_root / "tools" / f"{name}.py")
+def load_tool(repo_root, name):
+    """The module of a command line."""
+    path = repo_root / "tools" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"tool_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def tool(repo_root, name, *arguments):
+    """Run a tool's main() in this process, as its command line does."""
+    module = load_tool(repo_root, name)
     before, sys.argv = sys.argv, [f"{name}.py", *map(str, arguments), "--device", "cpu"]
     try:
         cli.run(module.main)

@@ -41,5 +41,10 @@ class ProgressBarHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bar's line, also where a training stops on the way: an error begins on a line of its own."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
