@@ -12,7 +12,7 @@ from mmssl_dynamic.export import FORMATS
 from mmssl_dynamic.export.static_export import source_of
 from mmssl_dynamic.models import SlimmableMobileNetV3, SlimmableResNet
 from mmssl_dynamic.models.backbones.slimmable import make_divisible
-from tests.helpers import randomise
+from tests.helpers import IMAGES, randomise
 
 FIVE = (0.5, 0.75, 1.0, 1.25, 1.5)
 THREE = (0.5, 1.0, 1.5)
@@ -61,7 +61,7 @@ def features(model, weights):
 
 def exported(net, name, format):
     """What an export in this format writes; tests/export follows it through files."""
-    return FORMATS[format].tensors(source_of(net, name))
+    return FORMATS[format].tensors(source_of(net, name, IMAGES))
 
 
 def same(found, expected):
