@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.elastic import Channels, ElasticBatchNorm, ElasticConv2d, ElasticSequential
+from mmssl_dynamic.models.elastic import Channels, ElasticBatchNorm, ElasticConv2d, ElasticSequential, SyncBN
 
-_SYNC = ("SyncBN", "MMSyncBN", "mmssl_dynamic.SyncBN")
+_SYNC = ("SyncBN", "MMSyncBN")
 _BATCH_NORMS = ("BN", "BN1d", "BN2d", *_SYNC)
 
 Width = TypeVar("Width", int, Channels)
@@ -27,7 +28,7 @@ class PlainLayers:
 
     def __init__(self, norm_cfg: dict | None, **defaults: float) -> None:
         norm_cfg = norm_cfg or dict(type="BN")
-        self.norm_cfg = {**(defaults if norm_cfg.get("type") in _BATCH_NORMS else {}), **norm_cfg}
+        self.norm_cfg = {**(defaults if _norm_kind(norm_cfg) in _BATCH_NORMS else {}), **norm_cfg}
 
     def conv(
         self, inputs: int, outputs: int, kernel_size: int, stride: int = 1, depthwise: bool = False, bias: bool = False
@@ -72,7 +73,8 @@ class ElasticLayers:
         switch_affine: bool = False,
     ) -> None:
         options = dict(norm_cfg or dict(type="BN"))
-        kind = options.pop("type", "BN")
+        kind = _norm_kind(options)
+        options.pop("type", None)
         self.requires_grad = options.pop("requires_grad", True)
         if kind not in _BATCH_NORMS:
             raise ConfigError(f"norm_cfg type '{kind}' is not supported by elastic layers; use 'BN' or 'SyncBN'.")
@@ -153,9 +155,19 @@ class ElasticResidual(nn.Module):
 Layers = PlainLayers | ElasticLayers
 
 
+def _norm_kind(norm_cfg: Mapping[str, Any]) -> str:
+    """OpenMMLab's name of a norm layer without its scope, also where the config holds the class itself."""
+    kind = norm_cfg.get("type", "BN")
+    if not isinstance(kind, type):
+        return str(kind).rpartition(".")[2]
+    if issubclass(kind, nn.SyncBatchNorm | SyncBN):
+        return "SyncBN"
+    return "BN" if issubclass(kind, _BatchNorm) else kind.__name__
+
+
 def on_one_device(norm_cfg: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The norm config with plain BatchNorm in place of any that synchronises processes; it has the same parameters."""
-    if norm_cfg is None or norm_cfg.get("type") not in _SYNC:
+    if norm_cfg is None or _norm_kind(norm_cfg) not in _SYNC:
         return None if norm_cfg is None else dict(norm_cfg)
     return {**norm_cfg, "type": "BN"}
 

@@ -11,6 +11,8 @@ from torch.nn.parallel import DistributedDataParallel
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export import torchvision_resnet
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet, StaticMobileNetV3, StaticResNet
+from mmssl_dynamic.models.backbones.layers import on_one_device
+from mmssl_dynamic.models.elastic import ElasticBatchNorm, SyncBN
 from tests.helpers import export_subnet, randomise
 
 SDR = dict(depth=18, stage_channels=(16, 16, 32, 32), stem_channels=8)
@@ -73,6 +75,30 @@ def test_one_network_alone_takes_any_norm_layer(key, norm_cfg):
         assert torch.isfinite(net(images())[0]).all()
     elif "obile" in key:
         assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.01)}  # MobileNetV3's
+
+
+@pytest.mark.parametrize(
+    "kind", ["SyncBN", "MMSyncBN", "mmssl_dynamic.SyncBN", "mmdet.SyncBN", nn.SyncBatchNorm, SyncBN]
+)
+def test_every_name_of_synchronised_batch_norm_is_known(kind):
+    norm_cfg = dict(type=kind, requires_grad=True)
+    assert on_one_device(norm_cfg) == dict(type="BN", requires_grad=True)
+    norms = [m for m in SDRResNet(**SDR, norm_cfg=norm_cfg).modules() if isinstance(m, ElasticBatchNorm)]
+    assert norms
+    assert all(norm.sync for norm in norms)
+
+
+@pytest.mark.parametrize("kind", ["BN", "mmdet.BN", nn.BatchNorm2d, "GN", "LN2d", nn.GroupNorm])
+def test_other_norm_layers_stay_as_they_are(kind):
+    assert on_one_device(dict(type=kind)) == dict(type=kind)
+    assert on_one_device(None) is None
+
+
+def test_a_class_as_the_type_of_a_norm_layer_gets_the_constants_of_the_network():
+    net = StaticMobileNetV3("small", 0.25, norm_cfg=dict(type=nn.BatchNorm2d))
+    assert {(m.eps, m.momentum) for m in net.modules() if isinstance(m, nn.BatchNorm2d)} == {(1e-3, 0.01)}
+    with pytest.raises(ConfigError, match="'GroupNorm' is not supported by elastic layers"):
+        SDRResNet(**SDR, norm_cfg=dict(type=nn.GroupNorm, num_groups=2))
 
 
 @pytest.mark.parametrize("implementation", ["torch", "mmcv"])
