@@ -30,6 +30,8 @@ INSTALL_REQUIRES = [
     "torch>=2.6",
     "torchvision>=0.21",
     "faiss-cpu>=1.8",
+    # 3.25: the first release that notices a lock file which was deleted while it waited for it.
+    "filelock>=3.25",
     "matplotlib>=3.7",
     "numpy>=1.26",
     "Pillow>=10",

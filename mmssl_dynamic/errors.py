@@ -42,6 +42,10 @@ class DivergedError(UserError):
     """A training whose loss or weights are not finite."""
 
 
+class LockedError(OutputError):
+    """An output that another process is writing."""
+
+
 class MissingStatisticsError(UserError, RuntimeError):
     """A sub-network is to be evaluated without BatchNorm statistics of its own."""
 

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from mmssl_dynamic.errors import ArtifactError, UserError
+from mmssl_dynamic.errors import ArtifactError, UserError, UserNotice
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.fingerprints import content_fingerprint, described
 from mmssl_dynamic.writing import write_json
@@ -145,7 +145,7 @@ class ResultCache(Generic[T]):
                 raise ArtifactError("it is not what was written")
             return Kept(self.parse(found["result"]), str(found["computed"]))
         except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
-            warnings.warn(f"{file} is damaged ({error}), so its result is computed anew.", stacklevel=2)
+            warnings.warn(f"{file} is damaged ({error}), so its result is computed anew.", UserNotice, stacklevel=2)
             return None
 
     def save(self, key: Key, name: str, record: Any) -> None:

@@ -19,6 +19,7 @@ FLOORS = (
     "file_checks",
     "outputs",
     "arguments",
+    "locks",
     "options",
     "cli",
     "records",

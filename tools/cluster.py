@@ -95,6 +95,17 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    from mmssl_dynamic.errors import ConfigError
+    from mmssl_dynamic.locks import locked_file
+
+    if Path(args.out).suffix != ".npz":
+        raise ConfigError(f"--out {args.out} must end in .npz, such as clusters.npz.")
+    with locked_file(args.out):
+        cluster(args)
+
+
+def cluster(args: argparse.Namespace) -> None:
+    """Cluster, and write figures and pictures beside the clusters."""
     from mmssl_dynamic.clustering import (
         ClusterReport,
         SinkhornOptions,
@@ -104,17 +115,12 @@ def main() -> None:
         order_by_hierarchy,
         recommend,
     )
-    from mmssl_dynamic.errors import ConfigError
     from mmssl_dynamic.features import Features
     from mmssl_dynamic.loading import select_device
-    from mmssl_dynamic.outputs import check_output_file
     from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
     from mmssl_dynamic.writing import write_json
 
     out = Path(args.out)
-    if out.suffix != ".npz":
-        raise ConfigError(f"--out {out} must end in .npz, such as clusters.npz.")
-    check_output_file(out)
     features = Features.load(args.features)
     recommendation = recommend(features.num_images, args.images_per_cluster)
     num_clusters = chosen_number(args.num_clusters, features.num_images, args.images_per_cluster)

@@ -14,11 +14,13 @@ from mmssl_dynamic.calibration.calibrate import check_source
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import load_super_network
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
 
 PathLike = str | os.PathLike[str]
 
 
+@locks_folder()
 def calibrate(
     config: PathLike,
     checkpoint: PathLike,

@@ -32,6 +32,7 @@ from mmssl_dynamic.features.networks import Network, network_names, single_netwo
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.version import __version__
@@ -55,6 +56,7 @@ class _Method(Protocol):
         ...
 
 
+@locks_folder()
 def evaluate(
     config: PathLike,
     checkpoint: PathLike,

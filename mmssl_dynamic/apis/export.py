@@ -15,6 +15,7 @@ from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import check_subnets, provenance
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_super_network
+from mmssl_dynamic.locks import locks_file, locks_folder
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.outputs import check_output_file, check_output_folder
 from mmssl_dynamic.routing import RoutingResult
@@ -22,6 +23,7 @@ from mmssl_dynamic.routing import RoutingResult
 PathLike = str | os.PathLike[str]
 
 
+@locks_file()
 def export(
     config: PathLike,
     checkpoint: PathLike,
@@ -74,6 +76,7 @@ def export(
     return export_subnet(net, name, out, format, images=images, bn=used, provenance=origin)
 
 
+@locks_folder()
 def export_all(
     config: PathLike,
     checkpoint: PathLike,

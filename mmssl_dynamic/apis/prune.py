@@ -9,6 +9,7 @@ from typing import Any
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.pruning import num_nonzero, prune_by_magnitude
 from mmssl_dynamic.outputs import check_output_folder
@@ -32,6 +33,7 @@ def subnet_size(config: str | os.PathLike[str], name: str | None = None) -> int:
     return int(net.num_parameters(name or net.space.names[0]))
 
 
+@locks_folder()
 def prune_checkpoint(
     config: str | os.PathLike[str],
     checkpoint: str | os.PathLike[str],

@@ -20,6 +20,7 @@ from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.loading import load_config, load_super_network, need
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.routing import RoutingResult
@@ -31,6 +32,7 @@ from mmssl_dynamic.visualization.routing_report import ClusterPictures, RoutedTa
 PathLike = str | os.PathLike[str]
 
 
+@locks_folder()
 def route(
     config: PathLike,
     checkpoint: PathLike,

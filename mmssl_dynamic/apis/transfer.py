@@ -26,6 +26,7 @@ from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.features.networks import network_names
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.visualization.routing_plots import save_figure
@@ -45,6 +46,8 @@ def transfer_pipeline(image_size: int) -> list[dict]:
     ]
 
 
+@locks_folder()
+@locks_folder("features", "--features")
 def transfer(
     config: PathLike,
     checkpoint: PathLike,

@@ -31,6 +31,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import build_backbone, find_config, load_config
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SlimmableResNet
 from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.visualization.training_log import read_log
@@ -58,6 +59,7 @@ class _Weights:
     results: dict[str, EvaluationResult] = field(default_factory=dict)
 
 
+@locks_folder()
 def run_dspnet_demo(
     out: str | Path = "work_dirs/demo-dspnet",
     data: str | Path | None = None,

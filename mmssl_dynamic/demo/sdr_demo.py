@@ -31,6 +31,7 @@ from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import find_config, load_backbone, load_config, normalisation_of, select_device
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.visualization.montage import cluster_montage
@@ -41,6 +42,7 @@ _CALIBRATION = 512
 _PROTOCOL = KNNProtocol(k=20)
 
 
+@locks_folder()
 def run_demo(
     out: str | Path = "work_dirs/demo",
     data: str | Path | None = None,

@@ -28,6 +28,7 @@ from mmssl_dynamic.export.base import quiet_openmmlab
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.fingerprints import content_fingerprint, fingerprint, precision
 from mmssl_dynamic.loading import build_backbone, load_config, select_device
+from mmssl_dynamic.locks import LEFT
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_cache import NOT_USED, KeptFiles, Key
 from mmssl_dynamic.version import __version__
@@ -80,7 +81,7 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
             raise ConfigError(
                 f"{folder} holds a demo with other settings ({found}); choose another --out or delete the folder."
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(path.name not in LEFT for path in folder.iterdir()):
         raise ConfigError(f"{folder} holds other files; choose an empty or new folder with --out.")
     else:
         write_json(note, settings)

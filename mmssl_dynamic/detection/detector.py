@@ -25,6 +25,7 @@ from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.loading import load_config, need
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.records import plain
 from mmssl_dynamic.registry import default_scope_kept
@@ -98,6 +99,7 @@ def _load_images_alike(config: Config) -> None:
 
 
 @default_scope_kept()
+@locks_folder()
 def evaluate_detector(
     path: PathLike,
     checkpoint: PathLike,

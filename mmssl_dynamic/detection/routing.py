@@ -36,6 +36,7 @@ from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import load_super_network, need
+from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.routing.method import RoutingMethod
@@ -45,6 +46,7 @@ from mmssl_dynamic.subnets import FULL
 PathLike = str | os.PathLike[str]
 
 
+@locks_folder()
 def route_detection(
     config: PathLike,
     checkpoint: PathLike,

@@ -29,6 +29,7 @@ from mmssl_dynamic.fingerprints import (
     running_statistics,
     statistics_fingerprint,
 )
+from mmssl_dynamic.locks import locks_file
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.outputs import check_output_file
@@ -36,6 +37,7 @@ from mmssl_dynamic.result_cache import Key, kept_line
 from mmssl_dynamic.subnets import FULL
 
 
+@locks_file()
 def extract_features(
     backbone: nn.Module,
     dataset: Any,

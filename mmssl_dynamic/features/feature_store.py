@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from mmssl_dynamic.arrays import ArrayKind, map_array
-from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, UserNotice
 from mmssl_dynamic.features.feature_file import SCHEMA_VERSION, Features, features_sidecar, partial_path, read_sidecar
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.records import Count, RecordError, read_record
@@ -108,7 +108,7 @@ class FeatureStore:
         try:
             find()
         except _DamagedError as error:
-            warnings.warn(f"{error}, so it is computed anew.", stacklevel=3)
+            warnings.warn(f"{error}, so it is computed anew.", UserNotice, stacklevel=3)
             self._throw_away()
 
     def _find(self) -> None:

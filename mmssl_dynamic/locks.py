@@ -1,0 +1,199 @@
+"""One process at a time writes into an output: a second one is told at once who does, and stops.
+
+The lock is the operating system's (``filelock``): it ends with the process that holds it, however that ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import shlex
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from filelock import FileLock, Timeout
+
+from mmssl_dynamic.errors import LockedError, OutputError, UserNotice
+from mmssl_dynamic.outputs import check_output_file, check_output_folder
+
+P = ParamSpec("P")
+T = TypeVar("T")
+PathLike = str | os.PathLike[str]
+
+LOCK = ".lock"
+_OWNER = ".owner"
+#: What a lock leaves in a folder if its process is killed.
+LEFT = frozenset({LOCK, LOCK + _OWNER})
+
+_ORPHANS_SECONDS = 15.0  # loader processes notice within five that the process which started them was killed
+_RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
+
+
+@contextmanager
+def locked_folder(folder: PathLike, option: str = "--out", launcher: str = "none") -> Iterator[None]:
+    """Keep other processes from writing into a folder for the length of the block; makes it if it is not there.
+
+    Args:
+        folder: The folder.
+        option: What named it, for the message.
+        launcher: Of several processes that a launcher started together, the first one holds the lock for all.
+
+    Raises:
+        LockedError: another process writes into it.
+        OutputError: nothing can be written into it.
+    """
+    if int(os.environ.get(_RANKS.get(launcher, ""), 0)) > 0:
+        yield
+        return
+    check_output_folder(folder, option)
+    with _locked(Path(folder), Path(folder) / LOCK, option):
+        yield
+
+
+@contextmanager
+def locked_file(file: PathLike, option: str = "--out") -> Iterator[None]:
+    """Keep other processes from writing a file, and what belongs to it, for the length of the block.
+
+    Args:
+        file: The file; it need not be there.
+        option: What named it, for the message.
+
+    Raises:
+        LockedError: another process writes it.
+        OutputError: nothing can be written there.
+    """
+    check_output_file(file, option)
+    target = Path(file)
+    with _locked(target, target.with_name(f".{target.name}.lock"), option):
+        yield
+
+
+def locks_folder(argument: str = "out", option: str = "--out") -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a function hold :func:`locked_folder` as long as it runs, from before it looks at anything else.
+
+    Args:
+        argument: Its argument that names the folder; nothing is locked where that is ``None``. An argument
+            ``launcher`` is understood.
+        option: What that is called on the command line.
+    """
+
+    def wrap(folder: Any, given: Mapping[str, Any]) -> AbstractContextManager[None]:
+        return nullcontext() if folder is None else locked_folder(folder, option, given.get("launcher", "none"))
+
+    return _locking(argument, wrap)
+
+
+def locks_file(argument: str = "out", option: str = "--out") -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a function hold :func:`locked_file` as long as it runs; the arguments are those of :func:`locks_folder`."""
+    return _locking(argument, lambda file, given: locked_file(file, option))
+
+
+def _locking(
+    argument: str, lock: Callable[[Any, Mapping[str, Any]], AbstractContextManager[None]]
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def locking(*args: P.args, **kwargs: P.kwargs) -> T:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            with lock(given.arguments[argument], given.arguments):
+                return function(*args, **kwargs)
+
+        return locking
+
+    return decorate
+
+
+@contextmanager
+def _locked(target: Path, path: Path, option: str) -> Iterator[None]:
+    owner = path.with_name(f"{path.name}{_OWNER}")
+    lock = FileLock(path)
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = _acquire(lock, target, owner, option)
+        owner.write_text(json.dumps(_this_process()), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{option} {target} cannot be written ({error.strerror or error}); give another.") from error
+    try:
+        yield
+    finally:
+        if held:
+            # While the lock is held: whoever has opened the file meanwhile finds that it is gone, and makes another.
+            for file in (owner, path):
+                with suppress(OSError):
+                    file.unlink()
+            lock.release()
+        with suppress(OSError):  # it is not empty
+            for folder in made:  # for nothing, if nothing was written
+                folder.rmdir()
+
+
+def _acquire(lock: FileLock, target: Path, owner: Path, option: str) -> bool:
+    """Whether the lock is held; not every file system has locks."""
+    deadline = time.monotonic() + _ORPHANS_SECONDS
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            return True
+        except Timeout:
+            found = _read(owner)
+            if not _has_ended(found) or time.monotonic() > deadline:
+                raise LockedError(
+                    f"{option} {target} is being written by {_in_words(found)}; wait until it has ended, or give "
+                    f"another {option}."
+                ) from None
+            time.sleep(0.2)
+        except (OSError, NotImplementedError) as error:
+            if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError):
+                raise
+            warnings.warn(
+                f"{target} is on a file system without locks ({error}): see to it that nothing else writes there.",
+                UserNotice,
+                stacklevel=5,
+            )
+            return False
+
+
+def _this_process() -> dict[str, Any]:
+    since = datetime.now().strftime("%Y-%m-%d %H:%M:%S")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "command": shlex.join(sys.argv)}
+
+
+def _read(owner: Path) -> dict[str, Any]:
+    """What the process that holds the lock wrote of itself; nothing if it has not come to that yet."""
+    try:
+        found = json.loads(owner.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("pid"), int) else {}
+
+
+def _has_ended(owner: dict[str, Any]) -> bool:
+    """Whether the process that took the lock is no more, and only what it started holds it still."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _in_words(owner: dict[str, Any]) -> str:
+    if not owner:
+        return "another process"
+    return f"process {owner['pid']} on {owner.get('host')} since {owner.get('since')} ({owner.get('command')})"
