@@ -199,14 +199,14 @@ def verbs():
     return {
         "train": lambda folder, file: train(Config(dict(work_dir=str(folder)))),
         "extract_features": lambda folder, file: extract_features(None, None, None, file),
-        "calibrate": lambda folder, file: calibrate("c", "w", file),
+        "calibrate": lambda folder, file: calibrate("c", "w", folder),
         "route": lambda folder, file: route("c", "w", "b", folder),
         "evaluate": lambda folder, file: evaluate("c", "w", folder),
         "transfer": lambda folder, file: transfer("c", "w", folder, data_root="d"),
         "features of transfer": lambda folder, file: transfer("c", "w", "out", data_root="d", features=folder),
         "export": lambda folder, file: export("c", "w", file),
         "export_all": lambda folder, file: export_all("c", "w", folder),
-        "prune": lambda folder, file: prune_checkpoint("c", "w", file, 1),
+        "prune": lambda folder, file: prune_checkpoint("c", "w", folder, 1),
         "demo": lambda folder, file: run_demo(folder),
         "DSPNet's demo": lambda folder, file: run_dspnet_demo(folder),
     }
