@@ -7,10 +7,11 @@ them.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from mmssl_dynamic.errors import ArtifactError, ConfigError, UserError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError
 from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.outputs import check_output_file
 
@@ -57,6 +58,22 @@ def existing(what: str, remedy: str = "check the path", error: type[UserError] =
         if "://" in path:
             raise error(f"{what} {path} is an address; download it and give the file.")
         existing_file(path, what, remedy, error)
+
+    return check
+
+
+def existing_folder(what: str, remedy: str = "correct the path") -> Check:
+    """A folder of images that must be there.
+
+    Args:
+        what: Its role, for the message.
+        remedy: What to do where it is missing.
+    """
+
+    def check(path: str, _: str) -> None:
+        if not os.path.isdir(os.path.expanduser(path)):
+            kind = "is a file" if os.path.exists(os.path.expanduser(path)) else "does not exist"
+            raise DataError(f"{what} {path} {kind}; {remedy}.")
 
     return check
 

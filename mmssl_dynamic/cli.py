@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmssl_dynamic.arguments import Check, Checked, at_least, existing, positive
+from mmssl_dynamic.arguments import Check, Checked, at_least, existing, existing_folder, positive
 from mmssl_dynamic.errors import ConfigError, UserError, UserNotice
 from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.options.text import OptionAction
-from mmssl_dynamic.outputs import check_output_folder
+from mmssl_dynamic.outputs import check_output_file, check_output_folder
 
 _as_ever = warnings.formatwarning
 # What imports of a correct installation say every time, and nobody at a command line can do anything about.
@@ -218,12 +218,19 @@ def config_options(
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """``--work-dir``, ``--resume``, ``--amp``, ``--auto-scale-lr``, ``--tensorboard`` and the general ones."""
-    parser.add_argument("--work-dir", help="folder of logs and checkpoints (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--work-dir",
+        action=Checked,
+        check=check_output_folder,
+        help="folder of logs and checkpoints (default: work_dirs/<config name>)",
+    )
     parser.add_argument(
         "--resume",
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
+        action=Checked,
+        check=lambda path, name: None if path == "auto" else existing("checkpoint")(path, name),
         help="go on from a checkpoint; without one, or with 'auto', from the latest in the work dir",
     )
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
@@ -241,8 +248,14 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_image_check_arguments(parser: argparse.ArgumentParser) -> None:
     """``--workers``, ``--delete-list`` and ``--no-progress`` of tools that decode every image."""
-    parser.add_argument("--workers", type=int, default=None, help="threads (default: number of CPUs, at most 16)")
-    parser.add_argument("--delete-list", metavar="FILE", help="write the paths of unreadable files here, one a line")
+    add_number_argument(parser, "--workers", "threads (default: number of CPUs, at most 16)", at_least(1))
+    parser.add_argument(
+        "--delete-list",
+        metavar="FILE",
+        action=Checked,
+        check=check_output_file,
+        help="write the paths of unreadable files here, one a line",
+    )
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
 
 
@@ -270,12 +283,16 @@ def add_demo_arguments(parser: argparse.ArgumentParser, name: str, epochs: int, 
         epochs: By default.
         trained: What the epochs are of.
     """
-    parser.add_argument("--data", metavar="DIR", help="folder of your own images to pre-train on")
     parser.add_argument(
-        "--out", metavar="DIR", help=f"(default: work_dirs/{name}, or work_dirs/{name}_<folder> with --data)"
+        "--data",
+        metavar="DIR",
+        action=Checked,
+        check=existing_folder("image folder"),
+        help="folder of your own images to pre-train on",
     )
-    parser.add_argument("--epochs", type=int, default=epochs, help=f"{trained} (default: %(default)s)")
-    parser.add_argument("--max-images", type=int, default=2048, help="of --data (default: %(default)s)")
+    add_out_argument(parser, "all results", f"work_dirs/{name}, or work_dirs/{name}_<folder> with --data")
+    add_number_argument(parser, "--epochs", f"{trained} (default: %(default)s)", at_least(1), default=epochs)
+    add_number_argument(parser, "--max-images", "of --data (default: %(default)s)", at_least(1), default=2048)
     parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     add_again_argument(parser)
 

@@ -128,3 +128,65 @@ def test_a_tilde_is_the_home_folder_also_behind_an_equals_sign(monkeypatch):
         *("a~b", "/home/ada", "--k=3", "x=a=~/b"),
     ]
     assert sys.argv is given
+
+
+QUICK = """
+import runpy, sys
+sys.path.insert(0, {root!r})
+sys.argv = {arguments!r}
+try:
+    runpy.run_path({script!r}, run_name="__main__")
+except SystemExit as stop:
+    print(stop.code, "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "message"),
+    [
+        ("train", ["nowhere.py"], "config nowhere.py does not exist"),
+        ("train", ["CONFIG", "--cfg-options", "image_szie=32"], "did you mean image_size?"),
+        ("train", ["CONFIG", "--cfg-options", "max_epochs"], "has the form KEY=VALUE"),
+        ("train", ["CONFIG", "--resume", "none.pth"], "checkpoint none.pth does not exist"),
+        ("train", ["CONFIG", "--work-dir", "CONFIG"], "cannot be written"),
+        ("train_det", ["none.py"], "config none.py does not exist"),
+        ("test_det", ["CONFIG", "none.pth"], "checkpoint none.pth does not exist"),
+        ("evaluate", ["CONFIG", "CONFIG", "--data-root", "none", "--out", "x"], "data folder none does not exist"),
+        ("evaluate", ["CONFIG", "CONFIG", "--data-root", ".", "--out", "x.json"], "has the name of a file"),
+        ("evaluate", ["CONFIG", "CONFIG", "--data-root", ".", "--out", "x", "--k", "0"], "--k 0 must be at least 1"),
+        ("route", ["CONFIG", "CONFIG", "--out", "x"], "give --data-root or --dataset-config"),
+        ("route", ["CONFIG", "CONFIG", "--out", "x", "--bank", "none"], "BN bank none does not exist"),
+        ("transfer", ["CONFIG", "CONFIG", "--data-root", "none", "--out", "x"], "--data-root none does not exist"),
+        ("export", ["CONFIG", "CONFIG", "--subnet", "full", "--out", "x"], "must end in .pth or .safetensors"),
+        ("extract_features", ["CONFIG", "CONFIG", "--out", "x"], "must end in .npy"),
+        ("cluster", ["none.npy", "--num-clusters", "4"], "features file none.npy does not exist"),
+        ("calibrate_bn", ["CONFIG", "CONFIG", "--images", "1"], "--images 1 must be at least 2"),
+        ("prune", ["CONFIG", "CONFIG", "--like", "none.py", "--out", "x"], "config none.py does not exist"),
+        ("log_scalars", ["none"], "result none does not exist"),
+        ("check_images", ["none"], "image folder none does not exist"),
+        ("demo", ["--data", "none"], "image folder none does not exist"),
+        ("demo_dspnet", ["--epochs", "0"], "--epochs 0 must be at least 1"),
+    ],
+)
+def test_what_the_arguments_alone_decide_is_refused_without_importing_torch(tool, arguments, message, repo_root):
+    config = str(repo_root / "configs/demo/simsiam_demo.py")
+    script = str(repo_root / "tools" / f"{tool}.py")
+    given = [script, *(config if entry == "CONFIG" else entry for entry in arguments)]
+    code = QUICK.format(root=str(repo_root), arguments=given, script=script)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert message in result.stderr
+    assert result.stdout.split() == ["2", "False"]
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+FOLDER = Path(__file__).parents[1] / "tools"
+
+
+@pytest.mark.parametrize("tool", sorted([*FOLDER.glob("*.py"), *FOLDER.glob("data/*.py")]), ids=lambda path: path.stem)
+def test_help_imports_no_torch(tool, repo_root):
+    script = str(tool)
+    code = QUICK.format(root=str(repo_root), arguments=[script, "--help"], script=script)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("usage: ")
+    assert result.stdout.split()[-2:] == ["0", "False"]
+    assert result.stderr == ""

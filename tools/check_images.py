@@ -7,9 +7,7 @@ import os
 import sys
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.datasets.image_listing import find_images
-from mmssl_dynamic.datasets.preparation import verify_images
-from mmssl_dynamic.outputs import check_output_file
+from mmssl_dynamic.arguments import Checked, existing_folder
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,15 +16,17 @@ def parse_args() -> argparse.Namespace:
         epilog="Exit status: 0 if all images can be read, 1 if some cannot or should be looked at, 2 if there is "
         "nothing to check. Nothing is deleted; to delete what --delete-list wrote: xargs -d '\\n' rm -- < FILE",
     )
-    parser.add_argument("folder", help="folder of images, flat or nested")
+    check = existing_folder("image folder")
+    parser.add_argument("folder", action=Checked, check=check, help="folder of images, flat or nested")
     cli.add_image_check_arguments(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    if args.delete_list:
-        check_output_file(args.delete_list, "--delete-list")
+    from mmssl_dynamic.datasets.image_listing import find_images
+    from mmssl_dynamic.datasets.preparation import verify_images
+
     root = os.path.expanduser(args.folder)
     listing = find_images(root)
     report = verify_images([os.path.join(root, name) for name in listing.images], args.workers, not args.no_progress)

@@ -8,11 +8,15 @@ import argparse
 from pathlib import Path
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.arguments import Checked, existing, file_ending
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("features", metavar="F.npy", help="file written by tools/extract_features.py")
+    check = existing("features file", "write it with tools/extract_features.py")
+    parser.add_argument(
+        "features", metavar="F.npy", action=Checked, check=check, help="file written by tools/extract_features.py"
+    )
     parser.add_argument(
         "--num-clusters",
         required=True,
@@ -35,7 +39,12 @@ def parse_args() -> argparse.Namespace:
         "random: equal sizes by chance, the control of the paper's Table 3",
     )
     parser.add_argument(
-        "--out", default="clusters.npz", metavar="CLUSTERS.npz", help="file of the clusters (default: %(default)s)"
+        "--out",
+        default="clusters.npz",
+        metavar="CLUSTERS.npz",
+        action=Checked,
+        check=file_ending(".npz"),
+        help="file of the clusters (default: %(default)s)",
     )
     parser.add_argument(
         "--min-size",
@@ -95,11 +104,8 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    from mmssl_dynamic.errors import ConfigError
     from mmssl_dynamic.locks import locked_file
 
-    if Path(args.out).suffix != ".npz":
-        raise ConfigError(f"--out {args.out} must end in .npz, such as clusters.npz.")
     with locked_file(args.out):
         cluster(args)
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.arguments import Checked, at_least, existing, names, positive, refuse_idle
+from mmssl_dynamic.arguments import Checked, at_least, existing, existing_folder, names, positive, refuse_idle
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.file_checks import existing_file
 
@@ -32,8 +32,16 @@ def parse_args() -> argparse.Namespace:
     cli.add_checkpoint_argument(parser)
     parser.add_argument("--protocol", choices=("knn", "linear", "semisup"), default="knn", help="(default: knn)")
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--data-root", metavar="DIR", help="image folder with train/CLASS/ and test/CLASS/ (or val/)")
-    data.add_argument("--dataset-config", metavar="FILE", help="config that defines the data sets train and test")
+    data.add_argument(
+        "--data-root",
+        metavar="DIR",
+        action=Checked,
+        check=existing_folder("data folder", "give a folder with train/ and test/ in it"),
+        help="image folder with train/CLASS/ and test/CLASS/ (or val/)",
+    )
+    config = existing("config", error=ConfigError)
+    help = "config that defines the data sets train and test"
+    data.add_argument("--dataset-config", metavar="FILE", action=Checked, check=config, help=help)
     cli.add_out_argument(parser)
     parser.add_argument(
         "--subnets", default="all", metavar="NAMES", help="all, or names with commas between: w0.5,w1.0"
@@ -54,7 +62,7 @@ def parse_args() -> argparse.Namespace:
         "--protocol-config",
         metavar="FILE",
         action=Checked,
-        check=existing("config", error=ConfigError),
+        check=config,
         help="config of the training (default: DSPNet's in configs/transfer)",
     )
     cli.add_cfg_options_argument(train, "--protocol-options", "--protocol-config")

@@ -5,13 +5,25 @@ tensorboard --logdir work_dirs
 """
 
 import argparse
+import os
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.arguments import Checked
+from mmssl_dynamic.file_checks import existing_file
+
+
+def check(paths: list[str], _: str) -> None:
+    """Files and folders that must be there."""
+    for path in paths:
+        if not os.path.isdir(path):
+            existing_file(path, "result")
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="results, or folders to look for them in")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", action=Checked, check=check, help="results, or folders to look for them in"
+    )
     return parser.parse_args()
 
 

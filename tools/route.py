@@ -21,7 +21,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.arguments import Checked, at_least, existing, names, positive, refuse_idle
+from mmssl_dynamic.arguments import Checked, at_least, existing, existing_folder, names, positive, refuse_idle
 from mmssl_dynamic.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ HALVING = ("factor", "finalists", "least_images")
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    config, checkpoint = existing("config", error=ConfigError), existing("checkpoint")
     cli.add_config_argument(parser)
     cli.add_checkpoint_argument(parser)
     parser.add_argument(
@@ -44,14 +45,18 @@ def parse_args() -> argparse.Namespace:
     cli.add_bank_argument(parser)
     parser.add_argument(
         "--data-root",
-        action="append",
+        action=Checked,
+        check=existing_folder("data folder", "give a folder with train/ and test/ in it"),
+        append=True,
         default=[],
         metavar="DIR",
         help="image folder with train/CLASS/ and test/CLASS/ (and val/CLASS/); once for each task",
     )
     parser.add_argument(
         "--dataset-config",
-        action="append",
+        action=Checked,
+        check=config,
+        append=True,
         default=[],
         metavar="FILE",
         help="config that defines the data sets train and test (and val); once for each further task",
@@ -96,7 +101,6 @@ def parse_args() -> argparse.Namespace:
         check=existing("clusters file", "write it with tools/cluster.py"),
         help="clusters.npz of the run; with any method, its images go into the report",
     )
-    config, checkpoint = existing("config", error=ConfigError), existing("checkpoint")
     help = "cluster: config of the network that was clustered with"
     fast.add_argument("--base-config", metavar="FILE", action=Checked, check=config, help=help)
     fast.add_argument(

@@ -12,7 +12,7 @@ again, nothing that is finished is computed again.
 import argparse
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.arguments import at_least, names, positive
+from mmssl_dynamic.arguments import at_least, existing_folder, names, positive
 from mmssl_dynamic.errors import ConfigError
 
 
@@ -71,6 +71,7 @@ def main() -> None:
         if getattr(args, name) is None:
             shown = name.upper() if name in ("config", "checkpoint") else f"--{name.replace('_', '-')}"
             raise ConfigError(f"{shown} is missing; a transfer needs CONFIG CHECKPOINT --data-root DIR --out DIR.")
+    existing_folder("--data-root", "give the folder of the data sets")(args.data_root, "")
     from mmssl_dynamic.apis.transfer import transfer
     from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol
 
