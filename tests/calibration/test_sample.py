@@ -113,7 +113,9 @@ def test_the_hook_calibrates_on_images_listed_by_class_as_on_one_large_batch(net
     model.backbone = net
     loader = dict(dataset=extract_config(folder))
     config = Config(dict(model=dict(data_preprocessor=NORMALISATION.record()), extract_dataloader=loader))
-    runner = SimpleNamespace(model=model, cfg=config, seed=0, logger=logging.getLogger("calibration"))
+    runner = SimpleNamespace(
+        model=model, cfg=config, seed=0, _randomness_cfg={}, logger=logging.getLogger("calibration")
+    )
     CalibrateBNHook(images=len(dataset), batch_size=BATCH).calibrate(runner)
     assert astray(net, dataset, net.bn_statistics(NAME), reference) < 0.12
 
@@ -186,7 +188,8 @@ def test_a_hook_calibrates_with_the_transforms_that_it_is_told(net, folder, tmp_
     model = torch.nn.Module()
     model.backbone = net
     run = SimpleNamespace(
-        model=model, cfg=config, seed=0, logger=logging.getLogger("calibration"), work_dir=str(tmp_path),
+        model=model, cfg=config, seed=0, _randomness_cfg={}, logger=logging.getLogger("calibration"),
+        work_dir=str(tmp_path),
         train_dataloader=SimpleNamespace(dataset=SimpleNamespace(clusters=None)),
     )  # fmt: skip
     found = {}
