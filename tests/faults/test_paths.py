@@ -41,8 +41,8 @@ def test_the_whole_chain_works_there(place, repo_root, monkeypatch, capsys):
     model = (config, checkpoint)
     tool(repo_root, "extract_features", *model, "--out", out / "F 1.npy")
     tool(repo_root, "cluster", out / "F 1.npy", "--num-clusters", 4, "--out", place / "clusters.npz", "--epochs", 2)
-    tool(repo_root, "calibrate_bn", *model, "--out", out / "bank 1.safetensors", "--workers", 0, "--images", 6)
-    bank = ("--bank", out / "bank 1.safetensors")
+    tool(repo_root, "calibrate_bn", *model, "--out", out / "bank 1", "--workers", 0, "--images", 6)
+    bank = ("--bank", out / "bank 1" / "bn_bank.safetensors")
     task = ("--data-root", f"{place / 'pets'}{os.sep}")
     tool(repo_root, "route", *model, *bank, *task, "--out", out / "routed", "--k", 3, "--workers", 0)
     tool(
