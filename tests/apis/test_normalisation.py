@@ -154,7 +154,8 @@ class Verbs:
         model = torch.nn.Module()
         model.backbone = load_backbone(config, self.work / "epoch_1.pth", "cpu")
         return SimpleNamespace(
-            model=model, cfg=config, seed=0, _randomness_cfg={}, work_dir=str(self.out / name), logger=logging.getLogger("runner"),
+            model=model, cfg=config, seed=0, _randomness_cfg={}, work_dir=str(self.out / name),
+            logger=logging.getLogger("runner"),
             train_dataloader=SimpleNamespace(dataset=SimpleNamespace(clusters=None)),
         )  # fmt: skip
 
