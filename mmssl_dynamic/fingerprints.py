@@ -10,9 +10,12 @@ import enum
 import hashlib
 import json
 import os
+import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import PurePath
+from functools import cache
+from pathlib import Path, PurePath
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -23,6 +26,8 @@ from torch import Tensor, nn
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.fileio import weights_fingerprint
 
+# Beside site-packages: this package, also in a checkout, and Python's own modules.
+_INSTALLED = (Path(__file__).resolve().parent, *(Path(sysconfig.get_paths()[key]) for key in ("stdlib", "platstdlib")))
 _STAT_CHUNK = 2048
 _STAT_THREADS = 16  # file systems behind a network answer many questions at a time; a local disk loses nothing by it
 
@@ -108,7 +113,22 @@ def _described(value: Any, what: str, holders: tuple[int, ...]) -> Any:
 
 
 def _name(value: Any) -> str:
-    return f"{value.__module__}.{value.__qualname__}"
+    """Name of a class or function, with the code of its module where that is a user's own.
+
+    Installed packages have versions, and this one has those of its computations; a transform or a score of one's own is
+    edited, and keeps its name.
+    """
+    code = _own_code(value.__module__)
+    return f"{value.__module__}.{value.__qualname__}" + (f" {code}" if code else "")
+
+
+@cache
+def _own_code(module: str) -> str | None:
+    """Fingerprint of a module's file, as it was when this was first asked; ``None`` for what is installed."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or not os.path.isfile(file) or {"site-packages", "dist-packages"} & set(Path(file).parts):
+        return None
+    return None if any(Path(file).is_relative_to(folder) for folder in _INSTALLED) else file_fingerprint(file)
 
 
 def _code(code: CodeType) -> list[Any]:

@@ -92,13 +92,21 @@ def locks_folder(argument: str = "out", option: str = "--out") -> Callable[[Call
     return _locking(argument, wrap)
 
 
-def locks_file(argument: str = "out", option: str = "--out") -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Let a function hold :func:`locked_file` as long as it runs; the arguments are those of :func:`locks_folder`."""
+def locks_file(
+    argument: str | Callable[[Mapping[str, Any]], PathLike] = "out", option: str = "--out"
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a function hold :func:`locked_file` as long as it runs, from before it looks at anything else.
+
+    Args:
+        argument: Its argument that names the file, or what tells the file by all arguments.
+        option: What that is called on the command line.
+    """
     return _locking(argument, lambda file, given: locked_file(file, option))
 
 
 def _locking(
-    argument: str, lock: Callable[[Any, Mapping[str, Any]], AbstractContextManager[None]]
+    argument: str | Callable[[Mapping[str, Any]], PathLike],
+    lock: Callable[[Any, Mapping[str, Any]], AbstractContextManager[None]],
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         signature = inspect.signature(function)
@@ -107,7 +115,8 @@ def _locking(
         def locking(*args: P.args, **kwargs: P.kwargs) -> T:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
-            with lock(given.arguments[argument], given.arguments):
+            target = given.arguments[argument] if isinstance(argument, str) else argument(given.arguments)
+            with lock(target, given.arguments):
                 return function(*args, **kwargs)
 
         return locking

@@ -1,6 +1,7 @@
 """Fingerprints change with everything that changes a result, and with nothing else."""
 
 import enum
+import importlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from mmssl_dynamic import fingerprints
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.fingerprints import (
     architecture_fingerprint,
@@ -113,6 +115,23 @@ def test_a_fingerprint_is_the_same_in_another_process():
     }  # fmt: skip
     own = fingerprint([Silent(3, mode=Mode.FAR, at=power(2)), {"x", "y", "z"}, nn.Dropout(0.1)], "it")
     assert found == {f"{own}\n"}
+
+
+def test_code_of_ones_own_counts_and_installed_code_does_not(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for number, size in enumerate((1, 2)):
+        # The same class of the same module, edited between two runs.
+        lines = ["class Crop:", "    def __call__(self, x):", f"        return x[:{size}]"]
+        (tmp_path / "my_transforms.py").write_text("\n".join(lines))
+        sys.modules.pop("my_transforms", None)
+        importlib.invalidate_caches()
+        fingerprints._own_code.cache_clear()
+        found.append(fingerprint(importlib.import_module("my_transforms").Crop(), f"run {number}"))
+    assert found[0] != found[1]
+    assert described(nn.Dropout(0.1), "it")[1] == ["torch.nn.modules.dropout.Dropout"]
+    assert described(SDRResNet, "it") == "mmssl_dynamic.models.backbones.sdr_resnet.SDRResNet"
+    sys.modules.pop("my_transforms")
 
 
 def test_a_sub_network_has_the_statistics_of_its_plain_twin():

@@ -199,7 +199,7 @@ def verbs():
     return {
         "train": lambda folder, file: train(Config(dict(work_dir=str(folder)))),
         "extract_features": lambda folder, file: extract_features(None, None, None, file),
-        "calibrate": lambda folder, file: calibrate("c", "w", folder),
+        "calibrate": lambda folder, file: calibrate("c", "output/w.pth"),
         "route": lambda folder, file: route("c", "w", "b", folder),
         "evaluate": lambda folder, file: evaluate("c", "w", folder),
         "transfer": lambda folder, file: transfer("c", "w", folder, data_root="d"),
@@ -215,9 +215,10 @@ def verbs():
 @pytest.mark.parametrize("verb", verbs())
 def test_every_verb_asks_for_its_output_before_anything_else(tmp_path, verb, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    call, words = verbs()[verb], rf"(output|F\.npy) is being written by process {os.getpid()}"
-    with locked_folder(tmp_path / "output"), locked_file(tmp_path / "F.npy"), pytest.raises(LockedError, match=words):
-        call(tmp_path / "output", tmp_path / "F.npy")
+    call, words = verbs()[verb], rf"(output|\w+\.npy|\w+\.safetensors) is being written by process {os.getpid()}"
+    folder, files = tmp_path / "output", (tmp_path / "F.npy", tmp_path / "output/bn_bank.safetensors")
+    with locked_folder(folder), locked_file(files[0]), locked_file(files[1]), pytest.raises(LockedError, match=words):
+        call(folder, files[0])
     assert list(tmp_path.iterdir()) == []
 
 

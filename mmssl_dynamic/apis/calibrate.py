@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,18 @@ from mmssl_dynamic.calibration.calibrate import check_source
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import load_super_network
-from mmssl_dynamic.locks import locks_folder
+from mmssl_dynamic.locks import locks_file
 from mmssl_dynamic.outputs import check_output_folder
 
 PathLike = str | os.PathLike[str]
 
 
-@locks_folder()
+def _bank_file(given: Mapping[str, Any]) -> Path:
+    """What is written, by the arguments of :func:`calibrate`; the folder may be that of a training that goes on."""
+    return (Path(given["checkpoint"]).parent if given["out"] is None else Path(given["out"])) / BANK_FILE
+
+
+@locks_file(_bank_file)
 def calibrate(
     config: PathLike,
     checkpoint: PathLike,

@@ -189,7 +189,8 @@ class Router:
 
     def settings(self) -> dict[str, Any]:
         """How sub-networks are found: everything that can change a ranking."""
-        return {"name": self.method, "bn": self.bn, "score": self.score_config}
+        score = self.score_config if self.score is None else [self.score_config, self.score]
+        return {"name": self.method, "bn": self.bn, "score": score}
 
     def ordered(self, names: Sequence[str] | None) -> list[str]:
         """The names to choose from in the order of their clusters.

@@ -150,6 +150,7 @@ CHANGES = {
     "temperature": lambda root: dict(protocol=KNNProtocol(k=5, temperature=0.5)),
     "method": lambda root: dict(method=RoutingMethod("halving", finalists=2, factor=2, least_images=8)),
     "sub-networks": lambda root: dict(method=RoutingMethod(subnets=["0-0-0-1", "0-0-1-0"])),
+    "score": lambda root: dict(method=RoutingMethod(score="ncm")),
     "again": lambda root: dict(again=True),
 }
 
