@@ -270,6 +270,7 @@ def test_real_photographs_train_and_are_evaluated(networks, shared_dir, tmp_path
             options |= {
                 f"{split}_dataloader.dataset.ann_file": "annotations/instances_val.json",
                 f"{split}_dataloader.dataset.data_prefix.img": "images/",
+                f"{split}_evaluator.ann_file": str(tmp_path / root / "annotations/instances_val.json"),
             }
     runner, watch = trained(prepared(network, tmp_path / "run", options))
     assert all(map(math.isfinite, watch.losses))
