@@ -273,10 +273,13 @@ def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_
     found = record["tasks"]["pets"]
     cfg, net = load_super_network(work / "config.py", work / "epoch_1.pth", "cpu")
     splits = folder_task(work / "pets", cfg.eval_pipeline).splits(normalisation_of(cfg), 64)
-    with pytest.warns(UserWarning, match="k=20 is cut"):
-        result = KNNRouter(net, BNBank.load(bank), protocol=evaluate.KNN, progress=False).route(splits)
+    result = KNNRouter(net, BNBank.load(bank), protocol=evaluate.KNN, progress=False).route(splits)
+    with pytest.warns(UserWarning, match="k=200 is cut"):
+        of_200 = KNNRouter(net, BNBank.load(bank), protocol=evaluate.KNN_200, progress=False).route(splits)
+    wide = {score.name: score.test_accuracy for score in (*of_200.subnets, of_200.full)}
     assert found["routed"]["name"] == result.best.name
     for score in (*result.subnets, result.full):
+        assert found["networks"][score.name].pop("knn-200") == wide[score.name]
         assert found["networks"][score.name] == {"select": score.select_accuracy, "knn": score.test_accuracy}
     assert found["full"]["knn"] == result.full.test_accuracy
     assert record["params"]["full"] > record["params"]["0-0-1-1"]

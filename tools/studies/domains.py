@@ -46,12 +46,6 @@ STAGES = (
         _started("sdr10+10", "SDR for 10 epochs after the base, started from it"),
     ),
     (
-        _started("sdr10+10_half", "the same, W_0 in half of the steps", "full_share=0.5"),
-        Run("simsiam20", "SimSiam, 20 epochs at once", SIMSIAM, 20),
-        Run("simsiam28", "SimSiam, 28 epochs at once", SIMSIAM, 28),
-        Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, 1.8, split="cluster16"),
-    ),
-    (
         _started("sdr10+10_random", "SDR started from the base, images split at random", split="random16"),
         _started(
             "sdr10+10_all",
@@ -59,7 +53,13 @@ STAGES = (
             "train_dataloader.dataset.subnet_data=full",
             split=None,
         ),
+        _started("sdr10+10_half", "SDR started from the base, W_0 in half of the steps", "full_share=0.5"),
         _started("sdr10+10_4paths", "SDR started from the base, 4 paths", config=SDR4, split="cluster4"),
+    ),
+    (
+        Run("simsiam20", "SimSiam, 20 epochs at once", SIMSIAM, 20),
+        Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, 1.8, split="cluster16"),
+        Run("simsiam28", "SimSiam, 28 epochs at once", SIMSIAM, 28),
         Run("wide20", "SimSiam of the super-network's width, 20 epochs", WIDE, 20, 2.0),
     ),
     (
@@ -93,7 +93,8 @@ STAGES = (
         for domain, task in zip(DOMAINS, TASKS)
     ),
 )
-#: What is compared in the report: (name, minus, of which network), the statements of the study.
+#: What is compared in the report: (name, minus). The first is the statement of the study, named before any of its runs
+#: was made; the others are looked at without a correction for their number.
 COMPARISONS = (
     ("sdr10+10", "simsiam10+10"),
     ("sdr10+10", "simsiam10+18"),

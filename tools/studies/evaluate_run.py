@@ -29,8 +29,12 @@ from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.writing import atomic_path, write_json
 
-# The tasks have 84 to 287 training images a class, of which 200 neighbours would leave nothing to choose among.
-KNN = KNNProtocol(k=20, vote="weighted")
+#: The tasks have 84 to 287 training images a class. Among 5, 10, 20, 50, 100 and 200 neighbours, 10 had the highest
+#: leave-one-out accuracy on the *training* images of the nine tasks (52.7 % against 43.5 % with 200), by the first
+#: plain SimSiam network; no super-network and no test image had a say.
+KNN = KNNProtocol(k=10, vote="weighted")
+#: The package's default, shown beside it.
+KNN_200 = KNNProtocol()
 #: Coarser than the published grid, on standardised features: enough for a comparison of networks.
 PROBE = ManyShotProtocol(wd_from=-2, wd_to=3, wd_count=6, max_iter=200)
 _CALIBRATION_IMAGES, _BATCH = 2000, 200
@@ -62,6 +66,7 @@ def main() -> None:
         "networks": names,
         "params": {name: _params(net, name) for name in {FULL, names[-1]}},
         "knn": KNN.record(),
+        "knn-200": KNN_200.record(),
         "probe": PROBE.record() | {"features": "standardised by the training images"},
         "tasks": results,
         "seconds": round(time.monotonic() - start, 1),
@@ -125,6 +130,7 @@ def _scores(features: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]
         networks[name] = {
             "select": leave_one_out_accuracy(train, labels["train"], KNN),
             "knn": knn_accuracy(train, labels["train"], test, labels["test"], KNN),
+            "knn-200": knn_accuracy(train, labels["train"], test, labels["test"], KNN_200),
         }
     paths = [name for name in names if name != FULL]
     found: dict[str, Any] = {"networks": networks, "full": {**networks[FULL], "probe": probe(features, FULL)}}

@@ -23,7 +23,7 @@ from mmssl_dynamic.writing import write_json
 
 #: Name and config of the scores that are compared; a score of your own by its name in SCORES.
 COMPARED: dict[str, dict[str, Any]] = {
-    "knn": {"type": "knn", "k": 20},
+    "knn": {"type": "knn", "k": 10},
     "knn-200": {"type": "knn", "k": 200},
     **{name: {"type": name} for name in ("ncm", "ridge", "logme", "h-score")},
 }

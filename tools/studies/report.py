@@ -92,12 +92,13 @@ def _markdown(
 ) -> Iterator[str]:
     yield "Mean over tasks of the test accuracy in percent, mean over seeds (number of seeds).\n"
     head = ["training", "seeds", "kNN, full", "kNN, routed", "kNN, best in hindsight", "probe, full", "probe, routed"]
+    head += ["kNN of 200, full", "kNN of 200, routed"]
     yield _row(head)
     yield _row(["---"] * len(head))
     for name, by_seed in results.items():
         label = labels.get(name, "SimSiam, base and as many steps on the task's own domain")
         columns = [_mean(results, name, kind, "knn") for kind in _KINDS]
-        columns += [_mean(results, name, kind, "probe") for kind in _KINDS[:2]]
+        columns += [_mean(results, name, kind, metric) for metric in ("probe", "knn-200") for kind in _KINDS[:2]]
         yield _row([f"{label} (`{name}`)", str(len(by_seed)), *columns])
     yield "\nPaired differences over tasks and seeds, of the network that a task gets (the routed path, or all of a"
     yield "plain network), in points with a bootstrap interval of 95 %; bold where it leaves out 0.\n"
