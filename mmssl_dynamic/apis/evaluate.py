@@ -20,7 +20,7 @@ from torch import nn
 
 from mmssl_dynamic.calibration.statistics import OWN, apply_bank
 from mmssl_dynamic.downstream.labelled_data import LabelledData, data_record
-from mmssl_dynamic.engine.processes import start_processes, stop_processes
+from mmssl_dynamic.engine.processes import start_processes, stop_processes, wait_of
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
@@ -125,7 +125,7 @@ def evaluate(
     cfg = load_config(config, cfg_options)
     normalisation = normalisation_of(cfg)
     target = _device(device, protocol, launcher)
-    start_processes(launcher)
+    start_processes(launcher, wait_of(cfg))
     try:
         if launcher != "none" and target.type == "cuda":
             target = torch.device("cuda", torch.cuda.current_device())

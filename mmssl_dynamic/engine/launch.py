@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
 from mmssl_dynamic.engine.checkpoints import checkpoint_files
+from mmssl_dynamic.engine.processes import wait_of
 from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
@@ -168,7 +168,6 @@ def build_runner(config: Config) -> MMEngineRunner:
 def _prepare_cpu_processes(config: Config) -> None:
     """Let several processes train on the CPU; mmengine's own start of torchrun's processes asks for GPUs."""
     if not dist.is_initialized():
-        seconds = ((config.get("env_cfg") or {}).get("dist_cfg") or {}).get("timeout")
-        dist.init_process_group("gloo", timeout=None if seconds is None else timedelta(seconds=seconds))
+        dist.init_process_group("gloo", timeout=wait_of(config))
     if config.get("model_wrapper_cfg") is None:
         config.model_wrapper_cfg = dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,11 +23,22 @@ LAUNCHERS = {
 }
 
 
-def start_processes(launcher: str) -> None:
+def wait_of(config: Mapping[str, Any]) -> timedelta | None:
+    """How long a process of a run waits for the others, ``env_cfg.dist_cfg.timeout``; ``None``: as long as torch's own.
+
+    Args:
+        config: Config of the run.
+    """
+    seconds = ((config.get("env_cfg") or {}).get("dist_cfg") or {}).get("timeout")
+    return None if seconds is None else timedelta(seconds=int(seconds))
+
+
+def start_processes(launcher: str, wait: timedelta | None = None) -> None:
     """Join the processes of a launcher, with NCCL where there is CUDA, else with gloo.
 
     Args:
         launcher: ``'none'`` or one of :data:`LAUNCHERS`.
+        wait: How long each waits for the others, see :func:`wait_of`; torch's own when left out.
 
     Raises:
         ConfigError: the launcher is not known, or did not start this process.
@@ -39,14 +53,14 @@ def start_processes(launcher: str) -> None:
     if torch.cuda.is_available():
         from mmengine.dist import init_dist
 
-        init_dist(launcher, backend="nccl")
+        init_dist(launcher, backend="nccl", **({} if wait is None else {"timeout": wait.total_seconds()}))
         return
     for own, name in zip(("RANK", "WORLD_SIZE", "LOCAL_RANK"), names):
         os.environ[own] = os.environ.get(name, "0")
     os.environ.setdefault("MASTER_PORT", "29500")
     if "MASTER_ADDR" not in os.environ:
         raise ConfigError(f"--launcher {launcher} needs MASTER_ADDR, the host of the first process; export it.")
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", timeout=wait)
 
 
 def stop_processes() -> None:
