@@ -55,12 +55,13 @@ def test_a_launcher_that_is_not_known_or_did_not_start_the_process_is_refused(mo
 
 def test_a_process_waits_for_the_others_as_long_as_the_config_says(monkeypatch):
     wait = wait_of(Config(dict(env_cfg=dict(dist_cfg=dict(timeout=1)))))
-    assert wait == timedelta(seconds=1) and wait_of(Config()) is None
+    assert wait == timedelta(seconds=1)
+    assert wait_of(Config()) is None
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     around = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     for name, value in around.items():
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(Exception, match="1 seconds|1000ms"):  # and not torch's 30 minutes
+    with pytest.raises(Exception, match="after [12] seconds"):  # and not torch's 30 minutes
         start_processes("pytorch", wait)
