@@ -44,10 +44,10 @@ def load_tool(repo_root, name):
     return module
 
 
-def tool(repo_root, name, *arguments):
+def tool(repo_root, name, *arguments, device=("--device", "cpu")):
     """Run a tool's main() in this process, as its command line does."""
     module = load_tool(repo_root, name)
-    before, sys.argv = sys.argv, [f"{name}.py", *map(str, arguments), "--device", "cpu"]
+    before, sys.argv = sys.argv, [f"{name}.py", *map(str, arguments), *device]
     try:
         cli.run(module.main)
     finally:

@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope
 
 from mmssl_dynamic.apis.zoo import get_model
 from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.routing import RoutingResult
@@ -19,6 +20,7 @@ def run_all(repo_root, work, out):
     common, loader = (work / "config.py", work / "epoch_1.pth"), ("--workers", 0)
     task = ("--data-root", work / "pets")
     tool(repo_root, "extract_features", *common, "--out", out / "F.npy", *loader)
+    tool(repo_root, "cluster", out / "F.npy", "--num-clusters", 2, "--epochs", 2, "--out", out / "clusters.npz")
     tool(repo_root, "calibrate_bn", *common, "--out", out, "--images", 6, *loader)
     bank = ("--bank", out / "bn_bank.safetensors")
     tool(repo_root, "route", *common, *bank, *task, "--k", 5, "--format", "mmdet", "--out", out / "routing", *loader)
@@ -27,13 +29,19 @@ def run_all(repo_root, work, out):
     linear = ("--protocol", "linear", "--batch-size", 10, "--protocol-options", "max_epochs=1", "--out", out / "linear")
     tool(repo_root, "evaluate", *evaluate, *linear)
     tool(repo_root, "export", *common, "--subnet", "0-0-0-1", *bank, "--format", "torchvision", "--out", out / "tv.pth")
+    transfer = ("--data-root", work, "--datasets", "pets", "--subnets", "0-0-1-0", "--image-size", 32, *loader)
+    tool(repo_root, "transfer", *common, *bank, *transfer, "--out", out / "transfer")
+    tool(repo_root, "prune", *common, "--num-weights", 9000, "--out", out, device=())
     routing = RoutingResult.load(out / "routing" / "routing.json")
     model = get_model(pretrained=out / "routing" / f"backbone_{routing.best.name}_mmdet.pth")
     results = [json.loads((out / kind / "results.json").read_text())["networks"][0] for kind in ("knn", "linear")]
     tensors = {
         "features": torch.from_numpy(Features.load(out / "F.npy").rows),
         "bank": BNBank.load(out / "bn_bank.safetensors").path["0-0-1-0"]["bn1"][0],
+        "clusters": torch.from_numpy(Clusters.load(out / "clusters.npz").assignment),
+        "accuracy": torch.tensor(json.loads((out / "transfer" / "results.json").read_text())["scores"][0]["val_score"]),
         **load_state_dict(out / "tv.pth"),
+        **{f"pruned.{key}": tensor for key, tensor in load_state_dict(out / "pruned.pth").items()},
         **{f"model.{key}": tensor for key, tensor in model.state_dict().items()},
     }
     return [(s.name, s.select_accuracy) for s in routing.subnets], [(r["top1"], r["top5"]) for r in results], tensors
