@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mmssl_dynamic.arguments import Check, Checked, at_least, existing, existing_folder, positive
-from mmssl_dynamic.errors import ConfigError, UserError, UserNotice
+from mmssl_dynamic.errors import ConfigError, UserError, UserNotice, first_line
 from mmssl_dynamic.file_checks import existing_file
+from mmssl_dynamic.interrupts import STATUS, Interrupts, close_progress_bars, is_command
 from mmssl_dynamic.options.text import OptionAction
 from mmssl_dynamic.outputs import check_output_file, check_output_folder
 
@@ -29,28 +30,50 @@ _UPSTREAM_WARNINGS = (
 def run(main: Callable[[], None]) -> None:
     """Call ``main``; turn a :class:`UserError` into one line on stderr and exit status 2, Ctrl-C into status 130.
 
-    A file that the system does not let us open is a user's error, too.
+    A file that the system does not let us open is a user's error, too, and so is a disk that is full.
     """
+    interrupts = Interrupts()
+    if is_command(main):
+        interrupts.install()
     for text in _UPSTREAM_WARNINGS:
         warnings.filterwarnings("ignore", message=text)
     before, warnings.formatwarning = warnings.formatwarning, _as_line
     arguments, sys.argv = sys.argv, [sys.argv[0], *map(_at_home, sys.argv[1:])]
     try:
         main()
-    except UserError as error:
-        print(f"error: {one_sentence(error)}", file=sys.stderr)
-        sys.exit(2)
-    except OSError as error:
-        if error.filename is None:
+    except BaseException as error:
+        # Whatever an interruption has become on its way: a failed import, a loader process that is gone.
+        if interrupts.pressed or isinstance(error, KeyboardInterrupt):
+            close_progress_bars()
+            interrupts.tell()
+            sys.exit(STATUS)
+        sentence = _sentence_of(error)
+        if sentence is None:
             raise
-        # A file of the user's that nobody thought of: its name says more than our lines would.
-        print(f"error: {error.filename}: {error.strerror}; correct the path or its permissions.", file=sys.stderr)
+        close_progress_bars()
+        print(f"error: {sentence}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
     finally:
+        interrupts.end()
         warnings.formatwarning, sys.argv = before, arguments
+
+
+def _sentence_of(error: BaseException) -> str | None:
+    """What to say of an error that a user can mend; ``None`` for others."""
+    if isinstance(error, UserError):
+        return one_sentence(error)
+    if isinstance(error, Exception) and "mmssl_dynamic.writing" in sys.modules:
+        from mmssl_dynamic.writing import is_full, no_room
+
+        if is_full(error):
+            name = getattr(error, "filename", None)
+            if name is None:
+                return f"a disk that is written to is full ({first_line(error)}); free space or choose another one."
+            return str(no_room(Path(os.fsdecode(name)), None, error))
+    if isinstance(error, OSError) and error.filename is not None:
+        # A file of the user's that nobody thought of: its name says more than our lines would.
+        return f"{error.filename}: {error.strerror}; correct the path or its permissions."
+    return None
 
 
 def _at_home(argument: str) -> str:

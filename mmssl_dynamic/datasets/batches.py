@@ -5,6 +5,7 @@ N batch, H W height and width.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from mmssl_dynamic.datasets.image_listing import is_hidden
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.errors import ConfigError, DataError, UserError, first_line
+from mmssl_dynamic.datasets.shared_memory import HandOver, is_short_of_shared_memory, shared_memory_left
+from mmssl_dynamic.errors import ConfigError, DataError, UserError, UserNotice, first_line
 
 
 def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
@@ -127,15 +129,19 @@ class ImageBatches:
         self.device = torch.device(device)
         self.normalisation, self._dataset = normalisation, dataset
         self._positions = list(indices) if indices is not None else None
-        samples: Dataset = _Indexed(dataset)
+        self._samples: Dataset = _Indexed(dataset)
         if self._positions is not None:
-            samples = Subset(samples, self._positions)
-        self.num_images = len(samples)  # type: ignore[arg-type]
-        self._loader = DataLoader(
+            self._samples = Subset(self._samples, self._positions)
+        self.num_images = len(self._samples)
+        self._batch_size, self._num_workers = batch_size, num_workers
+        self._loader = self._load(self._samples)
+
+    def _load(self, samples: Dataset) -> DataLoader:
+        return DataLoader(
             samples,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            collate_fn=_collate,
+            batch_size=self._batch_size,
+            num_workers=self._num_workers,
+            collate_fn=HandOver(_collate),
             pin_memory=self.device.type == "cuda",
         )
 
@@ -143,10 +149,7 @@ class ImageBatches:
         """Batches of the images at some positions of these, read alone."""
         held = self._positions
         chosen = list(positions) if held is None else [held[position] for position in positions]
-        loader = self._loader
-        size = loader.batch_size
-        assert size is not None
-        return ImageBatches(self._dataset, self.normalisation, size, loader.num_workers, self.device, chosen)
+        return ImageBatches(self._dataset, self.normalisation, self._batch_size, self._num_workers, self.device, chosen)
 
     def labels(self) -> np.ndarray | None:
         """(N,) classes as the data set lists them, without reading an image; ``None`` if it does not, or several."""
@@ -161,5 +164,27 @@ class ImageBatches:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        for images, indices, labels in self._loader:
+        for images, indices, labels in self._loaded():
             yield Batch(self.normalisation(images.to(self.device, non_blocking=True)), indices, labels)
+
+    def _loaded(self) -> Iterator[tuple[Tensor, list[int], Tensor | None]]:
+        """What the loader gives; without workers from where they have no room to hand it over."""
+        done = 0
+        try:
+            for batch in self._loader:
+                yield batch
+                done += 1
+            return
+        except (RuntimeError, OSError) as error:
+            if not self._num_workers or not is_short_of_shared_memory(error):
+                raise
+        warnings.warn(
+            UserNotice(
+                f"{shared_memory_left()}, too little for {self._num_workers} loader workers (--workers), so images are "
+                "loaded without them from here on; a container gets more by docker run --shm-size=8g."
+            ),
+            stacklevel=3,
+        )
+        self._num_workers = 0
+        self._loader = self._load(self._samples)
+        yield from self._load(Subset(self._samples, range(done * self._batch_size, self.num_images)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from mmssl_dynamic.datasets.shared_memory import is_short_of_shared_memory, shared_memory_left
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError, first_line
 from mmssl_dynamic.writing import is_full, no_room
 
@@ -47,7 +48,7 @@ def running(work_dir: str) -> Iterator[None]:
         work_dir: Folder of the run, for messages.
 
     Raises:
-        ConfigError: a batch of one image where BatchNorm needs two.
+        ConfigError: a batch of one image where BatchNorm needs two, or loader workers without shared memory.
         OutputError: the disk is full, and what was writing is not of this package.
     """
     try:
@@ -60,6 +61,11 @@ def running(work_dir: str) -> Iterator[None]:
                 "a batch of one image has no variance for BatchNorm; set train_dataloader.batch_size (--batch-size) to "
                 "at least 2 for each process, and so that no single image is left for the last batch "
                 "(train_dataloader.drop_last=True leaves it out)."
+            ) from error
+        if is_short_of_shared_memory(error):
+            raise ConfigError(
+                f"{shared_memory_left()}, too little for the loader workers; set num_workers=0 (--workers 0, or "
+                "--cfg-options train_dataloader.num_workers=0), or give it more (docker run --shm-size=8g)."
             ) from error
         if is_full(error):
             name = getattr(error, "filename", None)

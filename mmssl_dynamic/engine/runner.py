@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmssl_dynamic.datasets.resumable_batch_sampler import ResumableBatchSampler
+from mmssl_dynamic.datasets.shared_memory import HandOver
 from mmssl_dynamic.engine.brief_log import environment, initialization_log, keep_brief
 from mmssl_dynamic.engine.checkpoints import checkpoint_place, is_whole, look_through
 from mmssl_dynamic.engine.explaining import building, check_fits, running
@@ -103,9 +104,12 @@ class Runner(MMEngineRunner):
         """As mmengine's, but samplers have one seed for all processes, whatever ``diff_rank_seed`` says.
 
         They share the images out among the processes, which takes one order. mmengine draws a seed for them then that
-        no resumed run finds again.
+        no resumed run finds again. Workers hand batches over so that a lack of shared memory is an error and no hang.
         """
-        return super().build_dataloader(dataloader, None if seed is None else shared_seed(self))
+        loader = super().build_dataloader(dataloader, None if seed is None else shared_seed(self))
+        if loader.num_workers:
+            loader.collate_fn = HandOver(loader.collate_fn)
+        return loader
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
         """As mmengine's, with the package's own backend for the local disk."""

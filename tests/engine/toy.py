@@ -33,8 +33,8 @@ class ToyModel(BaseModel):
 class ToySet(Dataset):
     """Vectors that depend on their names alone."""
 
-    def __init__(self, names):
-        self.names = list(names)
+    def __init__(self, names, wide=0):
+        self.names, self.wide = list(names), wide
 
     def full_init(self):
         pass
@@ -47,7 +47,8 @@ class ToySet(Dataset):
 
     def __getitem__(self, index):
         seed = int.from_bytes(self.names[index].encode(), "big") % 2**32
-        return {"inputs": torch.from_numpy(np.random.default_rng(seed).normal(size=8).astype(np.float32))}
+        sample = {"inputs": torch.from_numpy(np.random.default_rng(seed).normal(size=8).astype(np.float32))}
+        return {**sample, "inputs": torch.zeros(self.wide)} if self.wide else sample
 
 
 def names(count, start=0):
@@ -72,9 +73,11 @@ class Rates:
         return Note()
 
 
-def toy_runner(work_dir, images=16, max_epochs=4, hooks=(), checkpoint=None, resumable=False, **options):
+def toy_runner(
+    work_dir, images=16, max_epochs=4, hooks=(), checkpoint=None, resumable=False, wide=0, workers=0, **options
+):
     """A Runner of a toy training; ``options`` replace its arguments."""
-    dataset = ToySet(names(images) if isinstance(images, int) else images)
+    dataset = ToySet(names(images) if isinstance(images, int) else images, wide)
     batches = {}
     if resumable:
         dataset, batches = SeededDataset(dataset), dict(batch_sampler=dict(type="mmssl_dynamic.ResumableBatchSampler"))
@@ -84,7 +87,7 @@ def toy_runner(work_dir, images=16, max_epochs=4, hooks=(), checkpoint=None, res
         train_dataloader=dict(
             dataset=dataset,
             batch_size=4,
-            num_workers=0,
+            num_workers=workers,
             sampler=dict(type="DefaultSampler", shuffle=True),
             **batches,
         ),
