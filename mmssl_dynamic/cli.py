@@ -15,7 +15,7 @@ from typing import Any
 from mmssl_dynamic.arguments import Check, Checked, at_least, existing, existing_folder, positive
 from mmssl_dynamic.errors import ConfigError, UserError, UserNotice, first_line
 from mmssl_dynamic.file_checks import existing_file
-from mmssl_dynamic.interrupts import STATUS, Interrupts, close_progress_bars, is_command
+from mmssl_dynamic.interrupts import STATUS, Interrupts, close_progress_bars
 from mmssl_dynamic.options.text import OptionAction
 from mmssl_dynamic.outputs import check_output_file, check_output_folder
 
@@ -33,8 +33,7 @@ def run(main: Callable[[], None]) -> None:
     A file that the system does not let us open is a user's error, too, and so is a disk that is full.
     """
     interrupts = Interrupts()
-    if is_command(main):
-        interrupts.install()
+    interrupts.install()
     for text in _UPSTREAM_WARNINGS:
         warnings.filterwarnings("ignore", message=text)
     before, warnings.formatwarning = warnings.formatwarning, _as_line

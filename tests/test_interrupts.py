@@ -4,10 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.interrupts import Interrupts
 
 COMMAND = """
 import os, sys, time
@@ -85,6 +89,32 @@ def main():
             time.sleep(0.01)
         except KeyboardInterrupt:
             raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")""",
+    "with workers that take their time": """
+from torch.utils.data import DataLoader
+class Images:
+    def __len__(self):
+        return 10
+    def __getitem__(self, index):
+        if index > 1:
+            time.sleep(60)
+        return index
+def main():
+    batches = iter(DataLoader(Images(), num_workers=2))
+    next(batches)
+    ready()
+    for _ in range(60):
+        try:
+            time.sleep(1)
+        except:
+            pass""",
+    "ending": """
+import atexit
+def last():
+    ready()
+    time.sleep(60)
+atexit.register(last)
+def main():
+    pass""",
     "behind a progress bar": """
 from tqdm import tqdm
 def main():
@@ -181,9 +211,17 @@ def test_a_job_in_the_background_is_left_alone(tmp_path, repo_root):
     assert process.returncode == 0
 
 
-def test_of_several_processes_of_a_training_the_first_one_says_it(tmp_path, repo_root, monkeypatch):
-    from mmssl_dynamic.interrupts import Interrupts
+def test_a_command_that_is_called_gives_the_signal_back():
+    before, threads = signal.getsignal(signal.SIGINT), threading.active_count()
+    handlers = []
+    cli.run(lambda: handlers.append(signal.getsignal(signal.SIGINT)))
+    assert handlers[0] != before
+    assert signal.getsignal(signal.SIGINT) == before
+    assert threading.active_count() == threads
+    assert signal.set_wakeup_fd(-1) == -1
 
+
+def test_of_several_processes_of_a_training_the_first_one_says_it(tmp_path, repo_root, monkeypatch):
     said = []
     monkeypatch.setattr(os, "write", lambda handle, text: said.append(text))
     monkeypatch.setenv("LOCAL_RANK", "1")
