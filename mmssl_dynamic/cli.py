@@ -38,6 +38,7 @@ def run(main: Callable[[], None]) -> None:
         warnings.filterwarnings("ignore", message=text)
     before, warnings.formatwarning = warnings.formatwarning, _as_line
     arguments, sys.argv = sys.argv, [sys.argv[0], *map(_at_home, sys.argv[1:])]
+    search, sys.path = sys.path, [*sys.path, os.getcwd()]  # modules of the user's own, as `python -m` finds them
     try:
         main()
     except BaseException as error:
@@ -54,7 +55,7 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
     finally:
         interrupts.end()
-        warnings.formatwarning, sys.argv = before, arguments
+        warnings.formatwarning, sys.argv, sys.path = before, arguments, search
 
 
 def _sentence_of(error: BaseException) -> str | None:

@@ -67,12 +67,14 @@ METRICS = _child("metric", root.METRICS, "evaluation")
 TASK_UTILS = _child("task util", root.TASK_UTILS, "routing")
 VISBACKENDS = _child("vis backend", root.VISBACKENDS, "engine")
 WEIGHT_INITIALIZERS = _child("weight initializer", root.WEIGHT_INITIALIZERS, "models", "export")
-# Nothing of OpenMMLab's is like it, so it has no parent.
+# Nothing of OpenMMLab's is like these, so they have no parent.
+FORMATS = Registry("export format", scope=_SCOPE, locations=[f"{_SCOPE}.export.formats"])
 SCORES = Registry("routing score", scope=_SCOPE, locations=[f"{_SCOPE}.routing.scores"])
 
 __all__ = [
     "DATASETS",
     "DATA_SAMPLERS",
+    "FORMATS",
     "HOOKS",
     "LOOPS",
     "METRICS",

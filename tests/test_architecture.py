@@ -27,6 +27,7 @@ FLOORS = (
     "text_lists",
     "subnets",
     "registry",
+    "own_classes",
     "fileio",
     "safe_loading",
     "writing",

@@ -106,6 +106,16 @@ def test_a_file_that_the_system_refuses_is_one_line_with_its_name(capsys):
     )
 
 
+def test_modules_in_the_current_folder_can_be_named(tmp_path, monkeypatch):
+    (tmp_path / "own_module_of_a_run.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    found = []
+    cli.run(lambda: found.append(find_spec("own_module_of_a_run")))
+    assert found[0] is not None
+    assert sys.path == before
+
+
 def test_a_tilde_is_the_home_folder_also_behind_an_equals_sign(monkeypatch):
     monkeypatch.setenv("HOME", "/home/ada")
     given = [

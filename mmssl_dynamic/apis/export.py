@@ -49,7 +49,7 @@ def export(
             a sub-network whose statistics are in the checkpoint: the full network, and every network of a switchable
             one.
         bn: ``'path'`` or ``'prefix'``; what ``routing`` used, else ``'path'``, when left out.
-        format: One of :data:`mmssl_dynamic.export.FORMATS`.
+        format: One of :data:`mmssl_dynamic.registry.FORMATS`, or ``module.Class`` of your own.
         device: Such as ``'cuda:0'``.
         cfg_options: Overrides of the config.
 
@@ -97,7 +97,7 @@ def export_all(
         out: Folder to write ``backbone_NAME_FORMAT.pth`` (``.onnx`` for that format) into.
         bank: BN bank; the one beside the checkpoint when left out. Not needed if all statistics are in the checkpoint.
         bn: ``'path'`` or ``'prefix'`` (of SDR only).
-        format: One of :data:`mmssl_dynamic.export.FORMATS`.
+        format: One of :data:`mmssl_dynamic.registry.FORMATS`, or ``module.Class`` of your own.
         device: Such as ``'cuda:0'``.
         cfg_options: Overrides of the config.
         progress: Print a line for every sub-network that is written.

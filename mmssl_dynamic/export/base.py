@@ -59,6 +59,10 @@ class Reading:
 class Format:
     """One way to write a sub-network down.
 
+    Another format is a class in a module of your own, and known as ``my_module.MyFormat``, or by the name under which
+    it is registered in :data:`~mmssl_dynamic.registry.FORMATS`. It says how to :meth:`write` a file, how to
+    :meth:`read` it back, so that it can be compared with the sub-network, and what its :meth:`usage` is.
+
     Attributes:
         suffixes: Names of files end in one of them.
         packages: Distributions that the format needs and the package itself does not.

@@ -1,4 +1,4 @@
-"""The table of export formats."""
+"""Export formats by their names."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from pathlib import Path
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import Format
 from mmssl_dynamic.export.families import Architecture, NoStockModel
-from mmssl_dynamic.export.onnx_format import OnnxFormat
-from mmssl_dynamic.export.openmmlab_format import OpenMMLabFormat
-from mmssl_dynamic.export.stock_format import StockFormat
+from mmssl_dynamic.own_classes import named_class
+from mmssl_dynamic.registry import FORMATS
 
-FORMATS: dict[str, Format] = {
-    "torchvision": StockFormat("torchvision"),
-    "timm": StockFormat("timm", packages=("timm",)),
-    "mmpretrain": OpenMMLabFormat("backbone.", all_stages=False),
-    "mmdet": OpenMMLabFormat("", all_stages=True),
-    "onnx": OnnxFormat(),
-}
+# These register their formats.
+from mmssl_dynamic.export import stock_format, openmmlab_format, onnx_format  # noqa: F401  isort: skip
 
 
 def installed(package: str) -> bool:
@@ -30,15 +24,13 @@ def find_format(name: str, out: Path | None = None) -> Format:
     """The format of a name.
 
     Args:
-        name: One of :data:`FORMATS`.
+        name: One of :data:`~mmssl_dynamic.registry.FORMATS`, or ``module.Class`` of a user's own.
         out: A file to be written, whose suffix is to fit.
 
     Raises:
         ConfigError: there is none, its packages are missing, or the suffix is another one.
     """
-    if name not in FORMATS:
-        raise ConfigError(f"unknown export format '{name}'; choose one of {', '.join(FORMATS)}.")
-    format = FORMATS[name]
+    format = named_class(FORMATS, name, Format)()
     if out is not None and out.suffix not in format.suffixes:
         raise ConfigError(f"{out} must end in {' or '.join(format.suffixes)}, as the format '{name}' has it.")
     missing = [package for package in format.packages if not installed(package)]
@@ -60,20 +52,24 @@ def check_holds(format: str, subnet: str, architecture: Architecture) -> None:
     Raises:
         ConfigError: with the formats that can.
     """
-    reasons: dict[str, NoStockModel] = {}
-    for name, entry in FORMATS.items():
-        try:
-            entry.check(architecture)
-        except NoStockModel as reason:
-            reasons[name] = reason
-    if format in reasons:
-        *others, last = [name for name in FORMATS if name not in reasons]
+    try:
+        named_class(FORMATS, format, Format)().check(architecture)
+    except NoStockModel as reason:
+        *others, last = [name for name, kind in FORMATS.module_dict.items() if _holds(kind(), architecture)]
         raise ConfigError(
-            f"the format '{format}' cannot hold sub-network '{subnet}': {reasons[format]}; use "
-            f"{', '.join(others)} or {last}."
-        )
+            f"the format '{format}' cannot hold sub-network '{subnet}': {reason}; use {', '.join(others)} or {last}."
+        ) from reason
+
+
+def _holds(format: Format, architecture: Architecture) -> bool:
+    try:
+        format.check(architecture)
+    except NoStockModel:
+        return False
+    return True
 
 
 def default_file_name(subnet: str, format: str) -> str:
     """``('w0.75', 'onnx') -> 'backbone_w0.75_onnx.onnx'``."""
-    return f"backbone_{subnet}_{format}{FORMATS[format].suffixes[0]}"
+    kind = named_class(FORMATS, format, Format)
+    return f"backbone_{subnet}_{format.rpartition('.')[2]}{kind.suffixes[0]}"

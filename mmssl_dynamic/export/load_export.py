@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError, first_line
 from mmssl_dynamic.export.base import Format
 from mmssl_dynamic.export.families import Architecture, architecture_from_sidecar
-from mmssl_dynamic.export.formats import FORMATS
 from mmssl_dynamic.export.input_images import InputImages
 from mmssl_dynamic.export.static_export import SCHEMA_VERSION
 from mmssl_dynamic.fileio import load_state_dict, local_file, read_json, sidecar_path, weights_fingerprint
+from mmssl_dynamic.own_classes import named_class
 from mmssl_dynamic.records import RecordError, read_record
+from mmssl_dynamic.registry import FORMATS
 
 PREFIX = "backbone."  # of the keys in the format mmpretrain
 
@@ -63,7 +64,8 @@ def exported_weights(file: Path, sidecar: Sidecar) -> dict[str, Tensor]:
     Raises:
         ArtifactError: they do not belong together.
     """
-    weights = FORMATS[sidecar.format].restored(sidecar.check(load_state_dict(file), file), sidecar.architecture)
+    written = sidecar.check(load_state_dict(file), file)
+    weights = _known_format(sidecar.format, file).restored(written, sidecar.architecture)
     with torch.device("meta"):  # before the memory is taken that the sidecar asks for
         shapes = {key: tensor.shape for key, tensor in sidecar.architecture.build().state_dict().items()}
     if {key: tensor.shape for key, tensor in weights.items()} != shapes:
@@ -77,7 +79,7 @@ class Sidecar:
 
     Attributes:
         subnet: Name of the sub-network.
-        format: One of :data:`~mmssl_dynamic.export.formats.FORMATS`.
+        format: One of :data:`~mmssl_dynamic.registry.FORMATS`, or ``module.Class`` of a user's own.
         weights_fingerprint: Of the file's tensors.
         architecture: Of the network.
         images: What it takes.
@@ -150,7 +152,7 @@ def read_sidecar(file: Path) -> Sidecar:
         raise ArtifactError(
             f"{path} is not the sidecar of an export ({error}); write it with tools/export.py."
         ) from error
-    if header.schema_version != SCHEMA_VERSION or header.format not in FORMATS:
+    if header.schema_version != SCHEMA_VERSION:
         raise ArtifactError(
             f"{path} was written by another version of the package (schema {header.schema_version}, this one has "
             f"{SCHEMA_VERSION}); export the sub-network anew."
@@ -159,4 +161,20 @@ def read_sidecar(file: Path) -> Sidecar:
         architecture, images = architecture_from_sidecar(data), InputImages.from_sidecar(data)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
+    _known_format(header.format, path)
     return Sidecar(header.subnet, header.format, header.weights_fingerprint, architecture, images)
+
+
+def _known_format(name: str, file: Path) -> Format:
+    """The format that a sidecar names; nothing is imported for it.
+
+    Raises:
+        ArtifactError: it is not there.
+    """
+    try:
+        return named_class(FORMATS, name, Format, imports=False)()
+    except ConfigError as error:
+        raise ArtifactError(
+            f"{file} names the export format '{name}', which is not there; update the package, or import the module "
+            "with the format first."
+        ) from error

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mmssl_dynamic.export.base import Format, Outputs, Reading, Source
+from mmssl_dynamic.registry import FORMATS
 
 _INPUT = "images"
 _EXAMPLE = 64  # side of the images that the graph is traced with; the graph takes any
@@ -20,6 +21,7 @@ _EXAMPLE = 64  # side of the images that the graph is traced with; the graph tak
 _EXPORTER: dict[str, Any] = {"dynamo": False}
 
 
+@FORMATS.register_module("onnx")
 class OnnxFormat(Format):
     """A graph with the input ``images`` (N, C, H, W) of any N, H and W.
 

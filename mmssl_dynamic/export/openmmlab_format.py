@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from mmssl_dynamic.export.base import Format, Reading, Source, quiet_openmmlab, reading, write_weights
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import FORMATS, MODELS
 
 
 class OpenMMLabFormat(Format):
     """A file for the ``Pretrained`` initialisation of a backbone.
 
-    Args:
+    Attributes:
         prefix: Of the keys; without one they stand plain.
         all_stages: Whether the config in the sidecar returns the feature maps of strides 4, 8, 16 and 32, as detectors
             take them.
     """
 
-    def __init__(self, prefix: str, all_stages: bool) -> None:
-        self.prefix, self.all_stages = prefix, all_stages
+    prefix: ClassVar[str] = ""
+    all_stages: ClassVar[bool] = False
 
     def write(self, source: Source, path: Path) -> None:
         """With a prefix, PyTorch files are checkpoints with a ``state_dict``."""
@@ -63,6 +63,20 @@ class OpenMMLabFormat(Format):
     def _pretrained(self, path: Path) -> dict[str, str]:
         prefix = {"prefix": self.prefix} if self.prefix else {}
         return {"type": "Pretrained", "checkpoint": str(path), **prefix}
+
+
+@FORMATS.register_module("mmpretrain")
+class MMPretrainFormat(OpenMMLabFormat):
+    """For classifiers of mmpretrain."""
+
+    prefix = "backbone."
+
+
+@FORMATS.register_module("mmdet")
+class MMDetFormat(OpenMMLabFormat):
+    """For detectors of mmdet."""
+
+    all_stages = True
 
 
 def _initialised(model: Any) -> Any:

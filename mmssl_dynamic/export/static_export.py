@@ -76,8 +76,8 @@ def export_subnet(
         net: The super-network, with BatchNorm statistics of the sub-network set. It is not changed.
         name: Name of the sub-network.
         out: File to write: ``.pth`` or ``.safetensors``, ``.onnx`` for that format. ``FILE.json`` is written beside it.
-        format: One of :data:`~mmssl_dynamic.export.formats.FORMATS`: ``'torchvision'``, ``'timm'``, ``'mmpretrain'``,
-            ``'mmdet'`` or ``'onnx'``.
+        format: One of :data:`~mmssl_dynamic.registry.FORMATS`: ``'torchvision'``, ``'timm'``, ``'mmpretrain'``,
+            ``'mmdet'`` or ``'onnx'``; or ``'module.Class'`` of a user's own.
         images: What the network takes, of its pre-training config: for the sidecar and what there is to paste.
         bn: Where the statistics came from, for the sidecar.
         provenance: More for the sidecar, such as config, checkpoint and bank.

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from mmssl_dynamic.export.base import Format, Reading, Source, reading, torch_lines
 from mmssl_dynamic.export.families import Architecture, StockModel
 from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.registry import FORMATS
 
 
 class StockFormat(Format):
     """Loads strictly into what a library builds with no more than itself; the family says how.
 
-    Args:
-        library: ``'torchvision'`` or ``'timm'``.
-        packages: Distributions that it needs and the package itself does not.
+    Attributes:
+        library: Name of the method of :class:`~mmssl_dynamic.export.Architecture` that gives the library's model.
     """
 
-    def __init__(self, library: str, packages: tuple[str, ...] = ()) -> None:
-        self.library, self.packages = library, packages
+    library: ClassVar[str]
 
     def model(self, architecture: Architecture) -> StockModel:
         """The library's model of a shape.
@@ -58,3 +57,18 @@ class StockFormat(Format):
     def details(self, source: Source) -> dict[str, Any]:
         """What its users have to know."""
         return dict(self.model(source.architecture).details)
+
+
+@FORMATS.register_module("torchvision")
+class TorchvisionFormat(StockFormat):
+    """Torchvision's own classes."""
+
+    library = "torchvision"
+
+
+@FORMATS.register_module("timm")
+class TimmFormat(StockFormat):
+    """Timm's own classes."""
+
+    library = "timm"
+    packages = ("timm",)

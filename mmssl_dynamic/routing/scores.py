@@ -4,7 +4,8 @@ A score is larger the better the features suit the task. It sees training images
 classify every image by the others (leave-one-out), in percent, and say which images were right, so that two networks
 can be compared image by image.
 
-Another score is a class in a module of your own, which ``custom_imports`` of a config or an import names::
+Another score is a class in a module of your own, and known as ``my_module.MyScore``, or by the name under which it is
+registered::
 
     @SCORES.register_module("my-score")
     class MyScore(Score):
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from mmssl_dynamic.errors import ConfigError, DataError, first_line
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_predict
+from mmssl_dynamic.own_classes import named_class
 from mmssl_dynamic.registry import SCORES
 
 KNN = "knn"
@@ -66,20 +68,19 @@ class Score:
 def build_score(config: str | Mapping[str, Any]) -> Score:
     """A score by its name, or by a config with ``type`` and options.
 
+    Args:
+        config: ``type`` is a name in :data:`~mmssl_dynamic.registry.SCORES`, or ``module.Class``.
+
     Raises:
         ConfigError: no score has that name, or it does not take the options.
     """
     options = {"type": config} if isinstance(config, str) else dict(config)
     name = options.pop("type", None)
-    kind = SCORES.get(str(name))
-    if kind is None:
-        known = ", ".join(sorted(SCORES.module_dict))
-        raise ConfigError(f"score '{name}' is unknown; use one of {known}, or register one in SCORES.")
+    kind = named_class(SCORES, str(name), Score)
     try:
-        score: Score = kind(**options)
+        return kind(**options)
     except TypeError as error:
         raise ConfigError(f"score '{name}' cannot be built: {first_line(error)}") from error
-    return score
 
 
 @SCORES.register_module(KNN)

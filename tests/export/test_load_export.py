@@ -62,7 +62,7 @@ def test_a_file_without_its_sidecar_or_with_anothers_is_refused(exported, mobile
 
     refused("other weights than .*backbone.pth.json", weights_fingerprint="0")
     refused("another version", schema_version=1)
-    refused("another version", format="caffe")
+    refused("names the export format .caffe., which is not there", format="caffe")
     refused("which this version does not know", architecture={**content["architecture"], "family": "Transformer"})
     refused("does not fit the architecture", architecture={**content["architecture"], "width": 0.5})
     sidecar.write_text("[]")

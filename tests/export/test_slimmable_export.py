@@ -10,7 +10,6 @@ import torchvision
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
 from mmssl_dynamic.export import (
-    FORMATS,
     MobileNetV3Architecture,
     ResNetArchitecture,
     formats,
@@ -20,7 +19,7 @@ from mmssl_dynamic.export import (
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models import SlimmableMobileNetV3, SlimmableResNet
 from mmssl_dynamic.models.backbones import mobilenet_v3_keys
-from mmssl_dynamic.registry import MODELS
+from mmssl_dynamic.registry import FORMATS, MODELS
 from tests.helpers import export_subnet, randomise
 
 SCOPE = {"torch": torch, "torchvision": torchvision, "timm": timm, "safetensors": safetensors}
@@ -168,7 +167,7 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence(tmp_path, monkeypatch)
     wide = resnet(channels=((16, 16, 16, 24), (24, 24, 24, 32)))
     with pytest.raises(ConfigError, match=r"stem of 64 channels .* one of 16; use torchvision, mmpretrain, mmdet or"):
         export_subnet(wide, wide.subnets[0], tmp_path / "b.pth", "timm")
-    with pytest.raises(ConfigError, match="unknown export format 'caffe'; choose one of"):
+    with pytest.raises(ConfigError, match="export format 'caffe' is unknown; use one of mmdet, mmpretrain, onnx"):
         export_subnet(wide, wide.subnets[0], tmp_path / "b.pth", "caffe")
     with pytest.raises(ConfigError, match=r"must end in \.onnx"):
         export_subnet(wide, wide.subnets[0], tmp_path / "b.pth", "onnx")
@@ -180,7 +179,7 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence(tmp_path, monkeypatch)
     monkeypatch.setattr(formats, "installed", lambda package: False)
     for format, command in (("timm", "pip install timm"), ("onnx", "pip install onnx onnxruntime")):
         with pytest.raises(ConfigError, match=command):
-            export_subnet(bare, "full", tmp_path / f"b{FORMATS[format].suffixes[0]}", format)
+            export_subnet(bare, "full", tmp_path / f"b{FORMATS.get(format).suffixes[0]}", format)
     assert not list(tmp_path.iterdir())
 
 

@@ -15,7 +15,7 @@ from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsEr
 from mmssl_dynamic.export import ResNetArchitecture, torchvision_resnet
 from mmssl_dynamic.export.families import resnet as resnet_family
 from mmssl_dynamic.export.families.resnet import resnet_outputs
-from mmssl_dynamic.export.formats import FORMATS
+from mmssl_dynamic.export.formats import find_format
 from mmssl_dynamic.features import pooled_features
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
 from mmssl_dynamic.models import SDRResNet
@@ -167,7 +167,7 @@ def test_a_sub_network_without_statistics_is_refused(net, tmp_path):
     ("options", "error", "words"),
     [
         ({"name": "0-9-0-0"}, SubnetError, "unknown sub-network"),
-        ({"format": "caffe"}, ConfigError, "torchvision, timm, mmpretrain, mmdet, onnx"),
+        ({"format": "caffe"}, ConfigError, "one of mmdet, mmpretrain, onnx, timm, torchvision"),
         ({"format": "onnx"}, ConfigError, "must end in .onnx"),
         ({"format": "timm"}, ConfigError, "'timm' cannot hold .*stem of 64 channels and the sub-network one of 5; use"),
         ({"out": "b.ckpt"}, ConfigError, "must end in .pth or .safetensors"),
@@ -182,13 +182,13 @@ def test_impossible_requests_are_refused(net, tmp_path, options, error, words):
 
 @pytest.mark.parametrize("format", ["mmpretrain", "mmdet", "torchvision"])
 def test_a_wrong_tensor_in_the_file_is_noticed_and_the_file_is_gone(net, tmp_path, monkeypatch, format):
-    write = type(FORMATS[format]).write
+    write = type(find_format(format)).write
 
     def damaged(self, source, path):
         state = {**source.state, "layer3.1.conv2.weight": source.state["layer3.1.conv2.weight"] * 1.01}
         write(self, replace(source, state=state), path)
 
-    monkeypatch.setattr(type(FORMATS[format]), "write", damaged)
+    monkeypatch.setattr(type(find_format(format)), "write", damaged)
     with pytest.raises(ArtifactError, match=r"'layer3.1.conv2.weight' read back .* differs; nothing was written"):
         export_subnet(net, NAME, tmp_path / "b.pth", format)
     assert not list(tmp_path.iterdir())

@@ -8,10 +8,10 @@ import torch
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.errors import UserNotice
-from mmssl_dynamic.export import FORMATS
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import load_backbone, load_config
 from mmssl_dynamic.models import SlimmableMobileNetV3, StaticResNet
+from mmssl_dynamic.registry import FORMATS
 from tests.helpers import randomise
 from tests.tools.running import tool
 
@@ -74,7 +74,7 @@ def test_command_lines_offer_every_format(repo_root, monkeypatch, capsys, name):
     monkeypatch.setenv("COLUMNS", "1000")
     with pytest.raises(SystemExit):
         tool(repo_root, name, "--help")
-    assert f"--format {{{','.join(FORMATS)}}}" in capsys.readouterr().out
+    assert f"--format {{{','.join(FORMATS.module_dict)}}}" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_ends_in_one_sentence_and_no_file(work, bank, refused, tmp_path):

@@ -8,7 +8,7 @@ from mmpretrain.models import MobileNetV3, ResNet
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from mmssl_dynamic.export import FORMATS
+from mmssl_dynamic.export import find_format
 from mmssl_dynamic.export.static_export import source_of
 from mmssl_dynamic.models import SlimmableMobileNetV3, SlimmableResNet
 from mmssl_dynamic.models.backbones.slimmable import make_divisible
@@ -61,7 +61,7 @@ def features(model, weights):
 
 def exported(net, name, format):
     """What an export in this format writes; tests/export follows it through files."""
-    return FORMATS[format].tensors(source_of(net, name, IMAGES))
+    return find_format(format).tensors(source_of(net, name, IMAGES))
 
 
 def same(found, expected):
