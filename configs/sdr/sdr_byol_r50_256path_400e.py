@@ -11,9 +11,10 @@ _base_ = [
 data_root = "data/imagenet/"
 clusters_file = "work_dirs/clusters_256.npz"
 stage_groups = (4, 4, 4, 4)
+rarity_power = 0.0  # longer steps for rarely drawn groups, see SubnetOptimWrapper; 0: one rate, as in the paper
 
 model = dict(backbone=dict(stage_groups=stage_groups))
-optim_wrapper = dict(type="mmssl_dynamic.SubnetOptimWrapper")
+optim_wrapper = dict(type="mmssl_dynamic.SubnetOptimWrapper", rarity_power=rarity_power)
 train_dataloader = dict(
     batch_size=64,
     dataset=dict(

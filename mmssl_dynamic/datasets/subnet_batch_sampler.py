@@ -89,6 +89,7 @@ class SubnetBatchSampler:
         shares = self.full_share if isinstance(self.full_share, tuple) else (self.full_share,) * len(spaces)
         if len(shares) != len(spaces):
             raise ConfigError(f"full_share={list(shares)} must hold {len(spaces)} values, one for each phase.")
+        self._shares = [_draw_shares(space, share) for space, share in zip(spaces, shares)]
         schedule: list[np.ndarray] = []
         start = 0
         index = {name: i for i, name in enumerate(self._networks)}
@@ -99,6 +100,10 @@ class SubnetBatchSampler:
             schedule.append(np.repeat(ids[draws], self.repeats)[: end - start])
             start = end
         self._schedule = np.concatenate(schedule)
+
+    def draw_shares(self, phase: int) -> dict[str, float]:
+        """Share of a phase's steps by network, as far as chance follows its probabilities."""
+        return self._shares[phase]
 
     def start_at(self, step: int, epoch: int | None = None) -> None:
         """Continue at this step of the training with what is left of its epoch.
@@ -157,6 +162,14 @@ class SubnetBatchSampler:
         if held is None or held[0] != number_of_pass:
             held = self._passes[network] = (number_of_pass, np.random.default_rng(key).permutation(indices))
         return held[1][part]
+
+
+def _draw_shares(space: Sequence[str], share: str | float) -> dict[str, float]:
+    """The probability of every network."""
+    if share == UNIFORM or FULL not in space or len(space) == 1:
+        return dict.fromkeys(space, 1 / len(space))
+    rest = (1 - float(share)) / (len(space) - 1)
+    return {name: float(share) if name == FULL else rest for name in space}
 
 
 def _draws(rng: np.random.Generator, space: Sequence[str], share: str | float, size: int) -> np.ndarray:

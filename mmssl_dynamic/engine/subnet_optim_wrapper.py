@@ -16,6 +16,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 
+from mmssl_dynamic.engine.rare_weights import longer_steps, step_factors
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.elastic import inactive_blocks
@@ -62,10 +63,37 @@ class SubnetStep:
     """Mixin for optimiser wrappers: restricts a step to what the last loss trained.
 
     The model says what that was (``trained_regions``); models that do not are trained as a whole.
+
+    Args:
+        args: As of mmengine's wrapper.
+        rarity_power: The learning rate of a weight that a share q of a phase's steps trains is multiplied by
+            q ** -rarity_power (our reading; the paper has one rate for all). 0: one rate; 1: a weight moves over a
+            phase as far as if every step trained it.
+        kwargs: As of mmengine's wrapper.
+
+    Raises:
+        ConfigError: ``rarity_power`` is not between 0 and 1.
     """
 
     _regions: Mapping[Tensor, Region] = {}
     _trained: str | None = None
+
+    def __init__(self, *args: Any, rarity_power: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not 0 <= rarity_power <= 1:
+            raise ConfigError(f"optim_wrapper.rarity_power={rarity_power} must lie between 0 and 1.")
+        self.rarity_power = rarity_power
+        self._factors: Mapping[Tensor, Tensor] = {}
+
+    def begin_phase(self, model: nn.Module, shares: Mapping[str, float]) -> None:
+        """Say how often the networks are drawn from here on.
+
+        Args:
+            model: The model, wrapped or not.
+            shares: Share of the steps by network.
+        """
+        if self.rarity_power > 0:
+            self._factors = step_factors(bare_model(model), shares, self.rarity_power)
 
     @property
     def accumulative_counts(self) -> int:
@@ -89,7 +117,7 @@ class SubnetStep:
 
     def step(self, **kwargs: Any) -> None:
         """One optimiser step on the trained parts."""
-        with untouched(self.optimizer, self._regions):  # type: ignore[attr-defined]
+        with untouched(self.optimizer, self._regions), longer_steps(self._factors):  # type: ignore[attr-defined]
             super().step(**kwargs)  # type: ignore[misc]
         self._trained = None
 

@@ -227,3 +227,15 @@ def test_draws_of_w0_are_the_same_whatever_the_paths_train_on(base, dataset):
         [b for b in run(sampler(data, phases=[20, 60, 240]), 240) if b[0].subnet == FULL] for data in (dataset, full)
     )
     assert clustered == everything
+
+
+@pytest.mark.parametrize("share", ["uniform", 0.5, ["uniform", 0.25, 0.0]])
+def test_draw_shares_are_those_of_the_draws(dataset, share):
+    drawn = sampler(dataset, full_share=share, phases=[50, 4050, 12050])
+    for phase, (start, end) in enumerate([(0, 50), (50, 4050), (4050, 12050)]):
+        shares = drawn.draw_shares(phase)
+        assert sum(shares.values()) == pytest.approx(1)
+        counts = Counter(drawn.subnet_at(step) for step in range(start, end))
+        assert set(counts) <= set(shares)
+        for name, expected in shares.items():
+            assert counts[name] / (end - start) == pytest.approx(expected, abs=0.03)

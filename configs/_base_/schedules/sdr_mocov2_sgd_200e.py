@@ -1,7 +1,9 @@
 # MoCo-v2: SGD, lr 0.03 at B = 256, weight decay 1e-4, cosine per epoch, no warm-up; momentum of the key encoder 0.999.
 max_epochs = 200
+rarity_power = 0.0  # longer steps for rarely drawn groups, see SubnetOptimWrapper; 0: one rate, as in the paper
 optim_wrapper = dict(
     type="mmssl_dynamic.SubnetOptimWrapper",
+    rarity_power=rarity_power,
     optimizer=dict(type="SGD", lr=0.03, momentum=0.9, weight_decay=1e-4),
 )
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]

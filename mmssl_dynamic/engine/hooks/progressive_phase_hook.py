@@ -16,7 +16,7 @@ from mmssl_dynamic.registry import HOOKS
 
 @HOOKS.register_module()
 class ProgressivePhaseHook(Hook):
-    """Tells the batch sampler when the space grows, and where a resumed training goes on.
+    """Tells batch sampler and optimiser when the space grows, and where a resumed training goes on.
 
     Phase 0 trains W_0 alone; phase p adds the paths that differ only in the last p stages.
 
@@ -66,6 +66,8 @@ class ProgressivePhaseHook(Hook):
         phase = next(p for p, end in enumerate(self._ends) if runner.iter < end)
         if phase != self._phase:
             self._phase = phase
+            assert isinstance(runner.optim_wrapper, SubnetStep)
+            runner.optim_wrapper.begin_phase(runner.model, _batch_sampler(runner).draw_shares(phase))
             runner.logger.info(
                 f"Phase {phase + 1} of {len(self._ends)}: {len(self._spaces[phase])} networks in the space, until step "
                 f"{self._ends[phase]} of {runner.max_iters}."

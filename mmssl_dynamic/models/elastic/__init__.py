@@ -1,7 +1,7 @@
 """The elastic core: layers that own the full weight and compute with a selection of channels."""
 
 from mmssl_dynamic.models.elastic.channels import ActiveSubnet, Channels, Selection, active_regions, select
-from mmssl_dynamic.models.elastic.gather import gather, inactive_blocks
+from mmssl_dynamic.models.elastic.gather import active_blocks, gather, inactive_blocks
 from mmssl_dynamic.models.elastic.layers import ElasticBatchNorm, ElasticConv2d, ElasticLayer, ElasticLinear
 from mmssl_dynamic.models.elastic.sequential import ElasticSequential, active_modules
 from mmssl_dynamic.models.elastic.sync import SyncBN
@@ -16,6 +16,7 @@ __all__ = [
     "ElasticSequential",
     "Selection",
     "SyncBN",
+    "active_blocks",
     "active_modules",
     "active_regions",
     "gather",

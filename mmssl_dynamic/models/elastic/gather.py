@@ -97,6 +97,11 @@ def _is_prefix(selection: Selection | None) -> bool:
     return selection is not None and len(selection.ranges) == 1 and selection.ranges[0][0] == 0
 
 
+def active_blocks(parameter: Tensor, region: Region) -> Iterator[tuple[slice, ...]]:
+    """Slices that tile the part of ``parameter`` inside ``region``."""
+    return (full for _, full in _blocks(parameter.shape, region))
+
+
 def inactive_blocks(parameter: Tensor, region: Region) -> Iterator[tuple[slice, ...]]:
     """Slices that tile everything of ``parameter`` outside ``region``."""
     for dimension, selection in enumerate(region):

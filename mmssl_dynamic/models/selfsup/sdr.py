@@ -140,7 +140,11 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
 
     def trained_regions(self) -> dict[Tensor, Region]:
         """What the last loss trained (Algorithm 1, line 10); parameters trained as a whole are left out."""
-        with self.backbone.subnet(self.trained_subnet):
+        return self.regions_of(self.trained_subnet)
+
+    def regions_of(self, name: str) -> dict[Tensor, Region]:
+        """What a step of the network ``name`` trains; parameters trained as a whole are left out."""
+        with self.backbone.subnet(name):
             return active_regions(self.backbone, self.neck)
 
 
