@@ -19,7 +19,7 @@ from mmssl_dynamic.subnets import FULL
 
 @torch.no_grad()
 def step_factors(model: Any, shares: Mapping[str, float], power: float) -> dict[Tensor, Tensor]:
-    """q ** -power of every weight, a tensor of the parameter's shape.
+    """The factor q ** -power of every weight: a tensor of the parameter's shape.
 
     Weights that no path of the phase holds are trained as a part of W_0 alone; they keep their rate, as do those that
     every step trains. Parameters of such weights alone are left out.
