@@ -4,6 +4,7 @@ from mmssl_dynamic.engine.hooks.bn_bank_hook import BNBankHook
 from mmssl_dynamic.engine.hooks.calibrate_bn_hook import CalibrateBNHook
 from mmssl_dynamic.engine.hooks.checkpoint_hook import CheckpointHook
 from mmssl_dynamic.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
+from mmssl_dynamic.engine.hooks.direction_hook import DirectionHook
 from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmssl_dynamic.engine.hooks.fixed_predictor_lr_hook import FixedPredictorLrHook
 from mmssl_dynamic.engine.hooks.keep_pruned_hook import KeepPrunedHook
@@ -19,6 +20,7 @@ __all__ = [
     "CalibrateBNHook",
     "CheckpointHook",
     "CollapseMonitorHook",
+    "DirectionHook",
     "FiniteLossHook",
     "FixedPredictorLrHook",
     "KeepPrunedHook",

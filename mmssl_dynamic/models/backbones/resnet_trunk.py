@@ -159,10 +159,6 @@ class ResNetTrunk(Trunk, Generic[Width]):
             self.add_module(f"layer{i + 1}", layers.stage(made, None if depths is None else depths[i]))
         self.finish([outputs for _, outputs in stages])
 
-    def stem(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) -> (N, C, H / 4, W / 4)."""
-        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
-
     def stage(self, index: int, x: Tensor) -> Tensor:
         """Run stage ``index`` (0 to 3)."""
         return getattr(self, f"layer{index + 1}")(x)

@@ -7,8 +7,12 @@ residual stream splits the same way. The stem is not split, and the full network
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import ElasticLayers
@@ -89,6 +93,7 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
             (Channels(width, self._active), Channels(width * self.expansion, self._active))
             for width in self.stage_channels
         ]
+        self._stems: list[tuple[Tensor, Tensor]] | None = None
         images, stem = Channels(in_channels, self._active), Channels(stem_channels, self._active)
         super().__init__(ElasticLayers(norm_cfg), block, counts, images, stem, self._stages, **kwargs)
 
@@ -123,6 +128,33 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
                     f"stem_channels={self.stem_channels} must differ from the first stage's {full} channels and from "
                     f"the {part} of a sub-network; change stem_channels or stage_channels[0]."
                 )
+
+    @contextmanager
+    def shared_stem(self) -> Iterator[None]:
+        """Run the stem once for each batch of images inside the block, whichever sub-networks look at it.
+
+        The stem is not split, and in training mode its BatchNorm takes the statistics of the batch: it gives every
+        sub-network the same, to the bit. Only passes without gradients take what an earlier pass computed, and none
+        that updates running statistics.
+        """
+        outer, self._stems = self._stems, []
+        try:
+            yield
+        finally:
+            self._stems = outer
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) -> (N, C, H / 4, W / 4)."""
+        if self._stems is None:
+            return super().stem(x)
+        tracks = self._active.track_statistics and self.active == FULL
+        if not torch.is_grad_enabled() and not tracks:
+            known = next((out for images, out in self._stems if images is x), None)
+            if known is not None:
+                return known
+        out = super().stem(x)
+        self._stems.append((x, out.detach()))
+        return out
 
     def _stage_selections(self, name: str) -> list[Selection | None]:
         """The selected mid channels of every stage: shared + one individual group (SDR Fig. 3)."""

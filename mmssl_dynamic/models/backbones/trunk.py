@@ -78,10 +78,21 @@ class Trunk(BaseModule):
     # TorchScript knows no tuple of any length: it takes no annotation of one, and gets a list.
     def forward(self, x: Tensor):  # type: ignore[no-untyped-def]
         """Images (N, 3, H, W) -> one (N, C, H / stride, W / stride) for each of ``out_indices``, as a tuple."""
+        return self.behind_stem(self.stem(x))
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Images (N, 3, H, W) -> what the stem makes of them, (N, C, H / stride, W / stride)."""
+        for number, part in enumerate(self.children()):
+            if number < self.stem_parts:
+                x = part(x)
+        return x
+
+    def behind_stem(self, x: Tensor):  # type: ignore[no-untyped-def]
+        """What :meth:`stem` gave -> what :meth:`forward` returns."""
         outputs: list[Tensor] = []
         for number, part in enumerate(self.children()):
             index = number - self.stem_parts
-            if index <= self.out_indices[-1]:
+            if 0 <= index <= self.out_indices[-1]:
                 x = part(x)
                 if index in self.out_indices:
                     outputs.append(x)

@@ -69,6 +69,6 @@ class L2Distillation(nn.Module):
         """Squared distance, from 0 to 4 times the weight; arguments as in :class:`SiamKD`."""
         distances = [
             (F.normalize(z, dim=1) - F.normalize(t.detach(), dim=1)).square().sum(dim=1).mean()
-            for z, t in zip(projections, teacher)
+            for z, t in zip(projections, teacher)  # of the views that predict: the projections are theirs
         ]
         return self.weight * sum(distances[1:], distances[0]) / len(distances)

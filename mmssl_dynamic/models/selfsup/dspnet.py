@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.selfsup.directions import Views
 from mmssl_dynamic.models.selfsup.momentum_bn import MomentumBatchNorm, use_momentum_bn
 from mmssl_dynamic.models.selfsup.moving_target import MovingTarget
-from mmssl_dynamic.models.selfsup.sdr import Views
 from mmssl_dynamic.models.selfsup.slimmable import SlimmableSiamese
 from mmssl_dynamic.registry import MODELS
 
@@ -34,11 +34,14 @@ class DSPNet(MovingTarget, SlimmableSiamese):
             paper's, which is never negative), enters twice.
         target_bn: ``'batch'``: the target normalises with the statistics of the batch, as in BYOL. ``'momentum'``:
             with momentum BN, as in the paper's experiments.
-        kwargs: Those of mmpretrain's ``BaseSelfSupervisor``.
+        kwargs: ``directions`` and those of mmpretrain's ``BaseSelfSupervisor``.
 
     Raises:
         ConfigError: unknown ``target_bn``.
     """
+
+    # DSPNet Eq. 4: 2 - 2 cos(q(z), z') in both directions, which is 4 times their mean.
+    scale = 4.0
 
     def __init__(self, *args: Any, target_bn: str = "batch", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -48,25 +51,19 @@ class DSPNet(MovingTarget, SlimmableSiamese):
         if target_bn == "momentum":
             use_momentum_bn(self.target_net)
 
-    def begin_step(self, inputs: Any, data_samples: Any) -> Views:
-        """Z' of both views, once per step, for all networks."""
+    def begin_step(self, inputs: Any, data_samples: Any) -> tuple[Tensor, ...]:
+        """Z' of the views that are predicted, once per step, for all networks."""
+        views = self.step_views(inputs)
         with torch.no_grad():
             # DSPNet Eq. 3
-            targets = (self.target_net(inputs[0])[0], self.target_net(inputs[1])[0])
+            targets = tuple(self.target_net(v)[0] for v in (views[1:] if self.directions == "alternate" else views))
             for norm in self._momentum_norms():
                 norm.update()
         return targets
 
-    def targets(self, projections: Views, shared: Views) -> Views:
+    def targets(self, views: Views, projections: tuple[Tensor, ...], shared: Any) -> tuple[Tensor, ...]:
         """The target network's projections."""
         return shared
-
-    def symmetrised_loss(self, projections: Views, targets: Views) -> Tensor:
-        """L of one network: 2 - 2 cos(q(z), z'), both directions."""
-        # DSPNet Eq. 4
-        first = self.head.loss(projections[0], targets[1])
-        second = self.head.loss(projections[1], targets[0])
-        return 2.0 * (first + second)
 
     def set_momentum_bn(self, momentum: float) -> None:
         """Set m of the target's momentum BN, the weight of the batch in what it normalises with."""

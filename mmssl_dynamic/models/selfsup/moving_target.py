@@ -52,6 +52,11 @@ class SubnetTarget(MovingTarget):
 
     trained_subnet: str
 
+    @property
+    def teaching_backbone(self) -> Any:
+        """The super-network inside of the target."""
+        return self.target_net[0]
+
     @torch.no_grad()
     def target_projection(self, name: str, view: Tensor) -> Tensor:
         """Projection of a view by a sub-network inside of the target: (N, 3, H, W) -> (N, D)."""

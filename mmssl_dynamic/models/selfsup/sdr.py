@@ -8,6 +8,7 @@ N batch, D dimension of projections.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,14 +19,13 @@ from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork
 from mmssl_dynamic.models.elastic import active_regions
 from mmssl_dynamic.models.elastic.channels import Region
 from mmssl_dynamic.models.from_plain import StartsFromPlain
+from mmssl_dynamic.models.selfsup.directions import Directed, Views
 from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 from mmssl_dynamic.subnets import FULL
-
-Views = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Online:
 
 
 @MODELS.register_module()
-class SDR(StartsFromPlain, BaseSelfSupervisor):
+class SDR(StartsFromPlain, Directed, BaseSelfSupervisor):
     """SDR on SimSiam, and the seam for other base methods.
 
     Another base method is a subclass that overrides what it does otherwise: :meth:`online`, what its online network
@@ -55,6 +55,10 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
         head: Config of mmpretrain's ``LatentPredictHead``: the predictor h and the loss of its output. Of another base
             method whatever its :meth:`online` and :meth:`ssl_loss` use.
         distillation: Config of the distillation from W_0, ``SiamKD`` or ``L2Distillation``; ``None`` for none.
+        directions: ``'both'``: each view predicts the other, in every step. ``'alternate'``: one view predicts the
+            other, drawn anew in every step by :class:`mmssl_dynamic.engine.DirectionHook`, for L_SSL and SiamKD: the
+            same loss in expectation for about two thirds of the cost. The paper's equations have one direction, SimSiam
+            has both (our reading).
         kwargs: Those of mmpretrain's ``BaseSelfSupervisor``. ``init_cfg`` of type
             :class:`~mmssl_dynamic.models.FromPlain` starts all paths from a plain network.
     """
@@ -66,6 +70,7 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
         neck: dict,
         head: dict,
         distillation: dict | None = dict(type="mmssl_dynamic.SiamKD"),  # noqa: B006  (a config, never changed)
+        directions: str = "both",
         **kwargs: Any,
     ) -> None:
         network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
@@ -78,6 +83,7 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
         self.neck.connect(features)
         self.distillation = None if distillation is None else MMPRETRAIN_MODELS.build(distillation)
         self.trained_subnet = FULL
+        self.set_directions(directions)
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Sequence[Any], **kwargs: Any) -> dict[str, Tensor]:
         """Loss of one step of Algorithm 1, for the network the batch was drawn for.
@@ -92,42 +98,52 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
             0 is collapse).
         """
         name = self.trained_subnet = batch_subnet(data_samples)
-        views: Views = (inputs[0], inputs[1])
-        with self.backbone.subnet(name):
-            online = self.online(views)
-            targets = self.targets(views, online)
-        losses = {"loss_ssl": self.ssl_loss(online.predictions, targets)}
-        if name != FULL and self.distillation is not None:
-            teacher = _WhereNeeded(self.teacher, views)
-            losses["loss_kd"] = self.distillation(online.predictions, online.projections, teacher)
+        views = self.step_views(inputs)
+        with _shared_stem(self.teaching_backbone):
+            with self.backbone.subnet(name):
+                online = self.online(views)
+                targets = self.targets(views, online)
+            losses = {"loss_ssl": self.ssl_loss(online.predictions, targets)}
+            if name != FULL and self.distillation is not None:
+                teacher = _WhereNeeded(self.teacher, views)
+                losses["loss_kd"] = self.distillation(online.predictions, online.projections, teacher)
         losses["std"] = collapse_std(online.projections[0])
         return losses
+
+    @property
+    def teaching_backbone(self) -> SuperNetwork:
+        """The super-network whose full network teaches in :meth:`teacher`."""
+        return self.backbone
 
     def project(self, view: Tensor) -> Tensor:
         """f(x) of the active network: (N, 3, H, W) -> (N, D)."""
         return self.neck(self.backbone(view))[0]
 
     def online(self, views: Views) -> Online:
-        """Projections and predictions of the active network: SimSiam's, of both views."""
-        projections = tuple(self.project(view) for view in views)
+        """Projections and predictions of the active network: SimSiam's, of the views that predict the other one."""
+        projections = tuple(self.project(view) for view in self.predicting(views))
         return Online(projections, tuple(self.head.predictor([projection])[0] for projection in projections))
 
     def ssl_loss(self, predictions: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
-        """L_SSL: negative cosine between each view's prediction and the other view's target.
+        """L_SSL: negative cosine between each view's prediction and the other view's target, averaged over them.
 
         Args:
             predictions: Those of :meth:`online`.
             targets: Those of :meth:`targets`.
         """
         # SDR Eq. 1; the paper leaves out the sign and the second direction, which are SimSiam's.
-        loss_module = self.head.loss_module
-        loss_1 = loss_module(predictions[0], targets[1].detach())
-        loss_2 = loss_module(predictions[1], targets[0].detach())
-        return 0.5 * (loss_1 + loss_2)
+        losses = [self.head.loss_module(p, z.detach()) for p, z in zip(predictions, reversed(targets))]
+        return sum(losses[1:], losses[0]) / len(losses)
 
     def targets(self, views: Views, online: Online) -> tuple[Tensor, ...]:
-        """What the predictions of L_SSL are compared with: SimSiam's own projections, under stop-gradient."""
-        return online.projections
+        """What the predictions of L_SSL are compared with: SimSiam's own projections, under stop-gradient.
+
+        The last one belongs to the last view.
+        """
+        if len(online.projections) == len(views):
+            return online.projections
+        with torch.no_grad():
+            return (self.project(views[-1]),)
 
     @torch.no_grad()
     def teacher(self, view: Tensor) -> Tensor:
@@ -146,6 +162,11 @@ class SDR(StartsFromPlain, BaseSelfSupervisor):
         """What a step of the network ``name`` trains; parameters trained as a whole are left out."""
         with self.backbone.subnet(name):
             return active_regions(self.backbone, self.neck)
+
+
+def _shared_stem(backbone: SuperNetwork) -> AbstractContextManager[None]:
+    """Of a sub-network and its teacher, where the sub-networks have the stem in common."""
+    return backbone.shared_stem() if isinstance(backbone, SDRResNet) else nullcontext()
 
 
 class _WhereNeeded(Sequence[Tensor]):

@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mmssl_dynamic.models.selfsup.directions import Views
 from mmssl_dynamic.models.selfsup.moving_target import SubnetTarget
-from mmssl_dynamic.models.selfsup.sdr import SDR, Online, Views
+from mmssl_dynamic.models.selfsup.sdr import SDR, Online
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import FULL
 
@@ -34,12 +35,13 @@ class SDRBYOL(SubnetTarget, SDR):
         self.make_target()
 
     def ssl_loss(self, predictions: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
-        """2 - 2 cos, both directions (without the constants, if the loss of the head leaves them out)."""
+        """2 - 2 cos in both directions (without the constants, if the loss of the head leaves them out)."""
         return 4.0 * super().ssl_loss(predictions, targets)
 
     def targets(self, views: Views, online: Online) -> tuple[Tensor, ...]:
-        """Projections of the same network inside of the target."""
-        return tuple(self.target_projection(self.trained_subnet, view) for view in views)
+        """Projections of the same network inside of the target, of the views that are predicted."""
+        predicted = views[-len(online.predictions) :]
+        return tuple(self.target_projection(self.trained_subnet, view) for view in predicted)
 
     def teacher(self, view: Tensor) -> Tensor:
         """Projection of the full target."""

@@ -13,8 +13,9 @@ from mmengine.dist import all_gather, get_rank, get_world_size
 from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.selfsup.directions import Views
 from mmssl_dynamic.models.selfsup.moving_target import SubnetTarget
-from mmssl_dynamic.models.selfsup.sdr import SDR, Online, Views
+from mmssl_dynamic.models.selfsup.sdr import SDR, Online
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import FULL
 
@@ -35,6 +36,7 @@ class SDRMoCo(SubnetTarget, SDR):
 
     def __init__(self, *args: Any, queue_len: int = 65536, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.set_directions(self.directions, ("both",))  # that there are in MoCo: one
         self.make_target()
         self.queue: Tensor
         self.register_buffer("queue", F.normalize(torch.randn(self.neck.out_channels, queue_len), dim=0))  # (D, Q)

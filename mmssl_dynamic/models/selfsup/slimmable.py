@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
@@ -16,29 +17,38 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.from_plain import StartsFromPlain
 from mmssl_dynamic.models.sandwich import SandwichTraining
-from mmssl_dynamic.models.selfsup.sdr import Views, collapse_std
+from mmssl_dynamic.models.selfsup.directions import Directed, Views
+from mmssl_dynamic.models.selfsup.sdr import collapse_std
 from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
-class SlimmableSiamese(StartsFromPlain, SandwichTraining, BaseSelfSupervisor):
+class SlimmableSiamese(StartsFromPlain, Directed, SandwichTraining, BaseSelfSupervisor):
     """Base of siamese methods over a slimmable super-network.
 
     A method says what the predictions of a network are compared with: once per step in :meth:`begin_step`, or for
-    each network in :meth:`targets`.
+    each network in :meth:`targets`. A network's loss is the mean over its directions.
+
+    Attributes:
+        scale: Factor of the loss.
 
     Args:
         backbone: Config of the super-network, such as :class:`mmssl_dynamic.models.SlimmableMobileNetV3`.
         neck: Config of the elastic projector; ``in_channels`` follows from the backbone.
         head: Config of mmpretrain's ``LatentPredictHead``: the predictor and the loss of its output.
+        directions: ``'both'``: each view predicts the other, in every network and step. ``'alternate'``: one view
+            predicts the other, drawn anew in every step by :class:`mmssl_dynamic.engine.DirectionHook`: the same loss
+            in expectation for about half of the cost. ``'both_of_largest'``: both in the largest network alone.
         kwargs: Those of mmpretrain's ``BaseSelfSupervisor``. ``init_cfg`` of type
             :class:`~mmssl_dynamic.models.FromPlain` starts the largest network as a plain one.
 
     Raises:
-        ConfigError: the backbone is not a super-network.
+        ConfigError: the backbone is not a super-network; unknown ``directions``.
     """
 
+    scale: float = 1.0
+
     @mmpretrain_scope()
-    def __init__(self, backbone: dict, neck: dict, head: dict, **kwargs: Any) -> None:
+    def __init__(self, backbone: dict, neck: dict, head: dict, directions: str = "both", **kwargs: Any) -> None:
         network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
         if not isinstance(network, SuperNetwork):
             raise ConfigError(
@@ -48,6 +58,7 @@ class SlimmableSiamese(StartsFromPlain, SandwichTraining, BaseSelfSupervisor):
         features = network.feature_channels
         super().__init__(network, {"in_channels": features.total, **neck}, head, **kwargs)
         self.neck.connect(features)
+        self.set_directions(directions, ("both", "alternate", "both_of_largest"))
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None, **kwargs: Any) -> dict[str, Tensor]:
         """Losses of all networks of this step in one graph; :meth:`train_step` needs less memory.
@@ -61,23 +72,28 @@ class SlimmableSiamese(StartsFromPlain, SandwichTraining, BaseSelfSupervisor):
 
     def network_loss(self, name: str, inputs: Any, data_samples: Any, shared: Any) -> dict[str, Tensor]:
         """``loss`` of one network, and ``std``, its collapse measure (1 / sqrt(D) is healthy, 0 is collapse)."""
+        views = self.step_views(inputs)
+        both = self.directions == "both_of_largest" and name == self.backbone.subnets[-1]
         with self.backbone.subnet(name):
-            projections = self.project((inputs[0], inputs[1]))
-            targets = self.targets(projections, shared)
-            loss = self.symmetrised_loss(projections, targets)
-        return {"loss": loss, "std": collapse_std(projections[0])}
+            projections = tuple(self.project(view) for view in (views if both else self.predicting(views)))
+            targets = self.targets(views, projections, shared)
+            # Each projection predicts the target of the other view: the last one's of a single direction.
+            losses = [self.head.loss(z, target) for z, target in zip(projections, reversed(targets))]
+        return {"loss": self.scale * sum(losses[1:], losses[0]) / len(losses), "std": collapse_std(projections[0])}
 
-    def project(self, views: Views) -> Views:
-        """g(f(v)) of the active network: (N, 3, H, W) -> (N, D) for each view."""
+    def project(self, view: Tensor) -> Tensor:
+        """g(f(v)) of the active network: (N, 3, H, W) -> (N, D)."""
         # DSPNet Eq. 2
-        return self.neck(self.backbone(views[0]))[0], self.neck(self.backbone(views[1]))[0]
+        return self.neck(self.backbone(view))[0]
 
-    def targets(self, projections: Views, shared: Any) -> Views:
-        """What each view's projection serves as, or is replaced by, when it is the target of the other view."""
-        raise NotImplementedError
+    def targets(self, views: Views, projections: tuple[Tensor, ...], shared: Any) -> tuple[Tensor, ...]:
+        """What the projections of the views serve as, or are replaced by, when they are targets; the last view's last.
 
-    def symmetrised_loss(self, projections: Views, targets: Views) -> Tensor:
-        """Loss of both directions."""
+        Args:
+            views: Both, each (N, 3, H, W), the one that predicts first.
+            projections: Of the views that predict, each (N, D).
+            shared: What :meth:`begin_step` gave.
+        """
         raise NotImplementedError
 
 
@@ -85,12 +101,9 @@ class SlimmableSiamese(StartsFromPlain, SandwichTraining, BaseSelfSupervisor):
 class SlimmableSimSiam(SlimmableSiamese):
     """SimSiam over a slimmable super-network: every network predicts its own projections (stop-gradient)."""
 
-    def targets(self, projections: Views, shared: Any) -> Views:
-        """The network's own projections."""
-        return projections
-
-    def symmetrised_loss(self, projections: Views, targets: Views) -> Tensor:
-        """Negative cosine, averaged over both directions (SimSiam Eq. 2)."""
-        first = self.head.loss(projections[0], targets[1])
-        second = self.head.loss(projections[1], targets[0])
-        return 0.5 * (first + second)
+    def targets(self, views: Views, projections: tuple[Tensor, ...], shared: Any) -> tuple[Tensor, ...]:
+        """The network's own projections (SimSiam Eq. 2)."""
+        if len(projections) == len(views):
+            return projections
+        with torch.no_grad():
+            return (self.project(views[-1]),)
