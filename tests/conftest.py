@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.utils import is_installed
 
 # No test opens a window.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -15,7 +17,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # The tests' tensors are too small to share among threads.
 torch.set_num_threads(1)
 
-# The plugin imports matplotlib and torch, so the two lines above come first.
+# mmengine's first look at a package imports pkg_resources, which extends sys.path for good: here, not inside of a test.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    is_installed("mmpretrain")
+
+# The plugin imports matplotlib and torch, so the lines above come first.
 from tests.isolation.plugin import Isolation  # noqa: E402
 
 REPO_ROOT = Path(__file__).resolve().parents[1]

@@ -53,6 +53,7 @@ default_hooks = dict(logger=dict(interval=32), checkpoint=dict(interval=4, max_k
 custom_hooks = [
     dict(type="mmssl_dynamic.SandwichHook", num_networks=4, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.03),
+    dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=1024, batch_size=128),
     dict(type="mmssl_dynamic.ProgressBarHook", label="DSPNet"),

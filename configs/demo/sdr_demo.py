@@ -48,6 +48,7 @@ default_hooks = dict(logger=dict(interval=32), checkpoint=dict(interval=4, max_k
 custom_hooks = [
     dict(type="mmssl_dynamic.FixedPredictorLrHook"),
     dict(type="mmssl_dynamic.ProgressivePhaseHook", lengths={{_base_.phase_lengths}}),
+    dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=512, batch_size=128, bn=("path", "prefix")),
     dict(type="mmssl_dynamic.ProgressBarHook", label="SDR"),

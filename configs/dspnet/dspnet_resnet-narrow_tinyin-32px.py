@@ -21,6 +21,7 @@ train_cfg = dict(max_epochs=max_epochs)
 custom_hooks = [
     dict(type="mmssl_dynamic.SandwichHook", num_networks=3, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.01),
+    dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook"),
 ]

@@ -159,11 +159,14 @@ def test_resnet50_with_256_paths_trains_real_steps(repo_root):
 )
 def test_the_choices_of_sdr_are_options_of_one_word(repo_root, name):
     options = {"init_from": "base.pth", "full_share": [1, 0.5, 0.5], "phase_lengths": [1, 1, 2]}
+    options["directions"] = "alternate"
     config = load_config(repo_root / f"configs/{name}.py", options)
     assert config.model.init_cfg == dict(type="mmssl_dynamic.FromPlain", init_from="base.pth")
     assert config.train_dataloader.batch_sampler.full_share == [1, 0.5, 0.5]
     (hook,) = (hook for hook in config.custom_hooks if hook.type == "mmssl_dynamic.ProgressivePhaseHook")
     assert hook.lengths == [1, 1, 2]
+    assert config.model.directions == "alternate"
+    assert "mmssl_dynamic.DirectionHook" in [hook.type for hook in config.custom_hooks]
     unset = load_config(repo_root / f"configs/{name}.py")  # what the paper says
     assert (unset.model.init_cfg.init_from, unset.train_dataloader.batch_sampler.full_share) == (None, "uniform")
 
@@ -171,9 +174,12 @@ def test_the_choices_of_sdr_are_options_of_one_word(repo_root, name):
 @pytest.mark.parametrize(
     "name", ["demo/dspnet_demo", "dspnet/dspnet_mobilenet-v3_custom", "dspnet/dspnet_resnet50_custom"]
 )
-def test_dspnet_starts_from_a_file_by_one_option(repo_root, name):
-    config = load_config(repo_root / f"configs/{name}.py", {"init_from": "base.pth"})
+def test_the_choices_of_dspnet_are_options_of_one_word(repo_root, name):
+    options = {"init_from": "base.pth", "directions": "both_of_largest"}
+    config = load_config(repo_root / f"configs/{name}.py", options)
     assert config.model.init_cfg == dict(type="mmssl_dynamic.FromPlain", init_from="base.pth")
+    assert config.model.directions == "both_of_largest"
+    assert "mmssl_dynamic.DirectionHook" in [hook.type for hook in config.custom_hooks]
 
 
 @pytest.mark.parametrize("path", [p for p in CONFIGS if "byol" in p.name or "dspnet" in p.name], ids=lambda p: p.stem)

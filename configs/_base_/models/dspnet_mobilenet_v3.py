@@ -8,10 +8,12 @@ data_preprocessor = dict(
     to_rgb=True,
 )
 init_from = None  # weights of the largest network to start from, see FromPlain; None: random ones, as in the paper
+directions = "both"  # of each loss; "alternate" trains one a step, drawn anew each time, for less time
 
 model = dict(
     type="mmssl_dynamic.DSPNet",
     init_cfg=dict(type="mmssl_dynamic.FromPlain", init_from=init_from),
+    directions=directions,
     data_preprocessor=data_preprocessor,
     target_bn="momentum",
     backbone=dict(

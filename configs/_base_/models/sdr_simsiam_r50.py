@@ -2,10 +2,12 @@
 _base_ = ["./simsiam_r50.py"]
 
 init_from = None  # weights of a plain network to start from, see FromPlain; None: random ones, as in the paper
+directions = "both"  # of each loss; "alternate" trains one a step, drawn anew each time, for less time
 
 model = dict(
     type="mmssl_dynamic.SDR",
     init_cfg=dict(type="mmssl_dynamic.FromPlain", init_from=init_from),
+    directions=directions,
     backbone=dict(
         _delete_=True,
         type="mmssl_dynamic.SDRResNet",

@@ -23,6 +23,7 @@ phase_lengths = None  # shares of the steps that the phases have, such as [1, 1,
 custom_hooks = [
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.01),
     dict(type="mmssl_dynamic.ProgressivePhaseHook", lengths=phase_lengths),
+    dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=2000, batch_size=200, bn=("path", "prefix")),
 ]

@@ -28,6 +28,7 @@ custom_hooks = [
     # Four networks a step; the full one alone while warming up.
     dict(type="mmssl_dynamic.SandwichHook", num_networks=4, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.004),
+    dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook"),
 ]

@@ -21,6 +21,7 @@ optim_wrapper = dict(optimizer=dict(lr=0.03))
 custom_hooks = [
     dict(type="mmssl_dynamic.FixedPredictorLrHook"),
     dict(type="mmssl_dynamic.ProgressivePhaseHook", lengths={{_base_.phase_lengths}}),
+    dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=500, batch_size=100, bn=("path", "prefix")),
 ]

@@ -23,6 +23,7 @@ optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
 custom_hooks = [
     dict(type="mmssl_dynamic.FixedPredictorLrHook"),
     dict(type="mmssl_dynamic.ProgressivePhaseHook", lengths={{_base_.phase_lengths}}),
+    dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=500, batch_size=100, bn=("path",)),
 ]

@@ -13,10 +13,10 @@ from mmssl_dynamic.registry import HOOKS
 
 @HOOKS.register_module()
 class DirectionHook(Hook):
-    """Says before every step which of the two views predicts the other one.
+    """Says before every step which of the two views predicts the other one; of a model that trains both, nothing.
 
     Raises:
-        ConfigError: at the start of the run, the model has no directions to choose from, or trains both.
+        ConfigError: at the start of the run, the model has no directions to choose from.
     """
 
     priority = "HIGH"
@@ -24,12 +24,13 @@ class DirectionHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Refuse a model for which this would mean nothing."""
         model = bare_model(runner.model)
-        if not isinstance(model, Directed) or model.directions == "both":
+        if not isinstance(model, Directed):
             raise ConfigError(
-                f"DirectionHook needs a model with directions='alternate' or the like; "
-                f"{type(model).__name__} trains both."
+                f"DirectionHook needs a model with directions, such as mmssl_dynamic.SDR, not {type(model).__name__}."
             )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Draw it, alike in all processes."""
-        bare_model(runner.model).first_view = draw_first_view(shared_seed(runner), runner.iter)
+        model = bare_model(runner.model)
+        if model.directions != "both":
+            model.first_view = draw_first_view(shared_seed(runner), runner.iter)

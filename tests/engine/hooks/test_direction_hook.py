@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from mmssl_dynamic.engine import DirectionHook
 from mmssl_dynamic.errors import ConfigError
@@ -29,6 +30,11 @@ def test_every_step_has_the_direction_of_seed_and_step():
     assert resumed.model.first_view == seen[11]
 
 
-def test_a_model_that_trains_both_directions_is_refused():
-    with pytest.raises(ConfigError, match="DirectionHook needs a model with directions='alternate'.*SDR trains both"):
-        DirectionHook().before_train(runner("both"))
+def test_a_model_that_trains_both_has_no_direction_drawn_and_one_without_directions_is_refused():
+    run = runner("both")
+    DirectionHook().before_train(run)
+    DirectionHook().before_train_iter(run, 0)
+    assert run.model.first_view is None
+    run.model = torch.nn.Linear(1, 1)
+    with pytest.raises(ConfigError, match="DirectionHook needs a model with directions, such as .*SDR, not Linear"):
+        DirectionHook().before_train(run)
