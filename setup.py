@@ -143,6 +143,7 @@ setup(
     python_requires=">=3.10",
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": ["mmssl-dynamic = mmssl_dynamic.commands.main:main"]},
     cmdclass={"build_py": BuildPyWithMim},
     classifiers=[
         "Development Status :: 4 - Beta",

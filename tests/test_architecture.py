@@ -51,6 +51,8 @@ FLOORS = (
     "detection",
     "apis",
     "demo",
+    "commands",
+    "__main__",
 )
 MODEL_FLOORS = (
     "elastic",

@@ -1,44 +1,9 @@
-"""Decode every image below a folder and list the ones that training could not read."""
-
-from __future__ import annotations
-
-import argparse
-import os
-import sys
+"""``mmssl-dynamic check-images`` of this checkout; the command itself is in mmssl_dynamic/commands."""
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.arguments import Checked, existing_folder
+from mmssl_dynamic.commands.registry import main_of
 
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog="Exit status: 0 if all images can be read, 1 if some cannot or should be looked at, 2 if there is "
-        "nothing to check. Nothing is deleted; to delete what --delete-list wrote: xargs -d '\\n' rm -- < FILE",
-    )
-    check = existing_folder("image folder")
-    parser.add_argument("folder", action=Checked, check=check, help="folder of images, flat or nested")
-    cli.add_image_check_arguments(parser)
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    from mmssl_dynamic.datasets.image_listing import find_images
-    from mmssl_dynamic.datasets.preparation import verify_images
-
-    root = os.path.expanduser(args.folder)
-    listing = find_images(root)
-    report = verify_images([os.path.join(root, name) for name in listing.images], args.workers, not args.no_progress)
-    if listing.left_out:
-        print(f"left out    {listing.left_out_text()}")
-    print("\n".join(report.lines()))
-    if args.delete_list:
-        report.write_unreadable(args.delete_list)
-        print(f"wrote the {len(report.unreadable)} unreadable paths to {args.delete_list}")
-    if report.unreadable or report.suspect:
-        sys.exit(1)
-
+main = main_of("check-images")
 
 if __name__ == "__main__":
     cli.run(main)

@@ -1,92 +1,9 @@
-"""Write sub-networks as plain backbone files that other code loads, and check them.
-
-What was written is read back into independently built models, and weights and outputs are compared with the active
-sub-network before the file gets its name. FILE.json beside it tells the architecture and how to load it: lines of
-Python or a config to paste.
-
-A BN bank is needed unless the checkpoint holds the statistics: of the full network, and of every network that was
-trained with switchable BatchNorm.
-"""
-
-import argparse
+"""``mmssl-dynamic export`` of this checkout; the command itself is in mmssl_dynamic/commands."""
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.arguments import Checked, existing
-from mmssl_dynamic.outputs import check_output_file, check_output_folder
+from mmssl_dynamic.commands.registry import main_of
 
-FORMATS = """\
-formats:
-  torchvision  loads strictly into torchvision's ResNet, or its MobileNetV3 of the same width, without classifier
-  timm         loads strictly into timm's ResNet (whose stem has 64 channels) or MobileNetV3 without classifier
-  mmpretrain   keys begin with 'backbone.'; the sidecar holds the config of the backbone
-  mmdet        plain keys; the sidecar holds a config of the backbone that returns strides 4, 8, 16 and 32
-  onnx         a graph of any batch and image size, from images to the backbone's out_indices; needs
-               pip install onnx onnxruntime
-"""
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=FORMATS, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    cli.add_config_argument(parser)
-    cli.add_checkpoint_argument(parser)
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--subnet", metavar="NAME", help="sub-network, such as 0-3-1-2, w0.75, w1.0-d2222 or full")
-    which.add_argument("--all", action="store_true", help="every sub-network; --out is a folder then")
-    which.add_argument(
-        "--routing",
-        metavar="FILE",
-        action=Checked,
-        check=existing("routing result"),
-        help="routing.json: export the winner, with the bank it was found with",
-    )
-    cli.add_bank_argument(parser, default="the one --routing names, else bn_bank.safetensors beside it")
-    parser.add_argument(
-        "--bn",
-        choices=("path", "prefix"),
-        help="which BatchNorm statistics of the bank to use; prefix: of SDR only (default: what --routing used, else "
-        "path)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=("torchvision", "timm", "mmpretrain", "mmdet", "onnx"),
-        default="mmpretrain",
-        help="see below (default: mmpretrain)",
-    )
-    parser.add_argument(
-        "--out",
-        required=True,
-        metavar="PATH",
-        help="file to write: .pth or .safetensors, .onnx for that format; with --all the folder to write "
-        "backbone_NAME_FORMAT.pth (or .onnx) into",
-    )
-    cli.add_device_argument(parser)
-    cli.add_cfg_options_argument(parser)
-    args = parser.parse_args()
-    if args.all:
-        check_output_folder(args.out)
-    else:
-        endings = (".onnx",) if args.format == "onnx" else (".pth", ".safetensors")
-        check_output_file(args.out, endings=endings)
-    args.cfg_options = cli.config_options(args.config, args.cfg_options)
-    return args
-
-
-def main() -> None:
-    args = parse_args()
-    from mmssl_dynamic.apis.export import export, export_all
-
-    common = {"bank": args.bank, "bn": args.bn, "format": args.format}
-    common |= {"device": args.device, "cfg_options": args.cfg_options}
-    if args.all:
-        export_all(args.config, args.checkpoint, args.out, **common)
-        print(f"architectures and how to load them: the .json files in {args.out}")
-        return
-    report = export(args.config, args.checkpoint, args.out, subnet=args.subnet, routing=args.routing, **common)
-    print(report)
-    print(f"architecture and how to load it: {report.sidecar}")
-
+main = main_of("export")
 
 if __name__ == "__main__":
     cli.run(main)

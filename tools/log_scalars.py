@@ -1,39 +1,9 @@
-"""Show results of routing, evaluation and transfer in TensorBoard, of runs that are finished.
-
-Beside every routing.json and results.json a folder tensorboard/ is written. To look at them:
-tensorboard --logdir work_dirs
-"""
-
-import argparse
-import os
+"""``mmssl-dynamic log-scalars`` of this checkout; the command itself is in mmssl_dynamic/commands."""
 
 from mmssl_dynamic import cli
-from mmssl_dynamic.arguments import Checked
-from mmssl_dynamic.file_checks import existing_file
+from mmssl_dynamic.commands.registry import main_of
 
-
-def check(paths: list[str], _: str) -> None:
-    """Files and folders that must be there."""
-    for path in paths:
-        if not os.path.isdir(path):
-            existing_file(path, "result")
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "paths", nargs="+", metavar="PATH", action=Checked, check=check, help="results, or folders to look for them in"
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    from mmssl_dynamic.apis.log_scalars import log_results
-
-    for folder in log_results(args.paths):
-        print(f"wrote {folder}")
-
+main = main_of("log-scalars")
 
 if __name__ == "__main__":
     cli.run(main)

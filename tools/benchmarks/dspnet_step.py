@@ -19,6 +19,7 @@ from photos import write_photos
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.commands import shared
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.loading import data_preprocessor, find_config, load_config, select_device
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=2, help="over all draws of networks (default: 2)")
     parser.add_argument("--images", metavar="DIR", help="images to load (default: scikit-image's)")
-    cli.add_device_argument(parser)
+    shared.add_device(parser)
     args = parser.parse_args()
     device = select_device(args.device)
     prepare_cpu()  # as tools/train.py does

@@ -21,6 +21,7 @@ from PIL import Image
 from timing import summary
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.commands import shared
 from mmssl_dynamic.datasets.decoding import decode_image
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.errors import ConfigError
@@ -116,7 +117,7 @@ def main() -> None:
     parser.add_argument("--num-images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gpu-images-per-second", type=float, metavar="N", help="say how many cores feed such a GPU")
-    cli.add_device_argument(parser)
+    shared.add_device(parser)
     args = parser.parse_args()
     torch.set_num_threads(1)
     import cv2

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.commands import shared
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--fast", action="store_true", help="time the cluster-guided and the halving router, too")
     parser.add_argument("--candidates", type=int, default=16, help="of the cluster-guided router (default: 16)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: torch's choice; 1 on a busy machine)")
-    cli.add_device_argument(parser)
+    shared.add_device(parser)
     return parser.parse_args()
 
 

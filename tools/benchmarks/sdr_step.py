@@ -18,6 +18,7 @@ from mmpretrain.utils import register_all_modules
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.commands import shared
 from mmssl_dynamic.engine import SubnetOptimWrapper
 from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.loading import load_config, select_device
@@ -64,7 +65,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200, help="of the training whose hours are printed")
     parser.add_argument("--gpus", type=int, default=8, help="that share it")
     parser.add_argument("--images", type=int, default=1_281_167, help="of the data set (default: ImageNet's)")
-    cli.add_device_argument(parser)
+    shared.add_device(parser)
     args = parser.parse_args()
     device = select_device(args.device)
     prepare_cpu()  # as tools/train.py does

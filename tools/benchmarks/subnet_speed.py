@@ -9,6 +9,7 @@ import torch
 from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.commands import shared
 from mmssl_dynamic.engine.allocator import keep_freed_memory
 from mmssl_dynamic.engine.primitive_cache import keep_compiled_operators
 from mmssl_dynamic.loading import select_device
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--no-keep-memory", action="store_true", help="let the C library return memory between steps (CPU)"
     )
-    cli.add_device_argument(parser)
+    shared.add_device(parser)
     args = parser.parse_args()
     device = select_device(args.device)
     if device.type == "cpu" and not args.no_keep_memory:

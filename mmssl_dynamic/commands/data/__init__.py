@@ -1,0 +1,1 @@
+"""Verbs that prepare and check data sets: ``mmssl-dynamic data VERB ...``."""
