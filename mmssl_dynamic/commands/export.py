@@ -44,12 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_bank(parser, default="the one --routing names, else bn_bank.safetensors beside it")
     help = "which statistics of the bank; prefix: of SDR only (default: what --routing used, else path)"
     shared.add_bn(parser, help, None)
-    parser.add_argument(
-        "--format",
-        choices=shared.FORMATS,
-        default="mmpretrain",
-        help="see below (default: mmpretrain)",
-    )
+    shared.add_format(parser, "see below (default: mmpretrain)", "mmpretrain")
     parser.add_argument(
         "--out",
         required=True,
@@ -66,8 +61,8 @@ def check(args: argparse.Namespace) -> None:
     if args.all:
         check_output_folder(args.out)
     else:
-        endings = (".onnx",) if args.format == "onnx" else (".pth", ".safetensors")
-        check_output_file(args.out, endings=endings)
+        known = (".onnx",) if args.format == "onnx" else (".pth", ".safetensors")
+        check_output_file(args.out, endings=known if args.format in shared.FORMATS else ())
 
 
 def main(args: argparse.Namespace) -> None:

@@ -62,11 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_subnets(parser, "0-0-1-2,0-0-3-0")
     routing_options.add_arguments(parser)
     route_detection.add_arguments(parser)
-    parser.add_argument(
-        "--format",
-        choices=shared.FORMATS,
-        help="of the exported winner, see tools/export.py (default: mmpretrain; detection: mmdet)",
-    )
+    shared.add_format(parser, "of the exported winner, see tools/export.py (default: mmpretrain; detection: mmdet)")
     help = "sub-networks to show; 0 shows all (default: 20)"
     shared.add_number(parser, "--rows", help, at_least(0), default=20)
     shared.add_cfg_options(parser)

@@ -170,6 +170,13 @@ def add_clusters(parser: argparse._ActionsContainer, help: str) -> None:
     parser.add_argument("--clusters", metavar="FILE", action=Checked, check=check, help=help)
 
 
+def add_format(parser: argparse._ActionsContainer, help: str, default: str | None = None) -> None:
+    """``--format``, one of :data:`FORMATS` or of the user's own, which :mod:`mmssl_dynamic.export.formats` finds."""
+    known = f"{{{','.join(FORMATS)}}}"
+    help += "; a format of your own is named module.Class, or as custom_imports of the config register it"
+    parser.add_argument("--format", metavar=known, default=default, help=help)
+
+
 def add_number(
     parser: argparse._ActionsContainer, flag: str, help: str, check: Check, type: type = int, **options: Any
 ) -> None:

@@ -77,6 +77,23 @@ def test_command_lines_offer_every_format(repo_root, monkeypatch, capsys, name):
     assert f"--format {{{','.join(FORMATS.module_dict)}}}" in capsys.readouterr().out
 
 
+OWN_FORMAT = """
+from mmssl_dynamic.export.stock_format import TorchvisionFormat
+
+class Mine(TorchvisionFormat):
+    suffixes = (".mine",)
+"""
+
+
+def test_a_format_of_ones_own_is_named_on_the_command_line(work, bank, repo_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "formats_of_a_run.py").write_text(OWN_FORMAT)
+    common = (work / "config.py", work / "epoch_1.pth", "--subnet", "0-0-1-0", "--bank", bank)
+    tool(repo_root, "export", *common, "--format", "formats_of_a_run.Mine", "--out", "net.mine")
+    assert (tmp_path / "net.mine").is_file()
+    assert "net.mine" in capsys.readouterr().out
+
+
 def test_what_does_not_fit_ends_in_one_sentence_and_no_file(work, bank, refused, tmp_path):
     common = (work / "config.py", work / "epoch_1.pth")
     route = (*common, "--bank", bank, "--data-root", work / "pets", "--out", tmp_path / "out", "--workers", 0)
