@@ -27,7 +27,7 @@ from mmssl_dynamic.loading import data_preprocessor, find_config, load_config, s
 CONFIG = "dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"
 
 
-def stepper(widths, args, device):
+def stepper(widths, args, device, directions="both"):
     """A function that does one training step, of networks drawn anew each time; the model and its optimiser."""
     from mmpretrain.registry import MODELS
     from mmpretrain.utils import register_all_modules
@@ -35,10 +35,11 @@ def stepper(widths, args, device):
     register_all_modules(init_default_scope=False)
     config = load_config(find_config(CONFIG)).model
     config.backbone.update(arch=args.arch, widths=widths, norm_cfg=dict(type="BN"))
-    config.target_bn = "batch"
+    config.update(target_bn="batch", directions=directions)
     config.neck.norm_cfg = config.head.predictor.norm_cfg = dict(type="BN1d")
     config.data_preprocessor = dict(type="BaseDataPreprocessor")
     model = MODELS.build(config).to(device).train()
+    model.first_view = 0
     names = model.backbone.subnets
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9))
     shape = (args.batch_size, 3, args.image_size, args.image_size)
@@ -106,17 +107,17 @@ def main() -> None:
     prepare_cpu()  # as tools/train.py does
     torch.manual_seed(0)
     together, model, optimizer = stepper(args.widths, args, device)
+    cheaper = {name: stepper(args.widths, args, device, name)[0] for name in ("both_of_largest", "alternate")}
     alone = [stepper([width], args, device) for width in args.widths]
     with tempfile.TemporaryDirectory() as folder:
         if args.images is None:
             write_photos(folder)
         load = loader(args, args.images or folder)
-        candidates = {"dspnet": together, "byol": lambda: [step() for step, _, _ in alone], "load": load}
+        candidates = {"dspnet": together, "byol": lambda: [step() for step, _, _ in alone], "load": load, **cheaper}
         draws = len(all_draws(model.backbone.subnets, args.num_networks))
         # The networks of the first draws are seen for the first time there.
         seconds = alternate(candidates, args.rounds * draws, warm_up=draws)
     trainings = len(alone)
-    loaded = [a + b for a, b in zip(seconds["dspnet"], seconds["load"])]
     loaded_alone = [a + trainings * b for a, b in zip(seconds["byol"], seconds["load"])]
     print(
         f"MobileNetV3-{args.arch}, widths {args.widths}, n = {args.num_networks}, {args.batch_size} images of "
@@ -125,8 +126,11 @@ def main() -> None:
     print(f"DSPNet step                     {summary(seconds['dspnet'])} s")
     print(f"{trainings} BYOL steps                    {summary(seconds['byol'])} s")
     print(f"loading a batch, two views      {summary(seconds['load'])} s in one process")
-    print(f"DSPNet over BYOL, compute       {summary(ratios(seconds['dspnet'], seconds['byol']))}")
-    print(f"DSPNet over BYOL, with loading  {summary(ratios(loaded, loaded_alone))}")
+    for name, label in {"dspnet": "both", **{name: name for name in cheaper}}.items():
+        loaded = [a + b for a, b in zip(seconds[name], seconds["load"])]
+        print(f"DSPNet over BYOL, directions={label}:")
+        print(f"  compute                       {summary(ratios(seconds[name], seconds['byol']))}")
+        print(f"  with loading                  {summary(ratios(loaded, loaded_alone))}")
     step, largest, largest_optimizer = alone[-1]
     peak = resident_bytes(model, optimizer) + step_bytes(together, device)
     peak_alone = resident_bytes(largest, largest_optimizer) + step_bytes(step, device)

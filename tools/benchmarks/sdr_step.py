@@ -2,7 +2,8 @@
 
 Times a step of W_0 and of a sub-network (with SiamKD, the optimiser step and the protection of inactive groups
 included), and averages them over the phases of Algorithm 1: in a phase with S networks, uniform sampling draws W_0 once
-in S steps. From the average follow images per second and the hours that ImageNet takes. At the batch of the config:
+in S steps. From the average follow images per second and the hours that ImageNet takes. All of it with both directions
+of the losses in every step, and with one (directions=alternate). At the batch of the config:
 python tools/benchmarks/sdr_step.py --batch-size 64 --amp --channels-last --rounds 50
 """
 
@@ -35,8 +36,9 @@ def plain_norms(node):
             plain_norms(child)
 
 
-def build(path, device, channels=None):
+def build(path, device, channels=None, **options):
     model = load_config(path).model
+    model.update(options)
     plain_norms(model)
     if channels:
         model.backbone.stage_channels = channels
@@ -71,16 +73,20 @@ def main() -> None:
     prepare_cpu()  # as tools/train.py does
     register_all_modules(init_default_scope=False)
 
-    sdr = build(args.sdr, device, args.stage_channels)
+    both = build(args.sdr, device, args.stage_channels)
+    one = build(args.sdr, device, args.stage_channels, directions="alternate")
+    one.first_view = 0
     simsiam = build(args.simsiam, device)
     options = dict(lr=0.01, momentum=0.9, weight_decay=1e-4)
-    sdr_wrapper = SubnetOptimWrapper(torch.optim.SGD(sdr.parameters(), **options))
-    unprotected = OptimWrapper(torch.optim.SGD(sdr.parameters(), **options))
+    both_wrapper, one_wrapper = (
+        SubnetOptimWrapper(torch.optim.SGD(sdr.parameters(), **options)) for sdr in (both, one)
+    )
+    unprotected = OptimWrapper(torch.optim.SGD(both.parameters(), **options))
     simsiam_wrapper = OptimWrapper(torch.optim.SGD(simsiam.parameters(), **options))
     shape = (args.batch_size, 3, args.image_size, args.image_size)
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
     views = [torch.randn(shape, device=device).to(memory_format=memory_format) for _ in range(2)]
-    for model in (sdr, simsiam):
+    for model in (both, one, simsiam):
         model.to(memory_format=memory_format)
 
     def step(model, wrapper, name):
@@ -92,28 +98,34 @@ def main() -> None:
     seconds = alternate(
         {
             "SimSiam": lambda: step(simsiam, simsiam_wrapper, FULL),
-            "W_0": lambda: step(sdr, sdr_wrapper, FULL),
-            "sub-network": lambda: step(sdr, sdr_wrapper, args.subnet),
-            "sub-network, plain optimiser": lambda: step(sdr, unprotected, args.subnet),
+            "W_0": lambda: step(both, both_wrapper, FULL),
+            "sub-network": lambda: step(both, both_wrapper, args.subnet),
+            "sub-network, plain optimiser": lambda: step(both, unprotected, args.subnet),
+            "W_0, one direction": lambda: step(one, one_wrapper, FULL),
+            "sub-network, one direction": lambda: step(one, one_wrapper, args.subnet),
         },
         args.rounds,
     )
-    space = sdr.backbone.space
+    space = both.backbone.space
     sizes = [len(space.phase(p)) for p in range(space.num_phases)]
     share = sum(1 / size for size in sizes) / len(sizes)  # of W_0 among all steps
-    full = ratios(seconds["W_0"], seconds["SimSiam"])
-    sub = ratios(seconds["sub-network"], seconds["SimSiam"])
-    average = [share * f + (1 - share) * s for f, s in zip(full, sub)]
-    print(f"stage channels {sdr.backbone.stage_channels}, {args.batch_size} images of {args.image_size} px, {device}")
+    print(f"stage channels {both.backbone.stage_channels}, {args.batch_size} images of {args.image_size} px, {device}")
     for name, values in seconds.items():
         print(f"{name:30s} {summary(values)} s")
-    print(f"W_0 step / SimSiam step                       {summary(full)}")
-    print(f"sub-network step / SimSiam step               {summary(sub)}")
-    print(f"average over {len(sizes)} equal phases, spaces of {sizes}: {summary(average)}")
+    for directions in ("", ", one direction"):
+        full = ratios(seconds[f"W_0{directions}"], seconds["SimSiam"])
+        sub = ratios(seconds[f"sub-network{directions}"], seconds["SimSiam"])
+        average = [share * f + (1 - share) * s for f, s in zip(full, sub)]
+        print(f"{f'W_0 step{directions} / SimSiam step':55s}{summary(full)}")
+        print(f"{f'sub-network step{directions} / SimSiam step':55s}{summary(sub)}")
+        print(f"average over {len(sizes)} equal phases, spaces of {sizes}{directions}: {summary(average)}")
     protection = ratios(seconds["sub-network"], seconds["sub-network, plain optimiser"])
     print(f"protecting inactive groups, factor on a step  {summary(protection)}")
-    mean = [share * a + (1 - share) * b for a, b in zip(seconds["W_0"], seconds["sub-network"])]
-    for name, values in (("SimSiam", seconds["SimSiam"]), ("SDR", mean)):
+    means = {"SimSiam": seconds["SimSiam"]}
+    for directions in ("", ", one direction"):
+        pairs = zip(seconds[f"W_0{directions}"], seconds[f"sub-network{directions}"])
+        means[f"SDR{directions}"] = [share * a + (1 - share) * b for a, b in pairs]
+    for name, values in means.items():
         rate = args.batch_size / statistics.median(values)
         hours = args.epochs * args.images / (rate * args.gpus) / 3600
         print(
@@ -122,12 +134,14 @@ def main() -> None:
         )
     runs = {
         "SimSiam": (simsiam, simsiam_wrapper, FULL),
-        "W_0": (sdr, sdr_wrapper, FULL),
-        "sub-network": (sdr, sdr_wrapper, args.subnet),
+        "W_0": (both, both_wrapper, FULL),
+        "sub-network": (both, both_wrapper, args.subnet),
+        "W_0, one direction": (one, one_wrapper, FULL),
+        "sub-network, one direction": (one, one_wrapper, args.subnet),
     }
     for name, (model, wrapper, _) in runs.items():
         bytes_ = resident_bytes(model, wrapper.optimizer) + step_bytes(lambda r=runs[name]: step(*r), device)
-        print(f"peak memory, {name:12s} {bytes_ / 2**30:.2f} GiB")
+        print(f"peak memory, {name:26s} {bytes_ / 2**30:.2f} GiB")
 
 
 if __name__ == "__main__":
