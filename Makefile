@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-dspnet test setup-demo setup-test lint typecheck unit format gpu build clean distclean check-python
+.PHONY: help demo demo-dspnet test docs setup-demo setup-test lint typecheck unit format gpu build clean distclean check-python
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,11 @@ typecheck: ## mypy
 unit: ## the test suite alone, shuffled; PYTEST_ARGS='-k routing' and the like, WORKERS=4 for more processes
 	PYTEST_SEED="$(PYTEST_SEED)" "$(BIN)/python" -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
+docs: ## the pages in docs/, with the API and the commands, into site/; a dead link fails
+	@test -x "$(BIN)/mkdocs" || { echo "error: $(VENV) has no mkdocs: run \`make setup-test\`, or pip install -r requirements/docs.txt there" >&2; exit 1; }
+	NO_MKDOCS_2_WARNING=1 "$(BIN)/python" -m mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 format: ## let ruff mend what it can
 	"$(BIN)/ruff" check --fix .
 	"$(BIN)/ruff" format .
@@ -74,7 +79,7 @@ build: ## a wheel in dist/
 	"$(BIN)/python" -m pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 clean: ## remove what builds and tools left
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 distclean: clean ## remove the virtual environment too
 	@test ! -e "$(VENV)" || test -f "$(VENV)/pyvenv.cfg" || { echo "error: $(VENV) is no virtual environment, so it stays" >&2; exit 1; }

@@ -47,11 +47,13 @@ INSTALL_REQUIRES = [
 OPENMMLAB = ["mmengine>=0.10.4,<1", "mmpretrain>=1.2,<2", "setuptools<81"]
 ONEDL = ["onedl-mmengine>=0.10.12", "onedl-mmcv>=2.3", "onedl-mmpretrain>=1.3"]
 DEMO = ["scikit-image>=0.22"]
+# mkdocs 2 will know neither plugins nor hooks.
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"]
 TENSORBOARD = ["tensorboard>=2.15"]
 # 1.0.26: the first release that executes nothing from a checkpoint by default.
 TIMM = ["timm>=1.0.26"]
 PYTEST = ["pytest>=8", "pytest-randomly>=3.16", "pytest-xdist>=3.5"]
-TESTS = [*DEMO, "onnx>=1.16", "onnxruntime>=1.17", *PYTEST, *TENSORBOARD, *TIMM]
+TESTS = [*DEMO, *DOCS, "onnx>=1.16", "onnxruntime>=1.17", *PYTEST, *TENSORBOARD, *TIMM]
 
 EXTRAS_REQUIRE = {
     "openmmlab": [*OPENMMLAB, "mmcv-lite>=2.0.1,<2.3"],
@@ -64,6 +66,7 @@ EXTRAS_REQUIRE = {
     # no order. So finish with `pip install --force-reinstall --no-deps faiss-gpu` (`make gpu`): the GPU build on top.
     "gpu": ["faiss-gpu>=1.15; sys_platform == 'linux'"],
     "demo": DEMO,
+    "docs": DOCS,
     # What two of the export formats are checked with.
     "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
     "timm": TIMM,

@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score",
         metavar="NAME",
-        help="what sub-networks are ranked by: knn (the paper's), ncm, ridge, logme, h-score, or one that a module of "
-        "your own registers in SCORES, named in custom_imports of the config (default: knn)",
+        help="what sub-networks are ranked by: knn (the paper's), ncm, ridge, logme, h-score, or module.Class of "
+        "your own (default: knn)",
     )
     shared.add_subnets(parser, "0-0-1-2,0-0-3-0")
     routing_options.add_arguments(parser)
