@@ -19,6 +19,12 @@ _UPSTREAM_WARNINGS = (
     "pkg_resources is deprecated",
     "Fail to import ``MultiScaleDeformableAttention``",  # mmcv-lite, which is enough for all but detection
 )
+# What a verb may find missing, and the extra of setup.py that brings it; ``None``: the distribution itself does.
+_PACKAGES = {
+    **dict.fromkeys(("torch", "torchvision", "numpy", "scipy", "sklearn", "faiss", "matplotlib", "safetensors"), None),
+    **dict.fromkeys(("mmengine", "mmcv", "mmpretrain", "yaml"), "openmmlab"),  # mmengine brings PyYAML
+    "mmdet": "mmdet",
+}
 
 
 def run(main: Callable[[], None]) -> None:
@@ -64,10 +70,27 @@ def _sentence_of(error: BaseException) -> str | None:
             if name is None:
                 return f"a disk that is written to is full ({first_line(error)}); free space or choose another one."
             return str(no_room(Path(os.fsdecode(name)), None, error))
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        return _not_installed(error.name.split(".")[0])
     if isinstance(error, OSError) and error.filename is not None:
         # A file of the user's that nobody thought of: its name says more than our lines would.
         return f"{error.filename}: {error.strerror}; correct the path or its permissions."
     return None
+
+
+def _not_installed(package: str) -> str | None:
+    """What to say of a package that is needed and not there; ``None`` if it is none of ours.
+
+    The distribution itself forces no OpenMMLab stack on anybody, see setup.py.
+    """
+    if package not in _PACKAGES:
+        return None
+    extra = _PACKAGES[package]
+    return (
+        f"{package} is not installed in this environment; run `pip install mmssl-dynamic`."
+        if extra is None
+        else f"{package} is not installed in this environment; run `pip install 'mmssl-dynamic[{extra}]'`."
+    )
 
 
 def _at_home(argument: str) -> str:

@@ -33,6 +33,34 @@ def test_the_classes_that_mmengine_was_building_are_left_out():
     assert cli.one_sentence(wrapped) == "depth=20 is not available; choose."
 
 
+@pytest.mark.parametrize(
+    ("module", "remedy"),
+    [
+        ("torch", "pip install mmssl-dynamic`"),
+        ("mmpretrain.models", "'mmssl-dynamic[openmmlab]'"),
+        ("mmdet", "[mmdet]"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_one_sentence(module, remedy, capsys):
+    def main():
+        raise ModuleNotFoundError(f"No module named '{module}'", name=module)
+
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {module.split('.')[0]} is not installed in this environment; run `pip install ")
+    assert remedy in line
+
+
+def test_a_module_of_the_users_own_that_is_missing_keeps_its_traceback():
+    def main():
+        raise ModuleNotFoundError("No module named 'my_module'", name="my_module")
+
+    with pytest.raises(ModuleNotFoundError):
+        cli.run(main)
+
+
 def test_other_errors_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.run(lambda: 1 / 0)

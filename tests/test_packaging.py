@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from mmssl_dynamic.commands.registry import VERBS
+
 PROJECT_FILES = ("setup.py", "pyproject.toml", "LICENSE", "MANIFEST.in", "model-index.yml")
 PROJECT_FOLDERS = ("mmssl_dynamic", "configs", "tools")
 
@@ -109,6 +111,60 @@ def test_wheel_carries_configs_tools_and_model_index_in_mim(wheel, checkout):
     expected |= {f"tools/{name}" for name in relative_files(checkout / "tools")}
     assert packed == expected | {"model-index.yml"}
     assert wheel.read(f"{prefix}model-index.yml") == (checkout / "model-index.yml").read_bytes()
+
+
+def test_wheel_has_the_console_command(wheel):
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    assert wheel.read(name).decode().split("\n")[:2] == [
+        "[console_scripts]",
+        "mmssl-dynamic = mmssl_dynamic.commands.main:main",
+    ]
+
+
+EVERY_HELP = """
+import sys
+sys.path.insert(0, {site!r})
+from mmssl_dynamic.commands.registry import VERBS
+from mmssl_dynamic.commands.main import main
+for verb in ["", *VERBS]:
+    sys.argv = ["mmssl-dynamic", *verb.split(), "--help"]
+    try:
+        main()
+    except SystemExit as stop:
+        assert stop.code == 0, verb
+"""
+
+
+def test_help_of_every_verb_needs_the_standard_library_alone(wheel, tmp_path):
+    wheel.extractall(tmp_path, [name for name in wheel.namelist() if name.startswith("mmssl_dynamic/")])
+    # -I -S: none of the packages of this environment.
+    command = [sys.executable, "-I", "-S", "-c", EVERY_HELP.format(site=str(tmp_path))]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.count("usage: mmssl-dynamic ") == 1 + len(VERBS)
+
+
+@pytest.mark.slow
+def test_wheel_in_an_empty_environment_has_a_command_that_explains_itself_and_says_what_is_missing(wheel, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    install = [tmp_path / "env/bin/pip", "install", "--quiet", "--no-index", "--no-deps", wheel.filename]
+    subprocess.run(install, check=True)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [tmp_path / "env/bin/mmssl-dynamic", *arguments]
+        alone = {"PATH": os.defpath}
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=alone)
+
+    assert run("--version").stdout.startswith("mmssl-dynamic ")
+    assert run("route", "--help").stdout.startswith("usage: mmssl-dynamic route ")
+    missing = run("train", "nowhere.py")
+    assert (missing.returncode, missing.stderr) == (2, "error: config nowhere.py does not exist; check the path.\n")
+    (tmp_path / "config.py").write_text("x = 1\n")
+    assert run("train", "config.py").stderr == (
+        "error: torch is not installed in this environment; run `pip install mmssl-dynamic`.\n"
+    )
+    (site,) = (tmp_path / "env/lib").glob("python*/site-packages")
+    assert (site / "mmssl_dynamic/.mim/configs/demo/sdr_demo.py").is_file()
 
 
 def test_models_are_built_by_name_from_what_the_wheel_carries(wheel, tmp_path, monkeypatch):
