@@ -58,7 +58,14 @@ MODELS = _child("model", root.MODELS, "models")
 DATASETS = _child("dataset", root.DATASETS, "datasets")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "datasets")
 TRANSFORMS = _child("transform", root.TRANSFORMS, "datasets")
-HOOKS = _child("hook", root.HOOKS, "engine", "detection.prediction_pictures_hook")
+HOOKS = _child(
+    "hook",
+    root.HOOKS,
+    "engine",
+    "evaluation.knn_monitor_hook",
+    "visualization.training_curves_hook",
+    "detection.prediction_pictures_hook",
+)
 LOOPS = _child("loop", root.LOOPS, "engine")
 RUNNERS = _child("runner", root.RUNNERS, "engine")
 OPTIM_WRAPPERS = _child("optimizer wrapper", root.OPTIM_WRAPPERS, "engine")

@@ -49,13 +49,14 @@ param_scheduler = [
     dict(type="CosineAnnealingLR", by_epoch=True, begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2))
+default_hooks = dict(
+    logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2), progress=dict(label="DSPNet")
+)
 custom_hooks = [
     dict(type="mmssl_dynamic.SandwichHook", num_networks=4, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.03),
     dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=1024, batch_size=128),
-    dict(type="mmssl_dynamic.ProgressBarHook", label="DSPNet"),
 ]
 auto_scale_lr = dict(base_batch_size=64)

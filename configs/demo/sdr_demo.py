@@ -44,12 +44,13 @@ extract_dataloader = dict(
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2))
+default_hooks = dict(
+    logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2), progress=dict(label="SDR")
+)
 custom_hooks = [
     dict(type="mmssl_dynamic.FixedPredictorLrHook"),
     dict(type="mmssl_dynamic.ProgressivePhaseHook", lengths={{_base_.phase_lengths}}),
     dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),
     dict(type="mmssl_dynamic.BNBankHook", images=512, batch_size=128, bn=("path", "prefix")),
-    dict(type="mmssl_dynamic.ProgressBarHook", label="SDR"),
 ]

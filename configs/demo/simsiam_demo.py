@@ -29,8 +29,9 @@ extract_dataloader = dict(
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
-default_hooks = dict(logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2))
+default_hooks = dict(
+    logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2), progress=dict(label="SimSiam")
+)
 custom_hooks = [
     dict(type="mmssl_dynamic.FixedPredictorLrHook"),
-    dict(type="mmssl_dynamic.ProgressBarHook", label="SimSiam"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from mmssl_dynamic.arguments import Checked, existing_folder
 from mmssl_dynamic.commands import shared, training_options
 
 
@@ -29,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="persistent_workers",
         action="store_false",
         help="start loader processes anew in every epoch (default: keep them)",
+    )
+    parser.add_argument(
+        "--monitor",
+        metavar="DIR",
+        action=Checked,
+        check=existing_folder("folder of labelled images", "give one with train/CLASS/ and val/CLASS/, or with CLASS/"),
+        help="log the kNN accuracy on a labelled folder about ten times during the training",
     )
     training_options.add_arguments(parser)
 

@@ -107,7 +107,10 @@ def run_dspnet_demo(
     network = build_backbone(config)
     assert isinstance(network, SlimmableResNet)
     names = network.subnets
-    alone = {name: {**options, **_only(network, name), **_label(config, name)} for name in (names[0], names[-1])}
+    alone = {
+        name: {**options, **_only(network, name), "default_hooks.progress.label": f"BYOL {name}"}
+        for name in (names[0], names[-1])
+    }
 
     with clock.step(f"DSPNet: {len(names)} networks at once"), a_core_for_the_loader():
         checkpoint = train_to_end(steps, config_file, folder / "dspnet", seed, options)
@@ -167,12 +170,6 @@ def _only(network: SlimmableResNet, name: str) -> dict[str, Any]:
     """Overrides that leave one network of the config."""
     width, blocks = network.space.member(name)
     return {"model.backbone.channels": (width,), "model.backbone.blocks": (blocks,)}
-
-
-def _label(config: Config, name: str) -> dict[str, Any]:
-    """The override that makes the progress bar say what is trained."""
-    index = next(i for i, hook in enumerate(config.custom_hooks) if hook["type"].endswith("ProgressBarHook"))
-    return {f"custom_hooks.{index}.label": f"BYOL {name}"}
 
 
 def _random_weights(

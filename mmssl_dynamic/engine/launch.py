@@ -37,6 +37,7 @@ def prepare_config(
     validate: bool = True,
     pin_memory: bool = True,
     persistent_workers: bool = True,
+    monitor: str | os.PathLike[str] | None = None,
     launcher: str = "none",
     cfg_options: dict[str, Any] | None = None,
 ) -> Config:
@@ -53,6 +54,8 @@ def prepare_config(
         validate: Validate during the training, where the config says so.
         pin_memory: Load into page-locked memory, where there is CUDA and the config does not say otherwise.
         persistent_workers: Keep loader processes from epoch to epoch, where the config does not say otherwise.
+        monitor: Labelled image folder whose kNN accuracy is logged during the training, see
+            :class:`~mmssl_dynamic.evaluation.knn_monitor_hook.KNNMonitorHook`.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
         cfg_options: Further overrides.
 
@@ -82,6 +85,9 @@ def prepare_config(
         if config.get("auto_scale_lr", {}).get("base_batch_size") is None:
             raise ConfigError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config.")
         config.auto_scale_lr.enable = True
+    if monitor is not None:
+        hook = dict(type="mmssl_dynamic.KNNMonitorHook", data_root=str(monitor))
+        config.custom_hooks = [*(config.get("custom_hooks") or []), hook]
     if tensorboard:
         add_tensorboard(config)
     if channels_last:

@@ -24,7 +24,7 @@ from mmssl_dynamic.engine.brief_log import environment, initialization_log, keep
 from mmssl_dynamic.engine.checkpoints import checkpoint_place, is_whole, look_through
 from mmssl_dynamic.engine.explaining import building, check_fits, running
 from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
-from mmssl_dynamic.engine.hooks.progress_bar_hook import ProgressBarHook
+from mmssl_dynamic.engine.hooks.progress_hook import ProgressHook
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
 from mmssl_dynamic.engine.resume import restore
@@ -34,6 +34,9 @@ from mmssl_dynamic.fileio import load_run_checkpoint, local_file
 from mmssl_dynamic.registry import RUNNERS
 from mmssl_dynamic.safe_loading import safe_loading
 from mmssl_dynamic.writing import atomic_path
+
+# Hooks of every training, beside mmengine's.
+_DEFAULT_HOOKS = {"progress": "mmssl_dynamic.ProgressHook", "curves": "mmssl_dynamic.TrainingCurvesHook"}
 
 
 @RUNNERS.register_module()
@@ -120,6 +123,15 @@ class Runner(MMEngineRunner):
                     backend["type"] = "mmssl_dynamic.LocalVisBackend"
         return super().build_visualizer(config)
 
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """As mmengine's, with ``progress`` and ``curves`` of the package's own; ``None`` leaves one out."""
+        given, own = dict(hooks or {}), {}
+        for name, kind in _DEFAULT_HOOKS.items():
+            hook = given.pop(name, {})
+            if hook is not None:
+                own[name] = {"type": kind, **hook} if isinstance(hook, dict) else hook
+        super().register_default_hooks({**given, **own})
+
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """As mmengine's, with :class:`~mmssl_dynamic.engine.hooks.CheckpointHook` for its own."""
         if isinstance(hook, dict) and hook.get("type") in ("CheckpointHook", "mmengine.CheckpointHook"):
@@ -167,7 +179,7 @@ class Runner(MMEngineRunner):
                 return super().train()
         finally:
             for hook in self.hooks:
-                if isinstance(hook, ProgressBarHook):
+                if isinstance(hook, ProgressHook):
                     hook.close()
 
     def val(self) -> dict:

@@ -150,9 +150,8 @@ class Probe:
         stages = last_stage(network.backbone) if config.model.backbone.get("frozen_stages", -1) >= 0 else -1
         set_network(config, network.config, folder / "backbone.pth", network.feature_dim, stages, self.normalisation)
         config.experiment_name = f"{folder.parent.name}-{network.name}-{next(_counter)}"
-        if self.progress:
-            bar = dict(type="mmssl_dynamic.ProgressBarHook", label=label)
-            config.custom_hooks = [*(config.get("custom_hooks") or []), bar]
+        hooks = dict(config.get("default_hooks") or {})
+        config.default_hooks = {**hooks, "progress": {"label": label} if self.progress else None}
         prepare_cpu()
         runner = build_runner(config)
         if stages >= 0:

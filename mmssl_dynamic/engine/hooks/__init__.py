@@ -8,7 +8,7 @@ from mmssl_dynamic.engine.hooks.direction_hook import DirectionHook
 from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmssl_dynamic.engine.hooks.fixed_predictor_lr_hook import FixedPredictorLrHook
 from mmssl_dynamic.engine.hooks.keep_pruned_hook import KeepPrunedHook
-from mmssl_dynamic.engine.hooks.progress_bar_hook import ProgressBarHook
+from mmssl_dynamic.engine.hooks.progress_hook import ProgressHook
 from mmssl_dynamic.engine.hooks.progressive_phase_hook import ProgressivePhaseHook
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
@@ -24,7 +24,7 @@ __all__ = [
     "FiniteLossHook",
     "FixedPredictorLrHook",
     "KeepPrunedHook",
-    "ProgressBarHook",
+    "ProgressHook",
     "ProgressivePhaseHook",
     "ResumeCheckHook",
     "ResumeSamplerHook",
