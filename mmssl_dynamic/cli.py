@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from mmssl_dynamic.cpu import prepared_cpu
 from mmssl_dynamic.errors import UserError, UserNotice, first_line
 from mmssl_dynamic.interrupts import STATUS, Interrupts, close_progress_bars
 
@@ -40,7 +41,8 @@ def run(main: Callable[[], None]) -> None:
     arguments, sys.argv = sys.argv, [sys.argv[0], *map(_at_home, sys.argv[1:])]
     search, sys.path = sys.path, [*sys.path, os.getcwd()]  # modules of the user's own, as `python -m` finds them
     try:
-        main()
+        with prepared_cpu():
+            main()
     except BaseException as error:
         # Whatever an interruption has become on its way: a failed import, a loader process that is gone.
         if interrupts.pressed or isinstance(error, KeyboardInterrupt):

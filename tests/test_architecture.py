@@ -20,6 +20,7 @@ FLOORS = (
     "outputs",
     "arguments",
     "locks",
+    "cpu",
     "options",
     "interrupts",
     "records",

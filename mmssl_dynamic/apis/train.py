@@ -6,7 +6,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
-from mmssl_dynamic.engine.cpu import prepare_cpu
+from mmssl_dynamic.cpu import prepare_cpu
 from mmssl_dynamic.engine.launch import build_runner
 from mmssl_dynamic.locks import locked_folder
 

@@ -13,11 +13,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
 
+from mmssl_dynamic.cpu import prepare_cpu
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.labelled_data import LabelSubset, num_classes, write_labels
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.engine.checkpoints import go_on_if_begun
-from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.linear_probe import (

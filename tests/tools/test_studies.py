@@ -265,7 +265,6 @@ def test_preparing_unpacks_equal_shares_of_the_pool_and_the_tasks(studies, folde
 
 def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_path, monkeypatch):
     evaluate = studies["evaluate_run"]
-    monkeypatch.setattr(evaluate, "prepare_cpu", lambda: None)  # for the whole process
     monkeypatch.setattr(sys, "argv", ["evaluate_run.py", str(work / "config.py"), str(work / "epoch_1.pth")])
     sys.argv += ["--tasks", str(work / "pets"), "--out", str(tmp_path)]
     evaluate.main()

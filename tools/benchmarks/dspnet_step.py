@@ -21,7 +21,6 @@ from timing import alternate, ratios, summary
 from mmssl_dynamic import cli
 from mmssl_dynamic.commands import shared
 from mmssl_dynamic.datasets.image_listing import list_images
-from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.loading import data_preprocessor, find_config, load_config, select_device
 
 CONFIG = "dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"
@@ -104,7 +103,6 @@ def main() -> None:
     shared.add_device(parser)
     args = parser.parse_args()
     device = select_device(args.device)
-    prepare_cpu()  # as tools/train.py does
     torch.manual_seed(0)
     together, model, optimizer = stepper(args.widths, args, device)
     cheaper = {name: stepper(args.widths, args, device, name)[0] for name in ("both_of_largest", "alternate")}

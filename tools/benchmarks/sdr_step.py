@@ -21,7 +21,6 @@ from timing import alternate, ratios, summary
 from mmssl_dynamic import cli
 from mmssl_dynamic.commands import shared
 from mmssl_dynamic.engine import SubnetOptimWrapper
-from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.loading import load_config, select_device
 from mmssl_dynamic.subnets import FULL
 
@@ -70,7 +69,6 @@ def main() -> None:
     shared.add_device(parser)
     args = parser.parse_args()
     device = select_device(args.device)
-    prepare_cpu()  # as tools/train.py does
     register_all_modules(init_default_scope=False)
 
     both = build(args.sdr, device, args.stage_channels)

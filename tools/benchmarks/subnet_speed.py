@@ -10,8 +10,7 @@ from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.commands import shared
-from mmssl_dynamic.engine.allocator import keep_freed_memory
-from mmssl_dynamic.engine.primitive_cache import keep_compiled_operators
+from mmssl_dynamic.cpu import keep_freed_memory
 from mmssl_dynamic.loading import select_device
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
 
@@ -51,10 +50,8 @@ def main() -> None:
     shared.add_device(parser)
     args = parser.parse_args()
     device = select_device(args.device)
-    if device.type == "cpu" and not args.no_keep_memory:
-        keep_freed_memory()  # as tools/train.py does
-    if device.type == "cpu":
-        keep_compiled_operators()
+    if args.no_keep_memory:
+        keep_freed_memory(False)  # which every command begins with
     memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
 
     torch.manual_seed(0)

@@ -20,7 +20,6 @@ from mmssl_dynamic.calibration.moments import pooled_statistics
 from mmssl_dynamic.calibration.sample import draw_images, sample_batches
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.downstream.task import Task, folder_task
-from mmssl_dynamic.engine.cpu import prepare_cpu
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_out_accuracy
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, many_shot, split_indices
 from mmssl_dynamic.features.pooling import pool
@@ -47,7 +46,6 @@ def main() -> None:
     parser.add_argument("--tasks", required=True, nargs="+", metavar="DIR", help="tasks, or the folder of all of them")
     parser.add_argument("--out", metavar="DIR", help="(default: folder of the checkpoint)")
     args = parser.parse_args()
-    prepare_cpu()
     start = time.monotonic()
     out = Path(args.out or Path(args.checkpoint).parent)
     cfg = load_config(args.config)
