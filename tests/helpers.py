@@ -188,3 +188,15 @@ IMAGES = InputImages(Normalisation((123.675, 116.28, 103.53), (58.395, 57.12, 57
 def export_subnet(net, name, out, format="mmpretrain", images=IMAGES, **options):
     """The export of a network that no config of a pre-training belongs to."""
     return static_export.export_subnet(net, name, out, format, images=images, **options)
+
+
+def write_files(root: Path, *names: str) -> Path:
+    """Write tiny images (or, for other endings, text files) under ``root``."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".tif", ".webp"}:
+            Image.new("RGB", (4, 4)).save(path, format="PNG")
+        else:
+            path.write_text("text")
+    return root

@@ -19,7 +19,7 @@ from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from torch import nn
 
 from mmssl_dynamic.calibration.statistics import OWN, apply_bank
-from mmssl_dynamic.downstream.labelled_data import LabelledData, data_record
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.engine.processes import start_processes, stop_processes, wait_of
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.complexity import complexity
@@ -121,8 +121,10 @@ def evaluate(
     kind = protocol.kind if isinstance(protocol, TrainedProtocol) else "knn"
     check_output_folder(out)
     others = _curves(baselines, kind)
-    labelled = LabelledData.of(data_root, dataset_config)
     cfg = load_config(config, cfg_options)
+    trained = protocol if isinstance(protocol, TrainedProtocol) else None
+    pipeline = trained.test_pipeline if trained else evaluation_pipeline(cfg, image_size)
+    task = Task.of(data_root, dataset_config, pipeline, ("train", "test"))
     normalisation = normalisation_of(cfg)
     target = _device(device, protocol, launcher)
     start_processes(launcher, wait_of(cfg))
@@ -135,16 +137,11 @@ def evaluate(
         bank, statistics = apply_bank(net, names, checkpoint, bank, bn)
         method: _Method
         if isinstance(protocol, TrainedProtocol):
-            task = labelled.task(load_config(protocol.file).get("test_pipeline") or [])
-            datasets = {"train": labelled.train, "test": labelled.test}
             sizes = image_size, batch_size, num_workers
-            method = Probe(protocol, task, datasets, normalisation, *sizes, seed, launcher, shown)
+            method = Probe(protocol, task, normalisation, *sizes, seed, launcher, shown)
         else:
-            pipeline = evaluation_pipeline(cfg, image_size)
-            task = labelled.task(pipeline)
-            pipelines = labelled.pipelines(pipeline)
-            method = NearestNeighbours(protocol, task, pipelines, normalisation, batch_size, num_workers, target, shown)
-        data, how = data_record(task), method.record()  # of as many processes as there are now
+            method = NearestNeighbours(protocol, task, normalisation, batch_size, num_workers, target, shown)
+        data, how = task.record(), method.record()  # of as many processes as there are now
         inputs = {"precision": precision(target), "protocol": how, **task.inputs(normalisation)}
         kept = ResultCache(Path(out) / "networks", NetworkResult.from_record, again)
         evaluation = _Evaluation(method, net, cfg.model.backbone, kept, inputs, shown)

@@ -13,13 +13,13 @@ from mmengine.config import Config
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.statistics import find_bank
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.downstream.task import Task, config_task, folder_task
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
-from mmssl_dynamic.loading import load_config, load_super_network, need
+from mmssl_dynamic.loading import load_super_network, need
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.outputs import check_output_folder
@@ -141,8 +141,8 @@ def _tasks(data_roots: Sequence[PathLike], dataset_configs: Sequence[PathLike], 
         ConfigError: two tasks have the same name.
         DataError: a task's images are missing.
     """
-    tasks = [folder_task(root, cfg.eval_pipeline) for root in data_roots]
-    tasks += [config_task(load_config(file), cfg.eval_pipeline) for file in dataset_configs]
+    tasks = [Task.from_folder(root, cfg.eval_pipeline) for root in data_roots]
+    tasks += [Task.from_config(file, cfg.eval_pipeline) for file in dataset_configs]
     names = [task.name for task in tasks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

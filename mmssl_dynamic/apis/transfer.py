@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from mmssl_dynamic.apis.evaluate import duration, statistics_text, versions
 from mmssl_dynamic.calibration.statistics import apply_bank
-from mmssl_dynamic.downstream.listed_images import ListedImages
-from mmssl_dynamic.downstream.transfer_sets import TRANSFER_SETS, TransferData, found_below, read_all
+from mmssl_dynamic.downstream.task import Task
+from mmssl_dynamic.downstream.transfer_sets import TRANSFER_SETS, found_below, read_all
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.checkpoint_networks import CheckpointNetworks
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, check_labels, many_shot, split_indices
@@ -109,7 +109,9 @@ def transfer(
     protocol = protocol or ManyShotProtocol()
     if datasets is not None and list(datasets) == ["found"]:
         datasets = found_below(data_root) if Path(data_root).is_dir() else ["found"]
-    data = [_Prepared.of(entry, protocol) for entry in read_all(datasets or list(TRANSFER_SETS), data_root)]
+    steps = [dict(type="mmssl_dynamic.LoadImage"), *pipeline]
+    tasks = read_all(datasets or list(TRANSFER_SETS), data_root, steps)
+    labels = {task.name: _Labels.of(task, protocol) for task in tasks}
     cfg = load_config(config, cfg_options)
     normalisation = normalisation_of(cfg)
     target = select_device(device)
@@ -136,11 +138,11 @@ def transfer(
     )
     networks = CheckpointNetworks(net, cfg.model.backbone, names, image_size)
     kept = ResultCache(Path(out) / "networks", TransferScore.from_record, again)
-    run = _Transfer(networks, cache, kept, protocol, memory_gib, keep_features, progress)
-    scores = run(data, pipeline)
+    run = _Transfer(networks, cache, kept, protocol, labels, memory_gib, keep_features, progress)
+    scores = run(tasks)
     result = TransferResult(
         record,
-        {entry.data.name: entry.record for entry in data},
+        {task.name: _record(task, labels[task.name]) for task in tasks},
         fingerprint,
         networks.costs,
         networks.full,
@@ -158,38 +160,46 @@ def transfer(
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A data set with its validation images.
+class _Labels:
+    """Labels of a task as the search takes them.
 
     Attributes:
-        data: The data set.
-        val: Positions among the training images that validate.
-        record: For results.
+        train: Of the training images, and of the validation images after them.
+        val: Positions in ``train`` that validate.
+        test: Of the test images.
+        how: What chose the images that validate, for results.
     """
 
-    data: TransferData
+    train: np.ndarray
     val: np.ndarray
-    record: dict[str, Any]
+    test: np.ndarray
+    how: str
 
     @classmethod
-    def of(cls, data: TransferData, protocol: ManyShotProtocol) -> _Prepared:
-        splits, drawn = data.splits, data.splits.val is None
-        val = splits.val
+    def of(cls, task: Task, protocol: ManyShotProtocol) -> _Labels:
         try:
-            if val is None:
-                val = split_indices(len(splits.train), protocol.val_fraction, protocol.seed)
-            check_labels(splits.train.labels, val, splits.test.labels)
+            train, test, how = task.labels("train"), task.labels("test"), "predefined"
+            if "val" in task.data:
+                first = len(train)
+                train = np.concatenate([train, task.labels("val")])
+                val = np.arange(first, len(train))
+            else:
+                val = split_indices(len(train), protocol.val_fraction, protocol.seed)
+                how = f"drawn: {protocol.val_fraction:g} of train, seed {protocol.seed}"
+            check_labels(train, val, test)
         except DataError as error:
-            raise DataError(f"data set {data.name}: {error}") from error
-        how = f"drawn: {protocol.val_fraction:g} of train, seed {protocol.seed}" if drawn else "predefined"
-        record = {
-            "metric": data.metric,
-            "split": splits.split,
-            "validation": {"images": len(val), "from": how},
-            "train": splits.train.record.record(),
-            "test": splits.test.record.record(),
-        }
-        return cls(data, val, record)
+            raise DataError(f"data set {task.name}: {error}") from error
+        return cls(train, val, test, how)
+
+
+def _record(task: Task, labels: _Labels) -> dict[str, Any]:
+    """A task, for results."""
+    return {
+        "metric": task.metric,
+        "split": task.split,
+        "validation": {"images": len(labels.val), "from": labels.how},
+        **{part: images.record() for part, images in task.images.items()},
+    }
 
 
 def _file_name(network: str, dataset: str) -> str:
@@ -205,28 +215,18 @@ class _Transfer:
         cache: FeatureCache,
         kept: ResultCache[TransferScore],
         protocol: ManyShotProtocol,
+        labels: Mapping[str, _Labels],
         memory_gib: float,
         keep_features: bool,
         progress: bool,
     ) -> None:
         self.networks, self.cache, self.kept = networks, cache, kept
-        self.protocol, self.memory_gib = protocol, memory_gib
+        self.protocol, self.labels, self.memory_gib = protocol, labels, memory_gib
         self.keep_features, self.progress = keep_features, progress
 
-    def __call__(self, data: Sequence[_Prepared], pipeline: Sequence[dict]) -> list[TransferScore]:
+    def __call__(self, tasks: Sequence[Task]) -> list[TransferScore]:
         """Scores of every network on every data set."""
-        images = {
-            entry.data.name: {
-                "train": ListedImages(entry.data.splits.train, pipeline),
-                "test": ListedImages(entry.data.splits.test, pipeline),
-            }
-            for entry in data
-        }
-        keys = {
-            (name, entry.data.name): self._key(name, entry, images[entry.data.name])
-            for name in self.networks.names
-            for entry in data
-        }
+        keys = {(name, task.name): self._key(name, task) for name in self.networks.names for task in tasks}
         found = {
             pair: kept for pair, key in keys.items() if (kept := self.kept.load(key, _file_name(*pair))) is not None
         }
@@ -235,41 +235,42 @@ class _Transfer:
             self._say(kept_line(what, found.values(), next(iter(keys.values()))))
         done = {pair: kept.value for pair, kept in found.items()}
         clock, total, fitted = time.monotonic(), len(keys) - len(done), 0
-        for entry in data:
-            pending = [name for name in self.networks.names if (name, entry.data.name) not in done]
-            parts = images[entry.data.name]
+        for task in tasks:
+            pending = [name for name in self.networks.names if (name, task.name) not in done]
             for group in self.networks.groups(pending, self.memory_gib):
                 networks = [self.networks(name) for name in group]
                 rows = {
-                    part: self.cache.compute(networks, listed, f"{entry.data.name} {part}")
-                    for part, listed in parts.items()
+                    part: self.cache.compute(networks, dataset, f"{task.name} {part}")
+                    for part, dataset in task.datasets.items()
                 }
                 for network in networks:
-                    pair = network.name, entry.data.name
-                    score = self._fit(network.name, entry, {part: rows[part].pop(network.name) for part in rows})
+                    pair = network.name, task.name
+                    score = self._fit(network.name, task, {part: rows[part].pop(network.name) for part in rows})
                     self.kept.save(keys[pair], _file_name(*pair), asdict(score))
                     done[pair] = score
                     if not self.keep_features:
-                        for part, listed in parts.items():
-                            self.cache.discard(network, listed, f"{entry.data.name} {part}")
+                        for part, dataset in task.datasets.items():
+                            self.cache.discard(network, dataset, f"{task.name} {part}")
                     fitted += 1
                     left = (time.monotonic() - clock) / fitted * (total - fitted)
                     self._say(
-                        f"{entry.data.name} {network.name}: {score.score:.2f} %"
+                        f"{task.name} {network.name}: {score.score:.2f} %"
                         + (f", about {duration(left)} left" if left else "")
                     )
         return [done[pair] for pair in keys]
 
-    def _key(self, name: str, entry: _Prepared, parts: Mapping[str, ListedImages]) -> Key:
+    def _key(self, name: str, task: Task) -> Key:
         """What the score of a network on a data set depends on."""
-        images = {part: self.cache.inputs(listed) for part, listed in parts.items()}
+        images = {part: self.cache.inputs(dataset) for part, dataset in task.datasets.items()}
         inputs = {what: {part: found[what] for part, found in images.items()} for what in images["train"]}
-        inputs["images"] |= {"validation": entry.val, "how": entry.record["validation"], "metric": entry.data.metric}
+        labels = self.labels[task.name]
+        validation = {"validation": labels.val, "how": [len(labels.val), labels.how]}
+        inputs["images"] |= {**validation, "metric": task.metric}
         return Key(
             "transfer",
             {
                 "network": name,
-                "data set": entry.data.name,
+                "data set": task.name,
                 "weights": self.cache.weights,
                 **self.networks.inputs[name],
                 **inputs,
@@ -279,30 +280,31 @@ class _Transfer:
             },
         )
 
-    def _fit(self, name: str, entry: _Prepared, rows: dict[str, Any]) -> TransferScore:
+    def _fit(self, name: str, task: Task, rows: dict[str, Any]) -> TransferScore:
         began = time.monotonic()
-        splits = entry.data.splits
+        labels = self.labels[task.name]
+        train = np.concatenate([rows["train"], rows["val"]]) if "val" in rows else rows["train"]
         total = self.protocol.wd_count + 1
-        with tqdm(total=total, desc=f"{entry.data.name} {name}: C", disable=not self.progress, leave=False) as bar:
+        with tqdm(total=total, desc=f"{task.name} {name}: C", disable=not self.progress, leave=False) as bar:
             try:
                 found = many_shot(
-                    rows["train"],
-                    splits.train.labels,
-                    entry.val,
+                    train,
+                    labels.train,
+                    labels.val,
                     rows["test"],
-                    splits.test.labels,
-                    entry.data.metric,
+                    labels.test,
+                    task.metric,
                     self.protocol,
                     self.networks.device,
                     bar.update,
                 )
             except DataError as error:
-                raise DataError(f"data set {entry.data.name}, network '{name}': {error}") from error
+                raise DataError(f"data set {task.name}, network '{name}': {error}") from error
         return TransferScore(
             name,
-            entry.data.name,
-            entry.data.metric,
-            found.metrics[entry.data.metric],
+            task.name,
+            task.metric,
+            found.metrics[task.metric],
             found.val_score,
             found.weight_decay,
             found.metrics,

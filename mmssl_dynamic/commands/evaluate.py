@@ -98,7 +98,7 @@ def check(args: argparse.Namespace) -> None:
 
 def protocol(args: argparse.Namespace) -> Any:
     """What the options ask for."""
-    from mmssl_dynamic.downstream.labelled_data import LabelSubset
+    from mmssl_dynamic.downstream.label_subsets import LabelSubset
     from mmssl_dynamic.evaluation import KNNProtocol
     from mmssl_dynamic.evaluation.probing import TrainedProtocol
 

@@ -3,8 +3,9 @@
 from mmssl_dynamic.datasets.batches import Batch, ImageBatches, build_dataset
 from mmssl_dynamic.datasets.from_batch_sampler import FromBatchSampler
 from mmssl_dynamic.datasets.gaussian_blur import GaussianBlur
-from mmssl_dynamic.datasets.image_folder import DownstreamFolders, ImageFolder, downstream_folders
+from mmssl_dynamic.datasets.image_folder import ImageFolder
 from mmssl_dynamic.datasets.image_listing import list_images
+from mmssl_dynamic.datasets.listed_images import ListedImages
 from mmssl_dynamic.datasets.load_image import LoadImage, read_image
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
@@ -16,12 +17,12 @@ from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
 
 __all__ = [
     "Batch",
-    "DownstreamFolders",
     "SampleRequest",
     "FromBatchSampler",
     "GaussianBlur",
     "ImageBatches",
     "ImageFolder",
+    "ListedImages",
     "LoadImage",
     "Normalisation",
     "ResumableBatchSampler",
@@ -29,7 +30,6 @@ __all__ = [
     "SubnetBatchSampler",
     "SubnetDataset",
     "build_dataset",
-    "downstream_folders",
     "list_images",
     "read_image",
     "sample_names",

@@ -48,15 +48,13 @@ def images_record(dataset: Any, indices: Sequence[int] | None = None) -> ImagesR
     """Look at every image of a data set once, about 5 s for a million.
 
     Args:
-        dataset: Any data set of mmpretrain or mmdet, fully initialised, or one with an ``images_record`` of its own.
+        dataset: Any data set of mmpretrain or mmdet, fully initialised.
         indices: Only these images.
 
     Raises:
         DataError: an image file is missing.
         ConfigError: a sample holds something that cannot be compared.
     """
-    if indices is None and hasattr(dataset, "images_record"):
-        return dataset.images_record()
     positions = range(len(dataset)) if indices is None else indices
     paths: list[str] = []
     labels: list[str] = []

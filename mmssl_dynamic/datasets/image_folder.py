@@ -1,11 +1,9 @@
-"""Folders of images: any folder as a data set, and the folders of a downstream task."""
+"""Folders of images: any folder as a data set."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmpretrain.datasets import BaseDataset
@@ -96,71 +94,3 @@ class ImageFolder(BaseDataset):
                 "the config; rename it or correct classes."
             )
         return labels
-
-
-@dataclass(frozen=True)
-class DownstreamFolders:
-    """Folders of a labelled task, each with one folder per class, and the classes in the order of their labels."""
-
-    train: Path
-    val: Path | None
-    test: Path
-    classes: tuple[str, ...]
-
-
-def downstream_folders(root: str | os.PathLike[str]) -> DownstreamFolders:
-    """Find ``train/``, ``test/`` and, if there is one, ``val/`` of a task, and check that their classes agree.
-
-    Where there is no ``test/``, ``val/`` is the test set, as everyone has it with ImageNet.
-
-    Args:
-        root: The folder.
-
-    Raises:
-        DataError: a folder is missing or holds no image, an image lies outside the class folders, the classes of two
-            folders differ, or there is only one class.
-    """
-    base = Path(root).expanduser()
-    if not base.is_dir():
-        raise DataError(f"data folder {printable(base)} does not exist; give a folder with train/ and test/ in it.")
-    train, test, val = base / "train", base / "test", base / "val"
-    if not test.is_dir() and val.is_dir():
-        test = val
-    for part in (train, test):
-        if not part.is_dir():
-            raise DataError(
-                f"data folder {printable(base)} has no folder {part.name}/; it must hold train/CLASS/ and test/CLASS/ "
-                "(or val/CLASS/)."
-            )
-    classes = _classes(train)
-    if len(classes) < 2:
-        raise DataError(
-            f"{printable(train)} has only one class, {classes[0]}; a task needs at least two class folders with images."
-        )
-    for part in (test, val):
-        if part.is_dir() and (found := _classes(part)) != classes:
-            raise DataError(_difference(train, part, classes, found))
-    return DownstreamFolders(train, val if val.is_dir() and val != test else None, test, classes)
-
-
-def _classes(folder: Path) -> tuple[str, ...]:
-    """Names of the first-level folders that hold images."""
-    images = list_images(folder)
-    loose = next((path for path in images if "/" not in path), None)
-    if loose is not None:
-        raise DataError(f"image {printable(folder / loose)} lies outside the class folders; move it into one of them.")
-    return tuple(sorted({path.split("/", 1)[0] for path in images}))
-
-
-def _difference(train: Path, other: Path, classes: Sequence[str], found: Sequence[str]) -> str:
-    """What is wrong, in one sentence, when two folders of a task have different classes."""
-    parts = []
-    for folder, names, rest in ((train, classes, found), (other, found, classes)):
-        only = [name for name in names if name not in rest]
-        if only:
-            more = f" and {len(only) - 3} more" if len(only) > 3 else ""
-            parts.append(f"{', '.join(only[:3])}{more} only in {folder.name}/")
-    return (
-        f"the classes of {printable(train)} and {printable(other)} differ ({'; '.join(parts)}); add images of those "
-        "classes or remove their folders."
-    )

@@ -23,15 +23,20 @@ def sample_names(dataset: Any) -> list[str]:
     Raises:
         DataError: two images have the same name.
     """
-    paths = [dataset.get_data_info(i).get("img_path") for i in range(len(dataset))]
-    if any(path is None for path in paths):
-        return [f"index:{i:06d}" for i in range(len(paths))]
-    names = relative_names(dataset, paths)
+    names = image_names(dataset)
     if len(set(names)) != len(names):
         seen: set[str] = set()
         double = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise DataError(f"the data set lists the image {double} twice; remove the repetition from its annotation file.")
     return names
+
+
+def image_names(dataset: Any) -> list[str]:
+    """As :func:`sample_names`, of images that may be listed twice."""
+    paths = [dataset.get_data_info(i).get("img_path") for i in range(len(dataset))]
+    if any(path is None for path in paths):
+        return [f"index:{i:06d}" for i in range(len(paths))]
+    return relative_names(dataset, paths)
 
 
 def relative_names(dataset: Any, paths: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.demo.sdr_report import DemoResults, TaskFigures, write_report
 from mmssl_dynamic.demo.steps import Clock, claim, demo_images, demo_settings, random_backbone, train_to_end
 from mmssl_dynamic.downstream import Splits
-from mmssl_dynamic.downstream.task import folder_task
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
 from mmssl_dynamic.features import Features
 from mmssl_dynamic.features.extract import extract_features
@@ -136,7 +136,7 @@ def run_demo(
         for label, network in networks.items():
             load_statistics(network, pooled_statistics(network, calibration))  # as the sub-networks get them
             for name, root in tasks.items():
-                splits = folder_task(root, sdr.eval_pipeline).splits(normalisation, 128, 0, target)
+                splits = Task.from_folder(root, sdr.eval_pipeline).splits(normalisation, 128, 0, target)
                 results.tasks[name].baselines[label] = _accuracies(network, splits)
 
     with clock.step("report"):

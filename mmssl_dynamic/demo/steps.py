@@ -19,9 +19,9 @@ from torch import nn
 from mmssl_dynamic.apis.train import train
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.fingerprint import folder_record
-from mmssl_dynamic.datasets.image_folder import downstream_folders
 from mmssl_dynamic.demo.images import shrink_images
 from mmssl_dynamic.demo.photos import write_demo_data
+from mmssl_dynamic.downstream.folders import is_labelled, labelled_folders
 from mmssl_dynamic.engine.launch import prepare_config
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import quiet_openmmlab
@@ -111,8 +111,8 @@ def demo_images(
     if data is None:
         return photos.pretrain, dict(photos.tasks)
     tasks = dict(photos.tasks)
-    if (Path(data) / "train").is_dir() and any((Path(data) / part).is_dir() for part in ("test", "val")):
-        downstream_folders(data)  # better refused now than after the training
+    if is_labelled(data):
+        labelled_folders(data)  # better refused now than after the training
         tasks[f"your {Path(data).resolve().name}"] = Path(data)
     target, settings = folder / "images", {"limit": max_images, "minimum": minimum}
     key = Key("shrunk images", {"images": folder_record(data).state, "settings": settings})

@@ -10,7 +10,6 @@ import numpy as np
 from mmengine.config import Config
 
 from mmssl_dynamic.calibration import BNBank
-from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.detection.data import DetectionData
 from mmssl_dynamic.detection.object_crops import write_object_crops
 from mmssl_dynamic.detection.plan import DetectionPlan
@@ -75,13 +74,10 @@ def shortlist(
     need(cfg, "eval_pipeline")
     device = select_device(None)
     crops = _crops(plan, data, folder, again, progress)
-    dataset = build_dataset(
-        dict(type="mmssl_dynamic.ImageFolder", data_root=str(crops), with_label=True, pipeline=list(cfg.eval_pipeline))
-    )
+    data_set = dict(type="mmssl_dynamic.ImageFolder", data_root=str(crops), with_label=True)
+    objects = Task("cut-out objects", {"train": data_set}, cfg.eval_pipeline)
     normalisation = normalisation_of(cfg)
-    ranking = KeptRanking(
-        Task("cut-out objects", {"train": dataset}), normalisation, batch_size, num_workers, again, progress
-    )
+    ranking = KeptRanking(objects, normalisation, batch_size, num_workers, again, progress)
     if plan.shortlist == "cluster":
         method = replace(method, name="cluster", candidates=count)
     else:

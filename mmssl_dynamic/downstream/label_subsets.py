@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mmssl_dynamic.datasets.load_image import printable
+from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.text_lists import find_names, read_lines
+from mmssl_dynamic.writing import write_text
+
+PathLike = str | os.PathLike[str]
 
 
 def draw_labelled(labels: ArrayLike, fraction: float, seed: int = 0) -> list[int]:
@@ -54,7 +62,7 @@ def _even_counts(sizes: np.ndarray, total: int, rng: np.random.Generator) -> np.
     return counts
 
 
-def listed_images(names: Sequence[str], file: str | os.PathLike[str]) -> list[int]:
+def labelled_by_list(names: Sequence[str], file: str | os.PathLike[str]) -> list[int]:
     """Positions of the images that a file lists, one name a line.
 
     SimCLR's lists name files without their folders (``n01440764_10026.JPEG``); paths relative to the data set and full
@@ -90,3 +98,58 @@ def listed_images(names: Sequence[str], file: str | os.PathLike[str]) -> list[in
             )
         found.update(same[0] for same in candidates)
     return sorted(found)
+
+
+@dataclass(frozen=True)
+class LabelSubset:
+    """The share of the training labels that semi-supervised learning may use.
+
+    Args:
+        fraction: Drawn with ``seed``, evenly over the classes.
+        file: Or the images that this file lists, see :func:`labelled_by_list`.
+        seed: Of the draw.
+
+    Raises:
+        ConfigError: neither or both are given.
+    """
+
+    fraction: float | None = None
+    file: PathLike | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.fraction is None) == (self.file is None):
+            raise ConfigError(
+                "semi-supervised evaluation needs to know whose labels it may use: give either --label-fraction or "
+                "--label-list."
+            )
+
+    def indices(self, task: Task) -> list[int]:
+        """The training images of a task that keep their labels."""
+        if self.file is not None:
+            return labelled_by_list(sample_names(task.datasets["train"]), self.file)
+        assert self.fraction is not None
+        return draw_labelled(task.labels("train"), self.fraction, self.seed)
+
+    def record(self, indices: Sequence[int], task: Task) -> dict[str, Any]:
+        """What was chosen, for results."""
+        names = sample_names(task.datasets["train"])
+        digest = hashlib.sha256("\n".join(names[index] for index in indices).encode()).hexdigest()
+        how = {"list": Path(self.file).name} if self.file is not None else {"drawn": self.fraction, "seed": self.seed}
+        return {**how, "images": len(indices), "fingerprint": digest}
+
+
+def write_labels(task: Task, indices: Sequence[int], path: PathLike) -> dict[str, Any]:
+    """Write training images and labels, one a line; returns the config of a data set that reads them.
+
+    Raises:
+        DataError: the images are no files.
+    """
+    lines, dataset = [], task.datasets["train"]
+    for index, label in zip(indices, task.labels("train")[list(indices)]):
+        image = dataset.get_data_info(index).get("img_path")
+        if image is None:
+            raise DataError("semi-supervised evaluation needs images in files; give an image folder with --data-root.")
+        lines.append(f"{image if '://' in image else os.path.abspath(image)} {label}\n")
+    write_text(path, "".join(lines))
+    return {"type": "CustomDataset", "ann_file": str(Path(path).resolve())}

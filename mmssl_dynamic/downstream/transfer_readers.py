@@ -9,7 +9,6 @@ import re
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from torchvision import datasets
 
 from mmssl_dynamic.datasets.image_listing import class_folders, is_hidden
 from mmssl_dynamic.datasets.load_image import printable
-from mmssl_dynamic.downstream.listed_images import LabelledImages
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.text_lists import read_lines
 
@@ -34,54 +33,48 @@ CALTECH_LISTS = "caltech101-splits"
 _NAME_AND_LABEL = re.compile(r"(.*\S)[\s;,]+(\d+)")
 
 
-@dataclass(frozen=True, eq=False)
-class TransferSplits:
-    """Images of one data set.
-
-    Attributes:
-        train: Training images, validation images among them.
-        val: Positions in ``train`` of those that validate; ``None`` if the data set does not say which.
-        test: Test images.
-        split: Where the parts come from, for results.
-    """
-
-    train: LabelledImages
-    val: NDArray[np.int64] | None
-    test: LabelledImages
-    split: str = "predefined"
+#: Files, or pixels; and class indices (N,), or (N, K) bool.
+Listing = tuple[Sequence[Any] | NDArray[np.uint8], Any]
 
 
-Part = tuple[Sequence[Any], Any]  # files; class indices or (N, K) bool
+def _task(
+    root: Path,
+    train: Listing,
+    test: Listing,
+    val: Listing | None = None,
+    split: str = "predefined",
+    classes: Sequence[str] | None = None,
+) -> Task:
+    """The task of files and labels; the name is that of the folder until it gets its own."""
+    listings = {"train": train, "val": val, "test": test}
+    data = {part: _images(root, listing, classes) for part, listing in listings.items() if listing is not None}
+    return Task(root.name, data, split=split)
 
 
-def _splits(root: Path, train: Part, test: Part, val: Part | None = None, split: str = "predefined") -> TransferSplits:
-    """Files and labels of the parts, put together; the validation images after the training images."""
-    (files, labels), positions = train, None
-    if val is not None:
-        positions = np.arange(len(files), len(files) + len(val[0]))
-        files, labels = [*files, *val[0]], [*labels, *val[1]]
-    return TransferSplits(_images(root, files, labels), positions, _images(root, *test), split)
-
-
-def _images(root: Path, files: Sequence[Any], labels: Any) -> LabelledImages:
+def _images(root: Path, listing: Listing, classes: Sequence[str] | None) -> dict[str, Any]:
+    files, labels = listing
     truth = np.asarray(labels)
-    return LabelledImages(
-        [str(file) for file in files], truth if truth.ndim == 2 else truth.astype(np.int64), str(root)
-    )
+    return {
+        "type": "mmssl_dynamic.ListedImages",
+        "images": files if isinstance(files, np.ndarray) else [str(file) for file in files],
+        "labels": truth if truth.ndim == 2 else truth.astype(np.int64),
+        "data_root": str(root),
+        "classes": classes,
+    }
 
 
-def _listed(reader: Any) -> Part:
+def _listed(reader: Any) -> Listing:
     # torchvision hands out images alone, decoded; it has kept these names since its readers were written.
     return reader._image_files, reader._labels
 
 
-def read_aircraft(root: Path) -> TransferSplits:
+def read_aircraft(root: Path) -> Task:
     """FGVC Aircraft, 100 variants."""
     train, val, test = (_listed(datasets.FGVCAircraft(root, split)) for split in ("train", "val", "test"))
-    return _splits(root, train, test, val)
+    return _task(root, train, test, val)
 
 
-def read_caltech101(root: Path) -> TransferSplits:
+def read_caltech101(root: Path) -> Task:
     """Caltech-101, 102 classes with the background.
 
     The data set has no split. That of the protocol is read where its lists are (see :func:`caltech101_lists`; a path
@@ -98,7 +91,7 @@ def read_caltech101(root: Path) -> TransferSplits:
                 raise DataError(f"line {found.index(None) + 1} of {list_file} is no path and label; correct it.")
             lines = [(match[1].replace("\\", "/").removeprefix("./"), match[2]) for match in found if match]
             parts.append(([images / name for name, _ in lines], [int(label) for _, label in lines]))
-        return _splits(root, parts[0], parts[1], split=f"{lists[0].parent.name}/train.txt, test.txt")
+        return _task(root, parts[0], parts[1], split=f"{lists[0].parent.name}/train.txt, test.txt")
     warnings.warn(
         f"Caltech-101 has no split of its own: {_CALTECH_TRAIN} images of each class are drawn to train on, which are "
         f"not those of published figures; put the folder {CALTECH_LISTS} of github.com/linusericsson/ssl-transfer into "
@@ -115,7 +108,7 @@ def read_caltech101(root: Path) -> TransferSplits:
             part = train if index in drawn else test
             part[0].append(file)
             part[1].append(label)
-    return _splits(root, train, test, split=f"drawn: {_CALTECH_TRAIN} training images per class, seed 0")
+    return _task(root, train, test, split=f"drawn: {_CALTECH_TRAIN} training images per class, seed 0")
 
 
 def caltech101_lists(root: Path) -> list[Path] | None:
@@ -135,53 +128,52 @@ def caltech101_lists(root: Path) -> list[Path] | None:
     return None
 
 
-def read_cars(root: Path) -> TransferSplits:
+def read_cars(root: Path) -> Task:
     """Stanford Cars, 196 models."""
     samples = [datasets.StanfordCars(root, split)._samples for split in ("train", "test")]
     train, test = (([file for file, _ in part], [label for _, label in part]) for part in samples)
-    return _splits(root, train, test)
+    return _task(root, train, test)
 
 
-def _cifar(root: Path, reader: Callable[..., Any]) -> TransferSplits:
+def _cifar(root: Path, reader: Callable[..., Any]) -> Task:
     # Pickled files, which torchvision opens only if their MD5 is that of the originals.
     train, test = (reader(root, train=part) for part in (True, False))
-    parts = [LabelledImages(part.data, np.asarray(part.targets)) for part in (train, test)]
-    return TransferSplits(parts[0], None, parts[1])
+    return _task(root, (train.data, train.targets), (test.data, test.targets))
 
 
-def read_cifar10(root: Path) -> TransferSplits:
+def read_cifar10(root: Path) -> Task:
     """CIFAR-10."""
     return _cifar(root, datasets.CIFAR10)
 
 
-def read_cifar100(root: Path) -> TransferSplits:
+def read_cifar100(root: Path) -> Task:
     """CIFAR-100, its 100 fine classes."""
     return _cifar(root, datasets.CIFAR100)
 
 
-def read_dtd(root: Path) -> TransferSplits:
+def read_dtd(root: Path) -> Task:
     """Describable Textures, the first of its ten splits."""
     train, val, test = (_listed(datasets.DTD(root, split, partition=1)) for split in ("train", "val", "test"))
-    return _splits(root, train, test, val, "predefined, split 1")
+    return _task(root, train, test, val, "predefined, split 1")
 
 
-def read_flowers(root: Path) -> TransferSplits:
+def read_flowers(root: Path) -> Task:
     """Oxford Flowers-102."""
     train, val, test = (_listed(datasets.Flowers102(root, split)) for split in ("train", "val", "test"))
-    return _splits(root, train, test, val)
+    return _task(root, train, test, val)
 
 
-def read_food(root: Path) -> TransferSplits:
+def read_food(root: Path) -> Task:
     """Food-101."""
     train, test = (_listed(datasets.Food101(root, split)) for split in ("train", "test"))
-    return _splits(root, train, test)
+    return _task(root, train, test)
 
 
-def read_pets(root: Path) -> TransferSplits:
+def read_pets(root: Path) -> Task:
     """Oxford-IIIT Pets, 37 breeds."""
     readers = [datasets.OxfordIIITPet(root, split) for split in ("trainval", "test")]
     train, test = ((reader._images, reader._labels) for reader in readers)
-    return _splits(root, train, test)
+    return _task(root, train, test)
 
 
 def sun397_lists(root: Path) -> tuple[Path, Path]:
@@ -191,7 +183,7 @@ def sun397_lists(root: Path) -> tuple[Path, Path]:
     return folder / "Training_01.txt", folder / "Testing_01.txt"
 
 
-def read_sun397(root: Path) -> TransferSplits:
+def read_sun397(root: Path) -> Task:
     """SUN397, the first of its ten splits."""
     lines = [
         [line.replace("\\", "/").lstrip("/") for line in read_lines(file, "list of images", DataError)]
@@ -202,16 +194,16 @@ def read_sun397(root: Path) -> TransferSplits:
         ([str(root / "SUN397" / line) for line in part], [classes[str(Path(line).parent)] for line in part])
         for part in lines
     )
-    return _splits(root, train, test, split="predefined, split 01")
+    return _task(root, train, test, split="predefined, split 01")
 
 
-def read_voc2007(root: Path) -> TransferSplits:
+def read_voc2007(root: Path) -> Task:
     """PASCAL VOC 2007: which of 20 classes an image shows. One that is there as a difficult object alone counts not."""
     train, val, test = (_voc(datasets.VOCDetection(root, "2007", split)) for split in ("train", "val", "test"))
-    return _splits(root, train, test, val)
+    return _task(root, train, test, val, classes=VOC_CLASSES)
 
 
-def _voc(reader: datasets.VOCDetection) -> Part:
+def _voc(reader: datasets.VOCDetection) -> Listing:
     labels = np.zeros((len(reader), len(VOC_CLASSES)), dtype=bool)
     for row, file in zip(labels, reader.annotations):
         for thing in ElementTree.parse(file).getroot().iter("object"):

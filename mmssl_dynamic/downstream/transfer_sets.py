@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from mmssl_dynamic.datasets.image_folder import downstream_folders
-from mmssl_dynamic.datasets.image_listing import class_folders, list_images
+from mmssl_dynamic.datasets.image_listing import class_folders
 from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.downstream import transfer_readers as readers
-from mmssl_dynamic.downstream.listed_images import LabelledImages
-from mmssl_dynamic.downstream.transfer_readers import TransferSplits
+from mmssl_dynamic.downstream.folders import is_labelled
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import DataError, first_line
 
 PathLike = str | os.PathLike[str]
@@ -41,7 +38,7 @@ class TransferSet:
     images: str
     files: tuple[str, ...]
     archives: str
-    read: Callable[[Path], TransferSplits]
+    read: Callable[[Path], Task]
     single: tuple[str, ...] = ()
 
     def remedy(self, missing: Sequence[str]) -> str:
@@ -184,28 +181,14 @@ TRANSFER_SETS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class TransferData:
-    """A data set that is there, read.
-
-    Attributes:
-        name: Of the data set.
-        metric: To choose by and to report.
-        splits: Its images.
-    """
-
-    name: str
-    metric: str
-    splits: TransferSplits
-
-
-def read_all(names: Sequence[str], root: PathLike) -> list[TransferData]:
+def read_all(names: Sequence[str], root: PathLike, pipeline: Sequence[dict] = ()) -> list[Task]:
     """Read data sets, and check that every image of theirs is there.
 
     Args:
         names: Of known data sets, or of folders ``root/NAME`` with ``train/CLASS``, ``test/CLASS`` and, if there is
             one, ``val/CLASS``, which is the test set where there is no ``test``. A known data set may lie so, too.
         root: Folder of all data sets.
+        pipeline: What images go through.
 
     Raises:
         DataError: some cannot be used; one sentence for each.
@@ -218,12 +201,11 @@ def read_all(names: Sequence[str], root: PathLike) -> list[TransferData]:
     found, problems = [], []
     for name in dict.fromkeys(names):
         try:
-            data = _read(name, base)
-            for part in (data.splits.train, data.splits.test):
-                if not len(part):
-                    raise DataError(f"data set {name} has no images; unpack it anew.")
-                _ = part.record  # looks at every file
-            found.append(data)
+            task = replace(_read(name, base), name=name, pipeline=pipeline)
+            if any("images" in listing and not len(listing["images"]) for listing in task.data.values()):
+                raise DataError(f"data set {name} has no images; unpack it anew.")
+            _ = task.images  # looks at every file
+            found.append(task)
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -231,7 +213,7 @@ def read_all(names: Sequence[str], root: PathLike) -> list[TransferData]:
     return found
 
 
-def _read(name: str, root: Path) -> TransferData:
+def _read(name: str, root: Path) -> Task:
     known = TRANSFER_SETS.get(name)
     if known is None or (known.metric != "map" and (root / name / "train").is_dir() and known.missing(root)):
         if known is None and not (root / name / "train").is_dir():
@@ -239,7 +221,7 @@ def _read(name: str, root: Path) -> TransferData:
                 f"data set {name} is none of {', '.join(TRANSFER_SETS)}, and {printable(root / name)} has no folder "
                 "train/; correct --datasets, or lay it out as train/CLASS and test/CLASS."
             )
-        return TransferData(name, known.metric if known else "top1", _read_folder(root / name))
+        return replace(Task.from_folder(root / name), metric=known.metric if known else "top1")
     missing = known.missing(root)
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -248,30 +230,13 @@ def _read(name: str, root: Path) -> TransferData:
             f"{known.remedy(missing)}, or leave {name} out of --datasets."
         )
     try:
-        return TransferData(name, known.metric, known.read(root))
+        return replace(known.read(root), metric=known.metric)
     except DataError as error:
         raise DataError(f"data set {name}: {error}") from error
     except Exception as error:  # damaged files make their readers raise nearly anything
         raise DataError(
             f"data set {name} in {printable(root)} cannot be read ({first_line(error)}); unpack {known.archives} anew."
         ) from error
-
-
-def _read_folder(root: Path) -> TransferSplits:
-    folders = downstream_folders(root)
-    train, test = _labelled(folders.train, folders.classes, root), _labelled(folders.test, folders.classes, root)
-    if folders.val is None:
-        return TransferSplits(train, None, test, "folders train/, test/")
-    val = _labelled(folders.val, folders.classes, root)
-    both = LabelledImages([*train.images, *val.images], np.concatenate([train.labels, val.labels]), str(root))
-    return TransferSplits(both, np.arange(len(train), len(both)), test, "folders train/, val/, test/")
-
-
-def _labelled(folder: Path, classes: Sequence[str], root: Path) -> LabelledImages:
-    files = list_images(folder)
-    index = {name: k for k, name in enumerate(classes)}
-    labels = np.array([index[file.split("/", 1)[0]] for file in files], dtype=np.int64)
-    return LabelledImages([f"{folder}/{file}" for file in files], labels, str(root))
 
 
 def found_below(root: PathLike) -> list[str]:
@@ -282,11 +247,7 @@ def found_below(root: PathLike) -> list[str]:
     """
     base = Path(root)
     known = [name for name, entry in TRANSFER_SETS.items() if not entry.missing(base)]
-    folders = [
-        path.name
-        for path in class_folders(base)
-        if (path / "train").is_dir() and any((path / part).is_dir() for part in ("test", "val"))
-    ]
+    folders = [path.name for path in class_folders(base) if is_labelled(path)]
     return known + [name for name in folders if name not in known]
 
 

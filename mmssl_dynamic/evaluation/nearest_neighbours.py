@@ -14,7 +14,6 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.downstream.labelled_data import labels_of
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.evaluation.knn import Features, KNNProtocol, knn_accuracy
@@ -41,7 +40,6 @@ class NearestNeighbours:
     Args:
         protocol: How to vote.
         task: Labelled images.
-        pipelines: What its data sets do to an image, for results.
         normalisation: That of the pre-training.
         batch_size: Images per batch, 64 when left out.
         num_workers: Loader processes, 2 when left out.
@@ -53,7 +51,6 @@ class NearestNeighbours:
         self,
         protocol: KNNProtocol,
         task: Task,
-        pipelines: dict[str, Any],
         normalisation: Normalisation,
         batch_size: int | None,
         num_workers: int | None,
@@ -62,7 +59,6 @@ class NearestNeighbours:
     ) -> None:
         self.protocol, self.task, self.normalisation = protocol, task, normalisation
         self.device, self.progress = device, progress
-        self.pipelines = pipelines
         self.batch_size, self.num_workers = batch_size or 64, 2 if num_workers is None else num_workers
         self.splits = task.splits(normalisation, self.batch_size, self.num_workers, device)
         height, width = task.datasets["test"][0]["inputs"].shape[-2:]
@@ -74,7 +70,7 @@ class NearestNeighbours:
     def record(self) -> dict[str, Any]:
         """The protocol, for results."""
         sizes = {"k_used": self._cut, "image_size": list(self.size)}
-        images = {"normalisation": self.normalisation.record(), "pipelines": self.pipelines}
+        images = {"normalisation": self.normalisation.record(), "pipelines": self.task.pipelines()}
         return {"kind": "knn", **self.protocol.record(), **sizes, **images}
 
     def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, None]:
@@ -113,7 +109,7 @@ class NearestNeighbours:
             device=self.device,
             progress=self.progress,
         )
-        return found.rows, labels_of(dataset, part)
+        return found.rows, self.task.labels(part)
 
     def _bar(self, batches: Any, label: str) -> Iterable[Any]:
         return tqdm(batches, desc=label, unit="batch", disable=not self.progress, leave=False)

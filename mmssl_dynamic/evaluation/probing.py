@@ -15,7 +15,7 @@ from mmengine.dist import barrier, get_world_size, is_main_process
 
 from mmssl_dynamic.cpu import prepare_cpu
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.downstream.labelled_data import LabelSubset, num_classes, write_labels
+from mmssl_dynamic.downstream.label_subsets import LabelSubset, write_labels
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.engine.checkpoints import go_on_if_begun
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
@@ -29,7 +29,7 @@ from mmssl_dynamic.evaluation.linear_probe import (
     training_record,
 )
 from mmssl_dynamic.features.networks import Network
-from mmssl_dynamic.loading import find_config
+from mmssl_dynamic.loading import find_config, load_config
 from mmssl_dynamic.registry import default_scope_kept
 from mmssl_dynamic.writing import save_torch
 
@@ -76,14 +76,18 @@ class TrainedProtocol:
             return Path(self.config)
         return find_config(LINEAR if self.kind == "linear" else SEMISUP[self.mode])
 
+    @property
+    def test_pipeline(self) -> list[dict]:
+        """What test images go through."""
+        return load_config(self.file).get("test_pipeline") or []
+
 
 class Probe:
     """Trains and tests a classifier on one network after the other.
 
     Args:
         protocol: What to do.
-        task: Labelled images; their pipelines are the transfer config's unless their own configs name one.
-        datasets: Configs of ``train`` and ``test``.
+        task: Labelled images; they go through the transfer config's pipelines unless their own configs name one.
         normalisation: That of the pre-training.
         image_size: Side of the crops; the transfer config's when left out.
         batch_size: Images per step and process; the transfer config's when left out.
@@ -97,7 +101,6 @@ class Probe:
         self,
         protocol: TrainedProtocol,
         task: Task,
-        datasets: Mapping[str, Mapping[str, Any]],
         normalisation: Normalisation,
         image_size: int | None = None,
         batch_size: int | None = None,
@@ -106,13 +109,11 @@ class Probe:
         launcher: str = "none",
         progress: bool = True,
     ) -> None:
-        self.protocol, self.task, self.datasets, self.normalisation = protocol, task, datasets, normalisation
+        self.protocol, self.task, self.normalisation = protocol, task, normalisation
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self.seed, self.launcher, self.progress = seed, launcher, progress
         self._warned = False
-        train = task.datasets["train"]
-        self._labelled = protocol.labels.indices(train) if protocol.labels is not None else None
-        self._num_classes = num_classes(task)
+        self._labelled = protocol.labels.indices(task) if protocol.labels is not None else None
         config = self._config("unused", None)
         self.size = (int(config.image_size), int(config.image_size))
 
@@ -120,7 +121,7 @@ class Probe:
         """The protocol, for results."""
         found: dict[str, Any] = {"kind": self.protocol.kind, "config": self.protocol.file.name}
         if self.protocol.labels is not None and self._labelled is not None:
-            found["labels"] = self.protocol.labels.record(self._labelled, self.task.datasets["train"])
+            found["labels"] = self.protocol.labels.record(self._labelled, self.task)
             found["mode"] = self.protocol.mode
         found["normalisation"] = self.normalisation.record()
         return {**found, **training_record(self._config("unused", None), get_world_size())}
@@ -144,7 +145,7 @@ class Probe:
         if self._labelled is not None:
             labels = folder / "labels.txt"
             if is_main_process():
-                write_labels(self.task.datasets["train"], self._labelled, labels)
+                write_labels(self.task, self._labelled, labels)
         barrier()
         config = self._config(str(folder), labels)
         stages = last_stage(network.backbone) if config.model.backbone.get("frozen_stages", -1) >= 0 else -1
@@ -174,12 +175,12 @@ class Probe:
                 raise ConfigError(f"config {self.protocol.file} does not define '{key}'; start from configs/transfer.")
         if self.image_size is not None:
             set_image_size(config, self.image_size)
-        train: Mapping[str, Any] = self.datasets["train"]
+        train: Mapping[str, Any] = self.task.data["train"]
         if self._labelled is not None:
             train = {"type": "CustomDataset", "ann_file": ""}
             if labels is not None:
                 train = {**train, "ann_file": str(labels.resolve())}
-        set_data(config, train, self.datasets["test"], self._num_classes, self.num_workers)
+        set_data(config, train, self.task.data["test"], self.task.num_classes, self.num_workers)
         config.randomness = {**(config.get("randomness") or {}), "seed": self.seed}
         config.log_level = "ERROR"  # below it, mmengine lists every parameter that does not train
         self._cut_batch(config)

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from tqdm import tqdm
 
 from mmssl_dynamic.datasets.batches import ImageBatches
 from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerprint
+from mmssl_dynamic.datasets.names import image_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.downstream.listed_images import ListedImages
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.features.feature_file import features_sidecar, partial_path
 from mmssl_dynamic.features.feature_store import FeatureStore
@@ -58,13 +59,14 @@ class FeatureCache:
         self.folder, self.weights, self.normalisation = folder, weights, normalisation
         self.batch_size, self.num_workers, self.device = batch_size, num_workers, device
         self.progress, self.flush_seconds, self.again = progress, flush_seconds, again
+        self._inputs: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 
-    def compute(self, networks: Sequence[Network], images: ListedImages, label: str) -> dict[str, Rows]:
+    def compute(self, networks: Sequence[Network], images: Any, label: str) -> dict[str, Rows]:
         """Features of all images, by all networks in one pass over those that are not on disk yet.
 
         Args:
             networks: Held in memory together.
-            images: The images.
+            images: The data set of the images, with its pipeline.
             label: Beginning of the files' names, and what stands before the bar.
 
         Returns:
@@ -78,33 +80,38 @@ class FeatureCache:
         start = min((stores[network.name].done for network in pending), default=len(images))
         if start < len(images):
             self._extract(pending, stores, images, start, label)
-        names = images.source.names if pending else []
+        names = image_names(images) if pending else []
         sidecar = {"weights_fingerprint": self.weights, "names": names, "labels": None, "classes": None}
         return {name: store.finish({**sidecar, "subnet": name}).rows for name, store in stores.items()}
 
-    def discard(self, network: Network, images: ListedImages, label: str) -> None:
+    def discard(self, network: Network, images: Any, label: str) -> None:
         """Delete the features of one network."""
         path = self._path(self._key(network, images), label)
         for file in (path, features_sidecar(path), partial_path(path)):
             file.unlink(missing_ok=True)
 
-    def inputs(self, images: ListedImages) -> dict[str, Any]:
-        """What features depend on beside the network, by the names of a :class:`~mmssl_dynamic.result_cache.Key`."""
-        return {
-            "images": images_record(images).state,
-            "pipeline": pipeline_fingerprint(images),
-            "normalisation": self.normalisation.record(),
-            "precision": precision(self.device),
-        }
+    def inputs(self, images: Any) -> dict[str, Any]:
+        """What features depend on beside the network, by the names of a :class:`~mmssl_dynamic.result_cache.Key`.
 
-    def _key(self, network: Network, images: ListedImages) -> Key:
+        The images count as they were when this was first asked.
+        """
+        if images not in self._inputs:
+            self._inputs[images] = {
+                "images": images_record(images).state,
+                "pipeline": pipeline_fingerprint(images),
+                "normalisation": self.normalisation.record(),
+                "precision": precision(self.device),
+            }
+        return dict(self._inputs[images])
+
+    def _key(self, network: Network, images: Any) -> Key:
         own = {"sub-network": network.name, "weights": self.weights, **network.inputs()}
         return Key("features", {**own, **self.inputs(images)})
 
     def _path(self, key: Key, label: str) -> Path:
         return self.folder / f"{label.replace(' ', '_')}-{key.inputs['sub-network']}-{key.digest}.npy"
 
-    def _store(self, network: Network, images: ListedImages, label: str) -> FeatureStore:
+    def _store(self, network: Network, images: Any, label: str) -> FeatureStore:
         key = self._key(network, images)
         return FeatureStore(self._path(key, label), len(images), key, self.again, self.flush_seconds)
 
@@ -112,7 +119,7 @@ class FeatureCache:
         self,
         networks: Sequence[Network],
         stores: Mapping[str, FeatureStore],
-        images: ListedImages,
+        images: Any,
         start: int,
         label: str,
     ) -> None:

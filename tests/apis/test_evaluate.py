@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from mmssl_dynamic.apis import evaluate as evaluate_module
 from mmssl_dynamic.apis.evaluate import evaluate
 from mmssl_dynamic.calibration import BNBank, calibrate_path
-from mmssl_dynamic.downstream.labelled_data import LabelSubset
+from mmssl_dynamic.downstream.label_subsets import LabelSubset
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult

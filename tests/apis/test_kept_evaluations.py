@@ -10,7 +10,7 @@ from mmssl_dynamic import result_cache
 from mmssl_dynamic.apis import evaluate as evaluate_module
 from mmssl_dynamic.apis.evaluate import evaluate
 from mmssl_dynamic.calibration import BNBank
-from mmssl_dynamic.downstream.labelled_data import LabelSubset
+from mmssl_dynamic.downstream.label_subsets import LabelSubset
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.nearest_neighbours import NearestNeighbours
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol

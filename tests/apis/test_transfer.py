@@ -1,6 +1,7 @@
 """Transfer of a tiny super-network on real files: the right scores, kept results, nothing lost in a crash."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,11 +148,14 @@ def test_one_network_per_pass_and_without_keeping_features_gives_the_same(work, 
 
 def test_images_with_several_classes_are_scored_by_mean_average_precision(work, tmp_path, monkeypatch):
     shown = transfer_module.read_all(["voc2007"], work / "voc")[0]
-    labels = shown.splits.train.labels[:, :2], shown.splits.test.labels[:, :2]
-    for part, own in zip((shown.splits.train, shown.splits.test), labels):
-        object.__setattr__(part, "labels", own)  # of its 20 classes the two that these images show
-    object.__setattr__(shown.splits, "val", np.array([3, 4]))
-    monkeypatch.setattr(transfer_module, "read_all", lambda names, root: [shown])
+    data = {  # of its 20 classes the two that these images show
+        part: {**listing, "labels": listing["labels"][:, :2], "classes": listing["classes"][:2]}
+        for part, listing in shown.data.items()
+    }
+    assert len(data["val"]["images"]) == 2
+    monkeypatch.setattr(
+        transfer_module, "read_all", lambda names, root, steps: [replace(shown, data=data, pipeline=steps)]
+    )
     (score,) = run(work, tmp_path, ["voc2007"], subnets=["full"], image_size=8).scores
     assert score.metric == "map"
     assert score.metrics == {"map": score.score}

@@ -1,4 +1,4 @@
-"""ImageFolder: names decide order and labels; downstream folders agree or say why not."""
+"""ImageFolder: names decide order and labels."""
 
 from __future__ import annotations
 
@@ -8,23 +8,11 @@ from pathlib import Path
 import pytest
 from mmpretrain.registry import DATASETS
 from mmpretrain.utils import register_all_modules
-from PIL import Image
 
-from mmssl_dynamic.datasets import ImageFolder, downstream_folders, list_images, read_image
+from mmssl_dynamic.datasets import ImageFolder, list_images, read_image
 from mmssl_dynamic.datasets.image_listing import Listing, by_ending, class_folders, find_images
 from mmssl_dynamic.errors import ConfigError, DataError, UserNotice
-
-
-def make(root: Path, *names: str) -> Path:
-    """Write tiny images (or, for other endings, text files) under ``root``."""
-    for name in names:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".tif", ".webp"}:
-            Image.new("RGB", (4, 4)).save(path, format="PNG")
-        else:
-            path.write_text("text")
-    return root
+from tests.helpers import write_files
 
 
 def names_and_labels(dataset: ImageFolder) -> list[tuple[str, int | None]]:
@@ -33,7 +21,7 @@ def names_and_labels(dataset: ImageFolder) -> list[tuple[str, int | None]]:
 
 
 def test_images_are_sorted_by_name_in_any_case_of_ending_and_others_ignored(tmp_path):
-    make(tmp_path, "b.PNG", "a.jpeg", "z/deep/er/c.Tif", "notes.txt")
+    write_files(tmp_path, "b.PNG", "a.jpeg", "z/deep/er/c.Tif", "notes.txt")
     assert list_images(tmp_path) == ["a.jpeg", "b.PNG", "z/deep/er/c.Tif"]
 
 
@@ -42,14 +30,14 @@ HIDDEN += ("desktop.ini", "$RECYCLE.BIN/a.png", "System Volume Information/a.png
 
 
 def test_hidden_files_and_folders_are_as_if_they_were_not_there(tmp_path):
-    make(tmp_path, "cat/a.png", "dog/b.png", *HIDDEN, *(f"cat/{name}" for name in HIDDEN))
+    write_files(tmp_path, "cat/a.png", "dog/b.png", *HIDDEN, *(f"cat/{name}" for name in HIDDEN))
     assert find_images(tmp_path) == Listing(["cat/a.png", "dog/b.png"], Counter())
     assert ImageFolder(str(tmp_path)).CLASSES == ("cat", "dog")
     assert [folder.name for folder in class_folders(tmp_path)] == ["cat", "dog"]
 
 
 def test_files_left_out_are_counted_by_their_ending(tmp_path):
-    make(
+    write_files(
         tmp_path, "a.png", "b.HEIC", "c/d.heic", "no_ending", "x.jpg_large", "x.jpg?w=200", "c/notes.txt", ".hidden.txt"
     )
     listing = find_images(tmp_path)
@@ -63,7 +51,7 @@ def test_files_left_out_are_counted_by_their_ending(tmp_path):
 
 
 def test_what_is_no_file_is_left_to_reading(tmp_path):
-    make(tmp_path, "a.png")
+    write_files(tmp_path, "a.png")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     assert find_images(tmp_path).images == ["a.png", "gone.png", "loop.png"]
@@ -74,7 +62,7 @@ def test_what_is_no_file_is_left_to_reading(tmp_path):
 
 def test_a_mmpretrain_config_builds_it_and_its_pipeline_loads_the_image(tmp_path):
     register_all_modules(init_default_scope=False)
-    make(tmp_path, "cat/a.png", "dog/b.png")
+    write_files(tmp_path, "cat/a.png", "dog/b.png")
     pipeline = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
     with DATASETS.switch_scope_and_registry("mmpretrain") as registry:
         dataset = registry.build(dict(type="mmssl_dynamic.ImageFolder", data_root=str(tmp_path), pipeline=pipeline))
@@ -85,13 +73,13 @@ def test_a_mmpretrain_config_builds_it_and_its_pipeline_loads_the_image(tmp_path
 
 
 def test_auto_labels_by_first_level_folder_only_if_every_image_is_in_one(tmp_path):
-    labelled = ImageFolder(str(make(tmp_path / "labelled", "dog/1.png", "cat/sub/2.png", "empty/notes.txt")))
+    labelled = ImageFolder(str(write_files(tmp_path / "labelled", "dog/1.png", "cat/sub/2.png", "empty/notes.txt")))
     assert labelled.labelled
     assert labelled.CLASSES == ("cat", "dog")
     assert names_and_labels(labelled) == [("cat/sub/2.png", 0), ("dog/1.png", 1)]
-    flat = ImageFolder(str(make(tmp_path / "flat", "1.png", "2.png")))
-    mixed = ImageFolder(str(make(tmp_path / "mixed", "cat/1.png", "dog/1.png", "loose.png")))
-    single = ImageFolder(str(make(tmp_path / "single", "photos/1.png", "photos/2.png")))
+    flat = ImageFolder(str(write_files(tmp_path / "flat", "1.png", "2.png")))
+    mixed = ImageFolder(str(write_files(tmp_path / "mixed", "cat/1.png", "dog/1.png", "loose.png")))
+    single = ImageFolder(str(write_files(tmp_path / "single", "photos/1.png", "photos/2.png")))
     for dataset in (flat, mixed, single):
         assert not dataset.labelled
         assert dataset.CLASSES is None
@@ -99,18 +87,18 @@ def test_auto_labels_by_first_level_folder_only_if_every_image_is_in_one(tmp_pat
 
 
 def test_with_label_false_takes_every_image_without_labels(tmp_path):
-    dataset = ImageFolder(str(make(tmp_path, "cat/1.png", "dog/1.png")), with_label=False)
+    dataset = ImageFolder(str(write_files(tmp_path, "cat/1.png", "dog/1.png")), with_label=False)
     assert names_and_labels(dataset) == [("cat/1.png", None), ("dog/1.png", None)]
 
 
 def test_with_label_true_refuses_an_image_outside_the_class_folders(tmp_path):
-    make(tmp_path, "cat/1.png", "dog/1.png", "loose.png")
+    write_files(tmp_path, "cat/1.png", "dog/1.png", "loose.png")
     with pytest.raises(DataError, match=r"loose\.png lies outside the class folders"):
         ImageFolder(str(tmp_path), with_label=True)
 
 
 def test_classes_of_the_config_decide_the_labels(tmp_path):
-    make(tmp_path, "cat/1.png", "dog/1.png")
+    write_files(tmp_path, "cat/1.png", "dog/1.png")
     dataset = ImageFolder(str(tmp_path), classes=("dog", "horse", "cat"))
     assert names_and_labels(dataset) == [("cat/1.png", 2), ("dog/1.png", 0)]
     with pytest.raises(DataError, match="dog is not among the 2 classes"):
@@ -118,7 +106,7 @@ def test_classes_of_the_config_decide_the_labels(tmp_path):
 
 
 def test_data_prefix_indices_and_lazy_init_work_as_in_mmpretrain(tmp_path):
-    make(tmp_path, "train/a.png", "train/b.png", "train/c.png", "other/d.png")
+    write_files(tmp_path, "train/a.png", "train/b.png", "train/c.png", "other/d.png")
     dataset = ImageFolder(str(tmp_path), data_prefix="train", indices=2, lazy_init=True)
     dataset.full_init()
     assert dataset.image_root == str(tmp_path / "train")
@@ -127,14 +115,14 @@ def test_data_prefix_indices_and_lazy_init_work_as_in_mmpretrain(tmp_path):
 
 @pytest.mark.parametrize("spelling", ["{}", "{}/"])
 def test_a_slash_at_the_end_of_the_folder_changes_nothing(tmp_path, spelling):
-    dataset = ImageFolder(spelling.format(make(tmp_path, "a.png")))
+    dataset = ImageFolder(spelling.format(write_files(tmp_path, "a.png")))
     assert dataset.image_root == str(tmp_path)
     assert dataset.get_data_info(0)["img_path"] == f"{tmp_path}/a.png"
 
 
 def test_links_are_followed_and_circles_of_links_end(tmp_path, monkeypatch):
-    make(tmp_path / "store", "dog/1.png")
-    root = make(tmp_path / "root", "cat/1.png")
+    write_files(tmp_path / "store", "dog/1.png")
+    root = write_files(tmp_path / "root", "cat/1.png")
     (root / "dog").symlink_to(tmp_path / "store" / "dog")
     (root / "cat" / "up").symlink_to(root)
     (tmp_path / "store" / "dog" / "back").symlink_to(root)
@@ -150,7 +138,7 @@ def test_a_missing_or_useless_folder_is_one_sentence(tmp_path):
         ImageFolder(str(tmp_path / "gone"))
     with pytest.raises(DataError, match="holds no image; give"):
         ImageFolder(str(tmp_path))
-    make(tmp_path, "a.heic", "b.heic", "c.txt")
+    write_files(tmp_path, "a.heic", "b.heic", "c.txt")
     with pytest.raises(DataError, match=r"holds no image, only other files \(2 \.heic, 1 \.txt\)"):
         ImageFolder(str(tmp_path))
     with pytest.raises(DataError, match=r"a\.heic is a file"):
@@ -159,7 +147,7 @@ def test_a_missing_or_useless_folder_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize("name", ["line\nbreak.png", "latin\udce91.png"])
 def test_a_name_that_no_list_of_names_can_hold_is_refused(tmp_path, name):
-    make(tmp_path, name)
+    write_files(tmp_path, name)
     with pytest.raises(DataError, match="rename the file") as caught:
         list_images(tmp_path)
     str(caught.value).encode("utf-8")
@@ -177,45 +165,3 @@ def test_a_name_that_no_list_of_names_can_hold_is_refused(tmp_path, name):
 def test_wrong_arguments_are_config_errors(arguments, message):
     with pytest.raises(ConfigError, match=message):
         ImageFolder(**arguments)
-
-
-def test_downstream_folders_gives_paths_and_classes(tmp_path):
-    make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.png")
-    folders = downstream_folders(tmp_path)
-    assert (folders.train, folders.val, folders.test) == (tmp_path / "train", None, tmp_path / "test")
-    assert folders.classes == ("cat", "dog")
-    make(tmp_path, "val/cat/1.png", "val/dog/1.png")
-    assert downstream_folders(tmp_path).val == tmp_path / "val"
-
-
-def test_where_there_is_no_test_folder_val_is_it(tmp_path):
-    make(
-        tmp_path, "train/cat/1.png", "train/dog/1.png", "val/cat/1.png", "val/dog/1.png", "val/.ipynb_checkpoints/x.png"
-    )
-    folders = downstream_folders(tmp_path)
-    assert (folders.val, folders.test) == (None, tmp_path / "val")
-    assert folders.classes == ("cat", "dog")
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        ((), "does not exist"),
-        (("cat/1.png", "dog/1.png"), "has no folder train/; it must hold"),
-        (("train/cat/1.png", "train/dog/1.png"), r"has no folder test/; it must hold .* \(or val/CLASS/\)"),
-        (("train/cat/1.png", "train/dog/1.png", "val/cat/1.png"), r"differ \(dog only in train/\)"),
-        (("train/cat/1.png", "test/cat/1.png"), "has only one class, cat"),
-        (("train/1.png", "test/cat/1.png"), r"1\.png lies outside the class folders"),
-        (
-            ("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/cow/1.png"),
-            r"differ \(dog only in train/; cow only in test/\)",
-        ),
-        (("train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dog/1.txt"), r"\(dog only in train/\)"),
-        (("train/cat/1.png", "train/dog/1.png", "test/cat/1.txt"), "test holds no image"),
-    ],
-)
-def test_downstream_folders_that_do_not_fit_are_one_sentence(tmp_path, names, message):
-    make(tmp_path / "task", *names)
-    with pytest.raises(DataError, match=message) as caught:
-        downstream_folders(tmp_path / "task")
-    assert "\n" not in str(caught.value)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmssl_dynamic.datasets import ImageFolder, downstream_folders
+from mmssl_dynamic.datasets import ImageFolder
 from mmssl_dynamic.demo import photos as module
 from mmssl_dynamic.demo import windows
 from mmssl_dynamic.demo.photos import write_demo_data
 from mmssl_dynamic.demo.regions import PHOTOS, TASKS
 from mmssl_dynamic.demo.windows import gap_between, held_out_boxes, plan_pretraining, plan_tasks
+from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.errors import ConfigError
 
 CLASSES = [kind for task in TASKS for kind in task.classes]
@@ -120,8 +121,8 @@ def test_folders_and_counts_are_what_data_sets_read(demo):
     assert len(ImageFolder(str(demo.pretrain))) == demo.counts["pretrain"] == 400
     assert sorted(demo.tasks) == ["everyday", "medical", "textures"]
     for task in TASKS:
-        folders = downstream_folders(demo.tasks[task.name])
-        assert folders.classes == tuple(kind.name for kind in task.classes)
+        _, classes = labelled_folders(demo.tasks[task.name])
+        assert classes == tuple(kind.name for kind in task.classes)
         for part in ("train", "test"):
             labels = ImageFolder(str(demo.tasks[task.name] / part)).get_gt_labels()
             assert len(labels) == demo.counts[f"tasks/{task.name}/{part}"]

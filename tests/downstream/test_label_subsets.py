@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmssl_dynamic.downstream.label_subsets import draw_labelled, listed_images
+from mmssl_dynamic.downstream.label_subsets import draw_labelled, labelled_by_list
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 100))
@@ -47,7 +47,7 @@ NAMES = ["a/1.png", "a/2.png", "b/1.png", "b/3.png"]
 def test_a_list_names_images_with_or_without_their_folders(tmp_path):
     file = tmp_path / "list.txt"
     file.write_text("3.png\n\na/1.png\n2.png \n")
-    assert listed_images(NAMES, file) == [0, 1, 3]
+    assert labelled_by_list(NAMES, file) == [0, 1, 3]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_lists_that_do_not_fit_are_refused(tmp_path, text, error, message):
     if text is not None:
         (tmp_path / "list.txt").write_text(text)
     with pytest.raises(error, match=message):
-        listed_images(NAMES, tmp_path / "list.txt")
+        labelled_by_list(NAMES, tmp_path / "list.txt")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -72,4 +72,4 @@ def test_a_list_from_windows_names_the_same_images(tmp_path, encoding, form):
     names = ["a/1.png", "a/2.png", "b/ä 3.png"]
     lines = [form.format(name.replace("/", "\\")) for name in names[1:]]
     (tmp_path / "list.txt").write_bytes("\r\n".join(lines).encode(encoding))
-    assert listed_images(names, tmp_path / "list.txt") == [1, 2]
+    assert labelled_by_list(names, tmp_path / "list.txt") == [1, 2]

@@ -9,7 +9,7 @@ from PIL import Image
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.splits import balanced_order, count_images, labels_of, take
-from mmssl_dynamic.downstream.task import folder_task
+from mmssl_dynamic.downstream.task import Task
 
 PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
 
@@ -56,7 +56,7 @@ def test_images_that_are_left_out_are_not_read(tmp_path):
             folder.mkdir(parents=True)
             for i in range(3):
                 Image.new("RGB", (4, 4), (50 * label + 10 * i,) * 3).save(folder / f"{i}.png")
-    batches = folder_task(tmp_path, PIPELINE).splits(Normalisation((0.0,) * 3, (1.0,) * 3, to_rgb=False), 2).train
+    batches = Task.from_folder(tmp_path, PIPELINE).splits(Normalisation((0.0,) * 3, (1.0,) * 3, to_rgb=False), 2).train
     assert labels_of(batches).tolist() == [0, 0, 0, 1, 1, 1]
     (tmp_path / "train" / "class0" / "1.png").unlink()
     part = take(take(batches, [0, 2, 5]), [2, 1])  # a part of a part: positions 2 and 5

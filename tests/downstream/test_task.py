@@ -1,11 +1,10 @@
 """Tasks come from image folders and from configs of mmpretrain data sets, and bad ones are refused."""
 
 import pytest
-from mmengine.config import Config
 from PIL import Image
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.downstream.task import config_task, folder_task
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError, DataError
 
 PIPELINE = [
@@ -28,12 +27,12 @@ def write(root, parts):
 
 def config(path, **values):
     path.write_text("\n".join(f"{key} = {value!r}" for key, value in values.items()))
-    return Config.fromfile(path)
+    return path
 
 
 def test_a_folder_is_a_task_with_batches_of_its_parts(tmp_path):
     root = write(tmp_path / "flowers", {"train": {"daisy": 3, "rose": 2}, "test": {"daisy": 1, "rose": 1}})
-    task = folder_task(root, PIPELINE)
+    task = Task.from_folder(root, PIPELINE)
     assert task.name == "flowers"
     splits = task.splits(NORMALISATION, batch_size=4)
     assert splits.val is None
@@ -47,34 +46,34 @@ def test_a_folder_is_a_task_with_batches_of_its_parts(tmp_path):
 
 def test_a_folder_with_validation_images_has_them_as_a_part(tmp_path):
     classes = {"a": 1, "b": 1}
-    task = folder_task(write(tmp_path, {"train": classes, "val": classes, "test": classes}), PIPELINE)
+    task = Task.from_folder(write(tmp_path, {"train": classes, "val": classes, "test": classes}), PIPELINE)
     assert list(task.splits(NORMALISATION, 2).parts()) == ["train", "val", "test"]
 
 
 def test_data_sets_of_mmpretrain_are_a_task(tmp_path):
     root = write(tmp_path, {"train": {"a": 2, "b": 2}, "test": {"a": 1, "b": 1}})
     data = {part: {"type": "CustomDataset", "data_root": str(root / part)} for part in ("train", "test")}
-    task = config_task(config(tmp_path / "letters_v2.py", name="letters", **data), PIPELINE)
+    task = Task.from_config(config(tmp_path / "letters_v2.py", name="letters", **data), PIPELINE)
     assert task.name == "letters"
     assert [int(label) for batch in task.splits(NORMALISATION, 4).train for label in batch.labels] == [0, 0, 1, 1]
-    assert config_task(config(tmp_path / "letters_v2.py", **data), PIPELINE).name == "letters_v2"
+    assert Task.from_config(config(tmp_path / "letters_v2.py", **data), PIPELINE).name == "letters_v2"
 
 
 def test_impossible_tasks_are_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
-        folder_task(tmp_path / "nowhere", PIPELINE)
+        Task.from_folder(tmp_path / "nowhere", PIPELINE)
     one = write(tmp_path / "one", {"train": {"a": 2}, "test": {"a": 1}})
     with pytest.raises(DataError, match="only one class"):
-        folder_task(one, PIPELINE)
+        Task.from_folder(one, PIPELINE)
     empty = write(tmp_path / "empty", {"train": {"a": 1, "b": 1}})
     (empty / "test" / "a").mkdir(parents=True)
     with pytest.raises(DataError, match="holds no image"):
-        folder_task(empty, PIPELINE)
+        Task.from_folder(empty, PIPELINE)
     root = write(tmp_path / "odd", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "c": 1}})
     with pytest.raises(DataError, match="differ"):
-        folder_task(root, PIPELINE)
+        Task.from_folder(root, PIPELINE)
     data = {part: {"type": "CustomDataset", "data_root": str(root / part)} for part in ("train", "test")}
     with pytest.raises(DataError, match="different classes"):
-        config_task(config(tmp_path / "odd.py", **data), PIPELINE)
+        Task.from_config(config(tmp_path / "odd.py", **data), PIPELINE)
     with pytest.raises(ConfigError, match="does not define 'test"):
-        config_task(config(tmp_path / "half.py", train=data["train"]), PIPELINE)
+        Task.from_config(config(tmp_path / "half.py", train=data["train"]), PIPELINE)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mmssl_dynamic.datasets.batches import ImageBatches
+from mmssl_dynamic.datasets.listed_images import ListedImages
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.downstream.listed_images import LabelledImages, ListedImages
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.features.networks import single_network
@@ -25,7 +25,7 @@ class Counted(ListedImages):
     """Counts reads and fails at one image."""
 
     def __init__(self, source, steps, fails_at=None):
-        super().__init__(source, steps)
+        super().__init__(*source, pipeline=steps)
         self.fails_at, self.read = fails_at, []
 
     def __getitem__(self, index):
@@ -44,7 +44,7 @@ def net():
 @pytest.fixture(scope="module")
 def source():
     rng = np.random.default_rng(0)
-    return LabelledImages(rng.integers(0, 256, (COUNT, 16, 16, 3), dtype=np.uint8), np.zeros(COUNT, int))
+    return rng.integers(0, 256, (COUNT, 16, 16, 3), dtype=np.uint8), np.zeros(COUNT, int)
 
 
 def networks(net, names=(SMALL, LARGE)):
@@ -60,7 +60,9 @@ def test_features_are_those_of_each_network_and_every_image_is_read_once(net, so
     found = cache(tmp_path).compute(networks(net), images, "set train")
     assert images.read == list(range(COUNT))
     for network in networks(net):
-        expected, _ = pooled_features(network.backbone, ImageBatches(ListedImages(source, STEPS), NORMALISATION, 5))
+        expected, _ = pooled_features(
+            network.backbone, ImageBatches(ListedImages(*source, pipeline=STEPS), NORMALISATION, 5)
+        )
         np.testing.assert_allclose(found[network.name], expected.numpy(), rtol=1e-5, atol=1e-6)
     again = Counted(source, STEPS)
     kept = cache(tmp_path).compute(networks(net), again, "set train")
@@ -84,7 +86,7 @@ def test_a_pass_that_was_stopped_goes_on_and_networks_that_are_ahead_wait(net, s
 
 def test_other_weights_statistics_images_or_pipelines_are_other_features(net, source, tmp_path):
     (network,) = networks(net, [SMALL])
-    cache(tmp_path).compute([network], ListedImages(source, STEPS), "set")
+    cache(tmp_path).compute([network], ListedImages(*source, pipeline=STEPS), "set")
     others = []
     mean, var = net.bn_statistics(SMALL)["bn1"]
     torch.manual_seed(0)
@@ -92,7 +94,7 @@ def test_other_weights_statistics_images_or_pipelines_are_other_features(net, so
     moved.set_bn_statistics(SMALL, {**net.bn_statistics(SMALL), "bn1": (mean + 1, var)})
     others.append((cache(tmp_path), *networks(moved, [SMALL]), source, STEPS))
     others.append((cache(tmp_path, "v"), network, source, STEPS))
-    others.append((cache(tmp_path), network, LabelledImages(source.images[::-1], source.labels), STEPS))
+    others.append((cache(tmp_path), network, (source[0][::-1], source[1]), STEPS))
     others.append((cache(tmp_path), network, source, [dict(type="CenterCrop", crop_size=12), STEPS[1]]))
     for files, other, data, steps in others:
         images = Counted(data, steps)
@@ -103,7 +105,7 @@ def test_other_weights_statistics_images_or_pipelines_are_other_features(net, so
 
 def test_a_damaged_file_is_computed_anew_and_a_discarded_one_is_gone(net, source, tmp_path):
     (network,) = networks(net, [SMALL])
-    images = ListedImages(source, STEPS)
+    images = ListedImages(*source, pipeline=STEPS)
     expected = np.array(cache(tmp_path).compute([network], images, "set")[SMALL])
     (file,) = tmp_path.glob("*.npy")
     file.write_bytes(file.read_bytes()[:100])
@@ -116,4 +118,4 @@ def test_features_with_nan_are_refused(net, source, tmp_path):
     (network,) = networks(net, [SMALL])
     next(network.backbone.parameters()).data[0] = torch.nan
     with pytest.raises(ArtifactError, match=f"network '{SMALL}' gives features with NaN"):
-        cache(tmp_path).compute([network], ListedImages(source, STEPS), "set")
+        cache(tmp_path).compute([network], ListedImages(*source, pipeline=STEPS), "set")

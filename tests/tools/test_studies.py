@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmssl_dynamic.calibration import BNBank
-from mmssl_dynamic.downstream.task import folder_task
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import load_super_network, normalisation_of
@@ -271,7 +271,7 @@ def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_
     record = read_json(tmp_path / "results.json", "result")
     found = record["tasks"]["pets"]
     cfg, net = load_super_network(work / "config.py", work / "epoch_1.pth", "cpu")
-    splits = folder_task(work / "pets", cfg.eval_pipeline).splits(normalisation_of(cfg), 64)
+    splits = Task.from_folder(work / "pets", cfg.eval_pipeline).splits(normalisation_of(cfg), 64)
     result = KNNRouter(net, BNBank.load(bank), protocol=evaluate.KNN, progress=False).route(splits)
     with pytest.warns(UserWarning, match="k=200 is cut"):
         of_200 = KNNRouter(net, BNBank.load(bank), protocol=evaluate.KNN_200, progress=False).route(splits)

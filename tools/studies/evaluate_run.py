@@ -19,7 +19,7 @@ from mmssl_dynamic.calibration.calibrate import load_statistics
 from mmssl_dynamic.calibration.moments import pooled_statistics
 from mmssl_dynamic.calibration.sample import draw_images, sample_batches
 from mmssl_dynamic.datasets.batches import build_dataset
-from mmssl_dynamic.downstream.task import Task, folder_task
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_out_accuracy
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, many_shot, split_indices
 from mmssl_dynamic.features.pooling import pool
@@ -53,7 +53,7 @@ def main() -> None:
     names = _calibrate(net, cfg, Path(args.checkpoint).parent)
     results: dict[str, Any] = {}
     for root in _task_folders(args.tasks):
-        task = folder_task(root, cfg.eval_pipeline)
+        task = Task.from_folder(root, cfg.eval_pipeline)
         features = _features(net, names, task, cfg)
         _keep(features, out / "features" / f"{task.name}.npz")
         results[task.name] = _scores(features, names)
