@@ -37,6 +37,7 @@ FLOORS = (
     "rows",
     "clusters",
     "result_cache",
+    "result_file",
     "models",
     "datasets",
     "loading",

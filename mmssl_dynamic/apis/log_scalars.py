@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.evaluation.evaluation_result import FILE as EVALUATION
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
-from mmssl_dynamic.evaluation.transfer_result import KIND as TRANSFER
+from mmssl_dynamic.evaluation.transfer_result import FILE as TRANSFER
 from mmssl_dynamic.evaluation.transfer_result import TransferResult
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.outputs import check_output_folder
+from mmssl_dynamic.result_file import kind_of
+from mmssl_dynamic.routing.result import FILE as ROUTING
 from mmssl_dynamic.routing.result import RoutingResult
 from mmssl_dynamic.visualization.tensorboard import need_tensorboard, write_scalars
 
@@ -59,11 +62,9 @@ def _files(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Path]:
 
 def _load(file: Path) -> Result | None:
     """The result in a file; ``None`` if it holds something else."""
-    data = read_json(file, "result")
-    if not isinstance(data, dict):
-        return None
-    if data.get("kind") == TRANSFER:
-        return TransferResult.load(file)
-    if {"networks", "protocol"} <= set(data):
+    kind = kind_of(read_json(file, "result"))
+    if kind == ROUTING.kind:
+        return RoutingResult.load(file)
+    if kind == EVALUATION.kind:
         return EvaluationResult.load(file)
-    return RoutingResult.load(file) if {"subnets", "full"} <= set(data) else None
+    return TransferResult.load(file) if kind == TRANSFER.kind else None

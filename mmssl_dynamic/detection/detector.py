@@ -29,11 +29,11 @@ from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.records import plain
 from mmssl_dynamic.registry import default_scope_kept
+from mmssl_dynamic.result_file import ResultFile
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
-from mmssl_dynamic.writing import write_json
 
-SCHEMA_VERSION = 1
+FILE = ResultFile("detection", 1, "tools/test_det.py")
 PathLike = str | os.PathLike[str]
 _SPLITS = ("train", "val", "test")
 _PLAIN_LOADING = {"type", "backend_args", "_scope_"}
@@ -157,7 +157,6 @@ def evaluate_detector(
     found = average_precision(metrics, any("segm" in entry.get("metric", ()) for entry in evaluators(config, "test")))
     if is_main_process():
         record = {
-            "schema_version": SCHEMA_VERSION,
             "AP": found,
             "metrics": {name: float(value) for name, value in metrics.items()},
             "evaluator": plain(config.test_evaluator),
@@ -169,7 +168,7 @@ def evaluate_detector(
             "weights_fingerprint": weights_fingerprint(state),
             "mmssl_dynamic": __version__,
         }
-        write_json(folder / "results.json", record)
+        FILE.save(folder / "results.json", record)
         _write_report(record, hook, folder / "report.html")
     return found
 

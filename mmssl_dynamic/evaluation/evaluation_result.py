@@ -7,14 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.evaluation.latency import Latency
-from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.records import Amount, Count, Percent, RecordError, read_record
-from mmssl_dynamic.writing import write_json
+from mmssl_dynamic.records import Amount, Count, Percent, read_record
+from mmssl_dynamic.result_file import ResultFile
 
-SCHEMA_VERSION = 1
-_REMEDY = "write it with tools/evaluate.py"
+FILE = ResultFile("evaluation", 2, "tools/evaluate.py")
 
 
 @dataclass(frozen=True)
@@ -84,9 +81,8 @@ class EvaluationResult:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``results.json``, atomically."""
-        data = {"schema_version": SCHEMA_VERSION}
-        data.update({f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("source", "networks")})
-        write_json(path, {**data, "networks": [network.record() for network in self.networks]})
+        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("source", "networks")}
+        FILE.save(path, {**data, "networks": [network.record() for network in self.networks]})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> EvaluationResult:
@@ -95,21 +91,14 @@ class EvaluationResult:
         Raises:
             ArtifactError: the file is missing, broken, no such result, or of another schema version.
         """
-        data = read_json(path, "evaluation result")
-        source = f"evaluation result {path}"
-        if not isinstance(data, dict) or not {"schema_version", "networks"} <= set(data):
-            raise ArtifactError(f"{source} is not a result of an evaluation; {_REMEDY}.")
-        if data["schema_version"] != SCHEMA_VERSION:
-            raise ArtifactError(
-                f"{source} has schema version {data['schema_version']}, not {SCHEMA_VERSION}; {_REMEDY} again."
-            )
-        try:
+
+        def build(data: dict[str, Any], source: str) -> EvaluationResult:
             result = replace(read_record(cls, data, without=["source"]), source=source)
-        except RecordError as error:
-            raise ArtifactError(f"{source} is incomplete or broken: {error}; {_REMEDY} again.") from error
-        if not result.networks:
-            raise ArtifactError(f"{source} holds no network; {_REMEDY} again.")
-        return result
+            if not result.networks:
+                raise ValueError("holds no network")
+            return result
+
+        return FILE.load(path, build)
 
     def table(self) -> str:
         """One line per network, cheapest first, and how the latency was measured."""

@@ -27,7 +27,7 @@ from torch import Tensor
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.neighbour_search import FaissChunk, TorchChunk
 
-Features = Tensor | np.ndarray
+Array = Tensor | np.ndarray
 
 VOTES = ("weighted", "majority")
 BACKENDS = ("torch", "faiss")
@@ -121,10 +121,10 @@ def protocol_text(record: Mapping[str, Any]) -> str:
 
 
 def knn_accuracy(
-    bank: Features,
-    bank_labels: Features,
-    queries: Features,
-    query_labels: Features,
+    bank: Array,
+    bank_labels: Array,
+    queries: Array,
+    query_labels: Array,
     protocol: KNNProtocol | None = None,
     device: torch.device | str = "cpu",
 ) -> float:
@@ -145,7 +145,7 @@ def knn_accuracy(
 
 
 def leave_one_out_accuracy(
-    features: Features, labels: Features, protocol: KNNProtocol | None = None, device: torch.device | str = "cpu"
+    features: Array, labels: Array, protocol: KNNProtocol | None = None, device: torch.device | str = "cpu"
 ) -> float:
     """Accuracy in percent when every image is classified by its nearest neighbours among all *other* images.
 
@@ -156,10 +156,10 @@ def leave_one_out_accuracy(
 
 
 def knn_correct(
-    bank: Features,
-    bank_labels: Features,
-    queries: Features,
-    query_labels: Features,
+    bank: Array,
+    bank_labels: Array,
+    queries: Array,
+    query_labels: Array,
     protocol: KNNProtocol | None = None,
     device: torch.device | str = "cpu",
 ) -> Tensor:
@@ -169,7 +169,7 @@ def knn_correct(
 
 
 def leave_one_out_correct(
-    features: Features, labels: Features, protocol: KNNProtocol | None = None, device: torch.device | str = "cpu"
+    features: Array, labels: Array, protocol: KNNProtocol | None = None, device: torch.device | str = "cpu"
 ) -> Tensor:
     """Whether each image is classified rightly by the others, bool of shape (N,). As :func:`leave_one_out_accuracy`."""
     truth = _labels(labels, len(features), "training")
@@ -182,9 +182,9 @@ def percent(correct: Tensor) -> float:
 
 
 def knn_predict(
-    bank: Features,
-    bank_labels: Features,
-    queries: Features,
+    bank: Array,
+    bank_labels: Array,
+    queries: Array,
     protocol: KNNProtocol | None = None,
     device: torch.device | str = "cpu",
     *,
@@ -233,8 +233,8 @@ def chunk_sizes(
 
 
 def _neighbours(
-    bank: Features,
-    queries: Features,
+    bank: Array,
+    queries: Array,
     k: int,
     sizes: tuple[int, int],
     backend: str,
@@ -278,7 +278,7 @@ def _first_maximum(votes: Tensor) -> Tensor:
     return torch.where(votes == votes.amax(1, keepdim=True), classes, votes.shape[1]).amin(1)
 
 
-def _normalised(features: Features, start: int, length: int, device: torch.device) -> Tensor:
+def _normalised(features: Array, start: int, length: int, device: torch.device) -> Tensor:
     """Rows ``start`` to ``start + length``, float32 and L2-normalised, on ``device``."""
     rows = features[start : start + length]
     tensor = torch.from_numpy(np.array(rows, dtype=np.float32)) if isinstance(rows, np.ndarray) else rows
@@ -290,7 +290,7 @@ def _normalised(features: Features, start: int, length: int, device: torch.devic
     return F.normalize(tensor, dim=1)
 
 
-def _labels(labels: Features, expected: int, what: str) -> Tensor:
+def _labels(labels: Array, expected: int, what: str) -> Tensor:
     tensor = torch.as_tensor(np.asarray(labels) if isinstance(labels, (list, tuple)) else labels).cpu()
     if tensor.shape != (expected,):
         raise DataError(f"{expected} {what} images need as many labels, not labels of shape {tuple(tensor.shape)}.")
@@ -299,7 +299,7 @@ def _labels(labels: Features, expected: int, what: str) -> Tensor:
     return tensor.to(torch.int64)
 
 
-def _check(bank: Features, labels: Tensor, queries: Features, k: int, leave_one_out: bool) -> int:
+def _check(bank: Array, labels: Tensor, queries: Array, k: int, leave_one_out: bool) -> int:
     """Refuse what cannot be classified; return k, cut to the number of possible neighbours."""
     if len(bank) == 0 or len(queries) == 0:
         raise DataError("kNN needs at least one image to classify and one in the bank; check that no split is empty.")

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import DataError
-from mmssl_dynamic.evaluation.knn import Features, KNNProtocol, knn_accuracy
+from mmssl_dynamic.evaluation.knn import Array, KNNProtocol, knn_accuracy
 from mmssl_dynamic.evaluation.linear_probe import set_image_size
 from mmssl_dynamic.evaluation.probing import LINEAR
 from mmssl_dynamic.features.extract import extract_features
@@ -90,13 +90,13 @@ class NearestNeighbours:
             shutil.rmtree(folder)
         return accuracy, None
 
-    def _in_memory(self, network: Network, part: str, folder: Path, label: str) -> tuple[Features, Features]:
+    def _in_memory(self, network: Network, part: str, folder: Path, label: str) -> tuple[Array, Array]:
         """Features and labels of the images of a part."""
         found, labels = pooled_features(network.backbone, self._bar(getattr(self.splits, part), f"{label} {part}"))
         assert labels is not None
         return found, labels
 
-    def _on_disk(self, network: Network, part: str, folder: Path, label: str) -> tuple[Features, Features]:
+    def _on_disk(self, network: Network, part: str, folder: Path, label: str) -> tuple[Array, Array]:
         """Memory-mapped features and labels of the images of a part."""
         dataset = self.task.datasets[part]
         found = extract_features(

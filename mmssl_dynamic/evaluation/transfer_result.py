@@ -9,13 +9,10 @@ from typing import Any
 
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.evaluation.many_shot import METRICS
-from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.records import Amount, Count, Percent, RecordError, read_record
-from mmssl_dynamic.writing import write_json
+from mmssl_dynamic.records import Amount, Count, Percent, read_record
+from mmssl_dynamic.result_file import ResultFile
 
-SCHEMA_VERSION = 1
-KIND = "transfer"
-_REMEDY = "write it with tools/transfer.py"
+FILE = ResultFile("transfer", 1, "tools/transfer.py")
 
 
 @dataclass(frozen=True)
@@ -109,9 +106,9 @@ class TransferResult:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``results.json``, atomically."""
-        data = {"schema_version": SCHEMA_VERSION, "kind": KIND, **asdict(self)}
+        data = asdict(self)
         data.pop("source")
-        write_json(path, data)
+        FILE.save(path, data)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TransferResult:
@@ -120,24 +117,17 @@ class TransferResult:
         Raises:
             ArtifactError: the file is missing, broken, no such result, or of another schema version.
         """
-        data = read_json(path, "transfer result")
-        source = f"transfer result {path}"
-        if not isinstance(data, dict) or data.get("kind") != KIND:
-            raise ArtifactError(f"{source} is not a result of a transfer; {_REMEDY}.")
-        if data.get("schema_version") != SCHEMA_VERSION:
-            raise ArtifactError(
-                f"{source} has schema version {data.get('schema_version')}, not {SCHEMA_VERSION}; {_REMEDY} again."
-            )
-        try:
+
+        def build(data: dict[str, Any], source: str) -> TransferResult:
             result = replace(read_record(cls, data, without=["source"]), source=source)
-        except RecordError as error:
-            raise ArtifactError(f"{source} is incomplete or broken: {error}; {_REMEDY} again.") from error
-        if not result.networks or not result.data:
-            raise ArtifactError(f"{source} holds no network or no data set; {_REMEDY} again.")
-        for network in result.networks:
-            for dataset in result.datasets:
-                result.score(network, dataset)  # refuses a result that lacks one
-        return result
+            if not result.networks or not result.data:
+                raise ValueError("holds no network or no data set")
+            for network in result.networks:
+                for dataset in result.datasets:
+                    result.score(network, dataset)  # refuses a result that lacks one
+            return result
+
+        return FILE.load(path, build)
 
     def table(self) -> str:
         """One line per network, one column per data set and their mean; below, what was chosen and the metrics."""

@@ -10,12 +10,10 @@ from typing import Any
 from scipy.stats import binomtest
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.records import Count, Percent, Points, RecordError, read_record
-from mmssl_dynamic.writing import write_json
+from mmssl_dynamic.records import Count, Percent, Points, read_record
+from mmssl_dynamic.result_file import ResultFile
 
-SCHEMA_VERSION = 4
-_REMEDY = "write it with tools/route.py"
+FILE = ResultFile("routing", 5, "tools/route.py")
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,7 @@ class RoutingResult:
         if weights_fingerprint != self.weights_fingerprint:
             raise ArtifactError(
                 f"{self.source} was computed with other weights than this checkpoint's; give the checkpoint it names "
-                f"({self.checkpoint}) or {_REMEDY}."
+                f"({self.checkpoint}) or write it with {FILE.tool}."
             )
 
     @property
@@ -240,7 +238,7 @@ class RoutingResult:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write ``routing.json``, atomically."""
-        write_json(path, {"schema_version": SCHEMA_VERSION, **self.record()})
+        FILE.save(path, self.record())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RoutingResult:
@@ -249,20 +247,7 @@ class RoutingResult:
         Raises:
             ArtifactError: the file is missing, broken, no routing result, or of another schema version.
         """
-        data = read_json(path, "routing result")
-        source = f"routing result {path}"
-        if not isinstance(data, dict) or "schema_version" not in data:
-            raise ArtifactError(f"{source} is not a routing result; {_REMEDY}.")
-        if data["schema_version"] != SCHEMA_VERSION:
-            raise ArtifactError(
-                f"{source} has schema version {data['schema_version']}, not {SCHEMA_VERSION}; {_REMEDY} again."
-            )
-        try:
-            return cls.from_record(data, source)
-        except RecordError as error:
-            raise ArtifactError(f"{source} is incomplete or broken: {error}; {_REMEDY} again.") from error
-        except ValueError as error:
-            raise ArtifactError(f"{source} {error}; {_REMEDY} again.") from error
+        return FILE.load(path, cls.from_record)
 
     def table(self, rows: int | None = None) -> str:
         """The ranking as text, the full network in the last line; ``rows`` limits the sub-networks shown."""

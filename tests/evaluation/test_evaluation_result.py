@@ -41,7 +41,7 @@ def test_the_table_has_a_line_per_network_and_says_how_the_latency_was_measured(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.pop("schema_version"), "is not a result of an evaluation"),
+        (lambda data: data.pop("schema_version"), "is not an evaluation result"),
         (lambda data: data.update(schema_version=0), "schema version 0"),
         (lambda data: data.pop("protocol"), "is incomplete"),
         (lambda data: data["networks"][0].pop("macs"), "is incomplete"),

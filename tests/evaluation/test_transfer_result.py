@@ -55,7 +55,7 @@ def test_the_table_shows_every_score_the_means_and_the_choice():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"kind": "knn"}, "not a result of a transfer"),
+        ({"kind": "knn"}, "not a transfer result"),
         ({"schema_version": 0}, "schema version 0, not 1"),
         ({"scores": [{}]}, "incomplete"),
     ],
