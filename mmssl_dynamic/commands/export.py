@@ -1,8 +1,8 @@
 """Write sub-networks as plain backbone files that other code loads, and check them.
 
 What was written is read back into independently built models, and weights and outputs are compared with the active
-sub-network before the file gets its name. FILE.json beside it tells the architecture and how to load it: lines of
-Python or a config to paste.
+sub-network before the file gets its name. Lines of Python that load it, and normalise images as in pre-training, are
+printed, ready to be pasted; FILE.json beside it tells the architecture.
 
 A BN bank is needed unless the checkpoint holds the statistics: of the full network, and of every network that was
 trained with switchable BatchNorm.
@@ -78,4 +78,4 @@ def main(args: argparse.Namespace) -> None:
         return
     report = export(args.config, args.checkpoint, args.out, subnet=args.subnet, routing=args.routing, **common)
     print(report)
-    print(f"architecture and how to load it: {report.sidecar}")
+    print(f"architecture, provenance and the configs below as data: {report.sidecar}\n\n{report.snippet}", end="")

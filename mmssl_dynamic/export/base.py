@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +96,13 @@ class Format:
         raise NotImplementedError
 
     def usage(self, source: Source, target: Path) -> Any:
-        """What to paste where, for the sidecar."""
+        """What to paste where, for the sidecar: lines of Python, or parts of a config."""
         raise NotImplementedError
+
+    def snippet(self, source: Source, target: Path) -> str:
+        """Lines of Python to paste, imports and all; the :meth:`usage` of a format that has no other."""
+        usage = self.usage(source, target)
+        return usage if isinstance(usage, str) else json.dumps(usage, indent=2)
 
     def details(self, source: Source) -> dict[str, Any]:
         """More for the sidecar."""
@@ -120,26 +126,6 @@ def reading(model: str, net: nn.Module, run: Callable[[Any, Tensor], Outputs]) -
         return run(net, images)
 
     return Reading(model, net.state_dict(), outputs)
-
-
-def torch_lines(source: Source, target: Path, build: Sequence[str]) -> str:
-    """Python lines that build a model, load it and define what normalises its images.
-
-    Args:
-        source: The sub-network.
-        target: Its file.
-        build: Lines that define the model, ``net``.
-    """
-    images = source.images.lines("torch", source.architecture.in_channels)
-    load = f"net.load_state_dict({load_line(target.name)}, strict=True)"
-    return "\n".join([*build, load, "net.eval()  # features = net(normalise(images))", *images])
-
-
-def load_line(weights: str) -> str:
-    """Python expression that reads a file of weights."""
-    if weights.endswith(".safetensors"):
-        return f"safetensors.torch.load_file({weights!r})"
-    return f"torch.load({weights!r}, weights_only=True)"
 
 
 @contextmanager

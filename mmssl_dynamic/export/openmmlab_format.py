@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 
 from mmssl_dynamic.export.base import Format, Reading, Source, quiet_openmmlab, reading, write_weights
+from mmssl_dynamic.export.snippets import config_text, example_size, with_imports
 from mmssl_dynamic.registry import FORMATS, MODELS
 
 
@@ -54,11 +55,11 @@ class OpenMMLabFormat(Format):
         config = source.net.config(source.name)
         if self.all_stages:
             config["out_indices"] = source.architecture.out_indices
-        preprocessor = source.images.mmdet() if self.all_stages else source.images.openmmlab()
-        return {
-            "backbone": {**config, "init_cfg": self._pretrained(target)},
-            "data_preprocessor": preprocessor,
-        }
+        return {"backbone": {**config, "init_cfg": self._pretrained(target)}, "data_preprocessor": self.images(source)}
+
+    def images(self, source: Source) -> dict[str, Any]:
+        """Config of the ``data_preprocessor``."""
+        return source.images.openmmlab()
 
     def _pretrained(self, path: Path) -> dict[str, str]:
         prefix = {"prefix": self.prefix} if self.prefix else {}
@@ -71,12 +72,75 @@ class MMPretrainFormat(OpenMMLabFormat):
 
     prefix = "backbone."
 
+    def snippet(self, source: Source, target: Path) -> str:
+        """A classifier: its config, and lines that build it."""
+        dim, (height, width) = source.twin.out_channels[-1], example_size(source)
+        model = {
+            "type": "ImageClassifier",
+            **self.usage(source, target),
+            "neck": {"type": "GlobalAveragePooling"},
+            "head": {"type": "LinearClsHead", "num_classes": 10, "in_channels": dim},
+        }
+        return with_imports(
+            [
+                "from mmpretrain.registry import MODELS",
+                "from mmpretrain.utils import register_all_modules",
+                "# For a config of mmpretrain, with your num_classes:",
+                config_text({"model": model}),
+                "",
+                "# Or in Python:",
+                "register_all_modules()",
+                "net = MODELS.build(model)",
+                "net.init_weights()  # loads the weights into the backbone",
+                "net.eval()",
+                "",
+                f"images = torch.zeros(1, 3, {height}, {width}, dtype=torch.uint8)  # yours, BGR as mmcv reads them",
+                "inputs = net.data_preprocessor(dict(inputs=list(images), data_samples=None))['inputs']  # normalised",
+                f"features = net.extract_feat(inputs)[-1]  # (N, {dim})",
+            ]
+        )
+
 
 @FORMATS.register_module("mmdet")
 class MMDetFormat(OpenMMLabFormat):
     """For detectors of mmdet."""
 
     all_stages = True
+
+    def usage(self, source: Source, target: Path) -> dict[str, Any]:
+        """Configs of a detector's ``backbone``, ``neck`` and ``data_preprocessor``."""
+        neck = {"type": "FPN", "in_channels": source.architecture.out_channels, "out_channels": 256, "num_outs": 5}
+        return {**super().usage(source, target), "neck": neck}
+
+    def images(self, source: Source) -> dict[str, Any]:
+        """Config of a detector's ``data_preprocessor``, to be merged with that of its config."""
+        return source.images.mmdet()
+
+    def snippet(self, source: Source, target: Path) -> str:
+        """Parts of a detector's config, and lines that build Faster R-CNN with them."""
+        usage = self.usage(source, target)
+        usage["backbone"] = {"_delete_": True, **usage["backbone"]}  # nothing of the backbone that stood there stays
+        return with_imports(
+            [
+                "from mmdet.registry import MODELS",
+                "from mmdet.utils import register_all_modules",
+                "from mmengine.hub import get_config",
+                "# For the config of a detector with an FPN, below _base_:",
+                config_text({"model": usage}),
+                "",
+                "# Or in Python, in Faster R-CNN:",
+                "register_all_modules()",
+                "config = get_config('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')",
+                "config.merge_from_dict(dict(model=model))",
+                "net = MODELS.build(config.model)",
+                "net.init_weights()  # loads the weights into the backbone",
+                "net.eval()",
+                "",
+                "images = torch.zeros(1, 3, 800, 1088, dtype=torch.uint8)  # yours, BGR as mmcv reads them",
+                "inputs = net.data_preprocessor(dict(inputs=list(images), data_samples=None))['inputs']  # normalised",
+                "features = net.backbone(inputs)  # strides 4, 8, 16 and 32",
+            ]
+        )
 
 
 def _initialised(model: Any) -> Any:

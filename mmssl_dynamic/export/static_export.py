@@ -43,6 +43,7 @@ class ExportReport:
         models: The models that the file was loaded into and compared in.
         max_difference: Largest absolute difference between their outputs and the active sub-network's.
         weights_compared: Whether the models showed their weights, to be compared one by one.
+        snippet: Lines of Python to paste that load the file, imports and normalisation of images included.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class ExportReport:
     models: tuple[str, ...]
     max_difference: float
     weights_compared: bool = True
+    snippet: str = ""
 
     def __str__(self) -> str:
         weights = "all weights are equal, " if self.weights_compared else ""
@@ -118,7 +120,8 @@ def export_subnet(
             **(provenance or {}),
         }
         write_json(sidecar_path(target), sidecar)
-    return ExportReport(target, sidecar_path(target), models, difference, compared)
+    snippet = writer.snippet(source, target)
+    return ExportReport(target, sidecar_path(target), models, difference, compared, snippet)
 
 
 def source_of(net: SuperNetwork, name: str, images: InputImages) -> Source:

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from mmssl_dynamic.export.base import Format, Reading, Source, reading, torch_lines
+from mmssl_dynamic.export.base import Format, Reading, Source, reading
 from mmssl_dynamic.export.families import Architecture, StockModel
+from mmssl_dynamic.export.snippets import torch_snippet
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.registry import FORMATS
 
@@ -51,8 +52,12 @@ class StockFormat(Format):
         yield reading(stock.label, model, stock.outputs)
 
     def usage(self, source: Source, target: Path) -> str:
-        """Python lines that need the library alone."""
-        return torch_lines(source, target, self.model(source.architecture).lines)
+        """Python lines that need the library alone, to be run beside the file."""
+        return self.snippet(source, Path(target.name))
+
+    def snippet(self, source: Source, target: Path) -> str:
+        """The same, to be run where the path leads to the file."""
+        return torch_snippet(source, str(target), self.model(source.architecture).lines)
 
     def details(self, source: Source) -> dict[str, Any]:
         """What its users have to know."""

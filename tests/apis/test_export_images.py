@@ -1,6 +1,8 @@
 """An export says how images are to be normalised, and who does as it says gets the features of the package itself."""
 
 import json
+import subprocess
+import sys
 from copy import deepcopy
 
 import numpy as np
@@ -92,20 +94,59 @@ def sidecar_of(report):
 @pytest.mark.parametrize("format", ["torchvision", "timm", "onnx"])
 @torch.no_grad()
 def test_the_lines_of_an_export_normalise_as_the_package_does(work, tmp_path, monkeypatch, format):
-    onnxruntime, timm, torchvision = (pytest.importorskip(name) for name in ("onnxruntime", "timm", "torchvision"))
+    for name in ("onnxruntime", "timm", "torchvision"):
+        pytest.importorskip(name)
     kind, root, written = work
     usage = sidecar_of(written(format, tmp_path))["usage"]
     monkeypatch.chdir(tmp_path)
     images = raw(root)
-    scope = dict(torch=torch, timm=timm, torchvision=torchvision, onnxruntime=onnxruntime, numpy=np)
-    scope["images"] = images.numpy() if format == "onnx" else images
+    scope = {}
     exec(usage, scope)
+    scope["images"] = images.numpy() if format == "onnx" else images
+    exec(usage.splitlines()[-1], scope)
     if format == "onnx":
         found = pool(torch.from_numpy(next(value for key, value in scope.items() if key.startswith("features_"))))
     else:
-        line = next(line for line in usage.splitlines() if "features =" in line).split("# features = ")[1]
-        found = eval(line, scope)
+        found = scope["features"]
     same(found, own_features(root, SUBNETS[kind]))
+
+
+PASTED = """
+import numpy as np, torch
+{snippet}
+images = torch.from_numpy(np.load({images!r})).flip(1)  # BGR
+{rest}
+found = features[-1].mean((2, 3)) if isinstance(features, tuple) else features
+torch.save(found.detach(), {out!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "format"),
+    [(("sdr", True), "torchvision"), (("sdr", False), "mmpretrain"), (("mobilenet", True), "mmdet")],
+    indirect=["work"],
+)
+def test_what_is_printed_runs_in_a_process_that_knows_nothing_else(work, tmp_path, format):
+    pytest.importorskip("mmdet")
+    kind, root, written = work
+    report = written(format, tmp_path)
+    assert "\n" in report.snippet
+    np.save(tmp_path / "images.npy", raw(root).numpy())
+    lines = report.snippet.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("images = "))
+    script = PASTED.format(
+        snippet=report.snippet,
+        images=str(tmp_path / "images.npy"),
+        rest="\n".join(lines[start + 1 :]),
+        out=str(tmp_path / "found.pt"),
+    )
+    if format == "torchvision":
+        script = script.replace(".flip(1)", "")
+    done = subprocess.run([sys.executable, "-"], input=script, text=True, capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    same(torch.load(tmp_path / "found.pt", weights_only=True), own_features(root, SUBNETS[kind]))
+    if format == "mmdet":
+        assert sidecar_of(report)["usage"]["neck"]["in_channels"] == sidecar_of(report)["out_channels"]
 
 
 @torch.no_grad()

@@ -3,10 +3,7 @@
 import json
 
 import pytest
-import safetensors.torch
-import timm
 import torch
-import torchvision
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
 from mmssl_dynamic.export import (
@@ -21,8 +18,6 @@ from mmssl_dynamic.models import SlimmableMobileNetV3, SlimmableResNet
 from mmssl_dynamic.models.backbones import mobilenet_v3_keys
 from mmssl_dynamic.registry import FORMATS, MODELS
 from tests.helpers import export_subnet, randomise
-
-SCOPE = {"torch": torch, "torchvision": torchvision, "timm": timm, "safetensors": safetensors}
 
 
 def mobilenet(**options):
@@ -69,7 +64,7 @@ def close(found, wanted):
 def test_the_snippet_of_the_sidecar_needs_the_stock_package_alone(source, tmp_path, monkeypatch, format, suffix):
     net, name, x = source
     report = export_subnet(net, name, tmp_path / f"b{suffix}", format)
-    scope = dict(SCOPE)
+    scope = {}
     monkeypatch.chdir(tmp_path)
     exec(json.loads(report.sidecar.read_text())["usage"], scope)
     model = scope["net"].eval()

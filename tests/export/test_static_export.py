@@ -113,9 +113,7 @@ def test_the_snippet_of_the_sidecar_needs_torchvision_alone(tmp_path, monkeypatc
     report = export_subnet(net, "0-0-3-1", tmp_path / f"b{suffix}", "torchvision")
     snippet = json.loads(report.sidecar.read_text())["usage"]
     monkeypatch.chdir(tmp_path)
-    import safetensors.torch
-
-    scope = {"torch": torch, "torchvision": torchvision, "safetensors": safetensors}
+    scope = {}
     exec(snippet, scope)
     with torch.no_grad():
         torch.testing.assert_close(scope["net"].eval()(images()), expected(net, "0-0-3-1").mean((2, 3)))
