@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from mmssl_dynamic.config_names import config_file
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, UserError
 from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.outputs import check_output_file
@@ -18,8 +19,12 @@ from mmssl_dynamic.outputs import check_output_file
 Check = Callable[[Any, str], object]
 
 
+class Found(str):
+    """What a check puts in place of the value that was given."""
+
+
 class Checked(argparse.Action):
-    """Stores a value, or several, after a check of it.
+    """Stores a value, or several, after a check of it; in place of a name, the file that the check found.
 
     Args:
         check: Called with the value and the name of the argument; raises a UserError, which argparse would swallow in a
@@ -45,7 +50,8 @@ class Checked(argparse.Action):
             UserError: as the check.
         """
         if values is not None:
-            self.check(values, option_string or self.dest.upper())
+            found = self.check(values, option_string or self.dest.upper())
+            values = found if isinstance(found, Found) else values
         if self.append:
             values = [*(getattr(namespace, self.dest) or ()), values]
         setattr(namespace, self.dest, values)
@@ -60,6 +66,11 @@ def existing(what: str, remedy: str = "check the path", error: type[UserError] =
         existing_file(path, what, remedy, error)
 
     return check
+
+
+def config_or_name(name: str, _: str) -> Found:
+    """A config file, or the name of one that ships with the package, see :mod:`mmssl_dynamic.config_names`."""
+    return Found(config_file(name))
 
 
 def existing_folder(what: str, remedy: str = "correct the path") -> Check:

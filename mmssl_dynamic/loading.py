@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmssl_dynamic.config_names import shipped_file
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork
@@ -32,7 +33,7 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
     :func:`mmssl_dynamic.options.config_file.read_both`.
 
     Args:
-        path: Config file.
+        path: Config file, or the name of one that ships with the package.
         cfg_options: Values by their names, with dots.
 
     Raises:
@@ -44,21 +45,6 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
     import_custom_modules(config)
     check_names(before, config, options)
     return config
-
-
-def shipped_file(name: str) -> Path:
-    """A file that ships with the package, in the checkout or installed, by its path in the checkout.
-
-    Raises:
-        ConfigError: there is no such file.
-    """
-    package = Path(__file__).resolve().parent
-    # Beside an installed package lie other projects, whose files may have the same name: only a checkout has setup.py.
-    checkout = [package.parent] if (package.parent / "setup.py").is_file() else []
-    for root in (*checkout, package / ".mim"):
-        if (root / name).is_file():
-            return root / name
-    raise ConfigError(f"{name} does not ship with this installation; install the package anew.")
 
 
 def find_config(name: str) -> Path:

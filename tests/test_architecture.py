@@ -18,6 +18,7 @@ FLOORS = (
     "version",
     "file_checks",
     "outputs",
+    "config_names",
     "arguments",
     "locks",
     "cpu",

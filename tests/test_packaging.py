@@ -168,18 +168,19 @@ def test_wheel_in_an_empty_environment_has_a_command_that_explains_itself_and_sa
 
 
 def test_models_are_built_by_name_from_what_the_wheel_carries(wheel, tmp_path, monkeypatch):
-    from mmssl_dynamic import get_model, list_models, loading
+    from mmssl_dynamic import config_names, get_model, list_models
+    from mmssl_dynamic.errors import ConfigError
 
     (tmp_path / "configs").mkdir()  # another project's, in the same site-packages
     wheel.extractall(tmp_path, [name for name in wheel.namelist() if "/.mim/" in name])
     here = list_models()
-    monkeypatch.setattr(loading, "__file__", str(tmp_path / "mmssl_dynamic" / "loading.py"))
-    assert loading.shipped_file("model-index.yml") == tmp_path / "mmssl_dynamic" / ".mim" / "model-index.yml"
+    monkeypatch.setattr(config_names, "__file__", str(tmp_path / "mmssl_dynamic" / "config_names.py"))
+    assert config_names.shipped_file("model-index.yml") == tmp_path / "mmssl_dynamic" / ".mim" / "model-index.yml"
     assert list_models() == here
     twin = get_model("sdr_simsiam_r18_16path_tinyin", "0-0-1-2")
     assert twin.out_channels == (520,)
     shutil.rmtree(tmp_path / "mmssl_dynamic")
-    with pytest.raises(loading.ConfigError, match=r"model-index\.yml does not ship with this installation"):
+    with pytest.raises(ConfigError, match=r"model-index\.yml does not ship with this installation"):
         list_models()
 
 

@@ -13,11 +13,12 @@ import yaml
 from torch import nn
 
 from mmssl_dynamic.calibration.statistics import apply_bank
+from mmssl_dynamic.config_names import config_file, find_shipped, shipped_configs, shipped_file
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError, first_line
 from mmssl_dynamic.export.families import architecture_of
 from mmssl_dynamic.export.load_export import exported_weights, load_export, read_sidecar, weights_file
 from mmssl_dynamic.fileio import sidecar_path
-from mmssl_dynamic.loading import build_backbone, load_config, need, select_device, shipped_file
+from mmssl_dynamic.loading import build_backbone, load_config, need, select_device
 from mmssl_dynamic.models.backbones import StaticNetwork, SuperNetwork
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 
@@ -53,8 +54,8 @@ def get_model(
     """The backbone of a model: a super-network, or one of its sub-networks out of plain modules.
 
     Args:
-        name: One of :func:`list_models`, or a config file; left out for an export, whose sidecar tells its
-            architecture.
+        name: One of :func:`list_models`, or a config: its file, or the name of one that ships with the package. Left
+            out for an export, whose sidecar tells its architecture.
         subnet: Name of the sub-network, such as ``'0-3-1-2'`` or ``'w0.75'``; the whole super-network when left out.
         pretrained: File with the weights: a checkpoint of a run with the model's config, or what ``tools/export.py``
             wrote. Random weights without one. Nothing in it is executed. ``True`` is for published weights; there are
@@ -153,7 +154,7 @@ def _from_run(
 
 def _build(name: PathLike, options: dict[str, Any], subnet: str | None = None) -> nn.Module:
     """The backbone of a model with random weights; with ``subnet``, that sub-network alone."""
-    config = load_config(name if _is_file_name(name) else shipped_file(_config_of(str(name))))
+    config = load_config(_config_of(name))
     need(config, "model")
     config.model.backbone.update(options)
     try:
@@ -171,17 +172,19 @@ def _one_network(name: PathLike, net: nn.Module) -> ConfigError:
     return ConfigError(f"the backbone of '{name}' ({type(net).__name__}) is one network; leave subnet= and bank= out.")
 
 
-def _is_file_name(name: PathLike) -> bool:
-    return Path(name).suffix in (".py", ".yaml", ".yml", ".json")
-
-
-def _config_of(name: str) -> str:
-    index = _index()
-    if name not in index:
-        near = get_close_matches(name, index, n=3, cutoff=0.5)
+def _config_of(name: PathLike) -> Path:
+    """The config of a model of the index, or the one that a path or a name says."""
+    index, text = _index(), os.fspath(name)
+    if text in index:
+        return shipped_file(index[text])
+    if os.path.isfile(name) or Path(name).suffix in (".py", ".yaml", ".yml", ".json"):
+        return config_file(name)
+    shipped = find_shipped(name)
+    if shipped is None:
+        near = get_close_matches(text, {*index, *(path.stem for path in shipped_configs().values())}, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "list_models() names all."
         raise ConfigError(f"unknown model '{name}': {hint}")
-    return index[name]
+    return shipped
 
 
 def _index() -> dict[str, str]:

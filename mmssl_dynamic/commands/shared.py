@@ -6,9 +6,9 @@ import argparse
 import os
 from typing import Any
 
-from mmssl_dynamic.arguments import Check, Checked, at_least, existing, positive
+from mmssl_dynamic.arguments import Check, Checked, at_least, config_or_name, existing, positive
+from mmssl_dynamic.config_names import config_file
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.options.text import OptionAction
 from mmssl_dynamic.outputs import check_output_file, check_output_folder
 
@@ -98,9 +98,8 @@ def add_progress(parser: argparse._ActionsContainer) -> None:
 
 
 def add_config(parser: argparse.ArgumentParser, help: str = "pre-training config", **options: Any) -> None:
-    """``CONFIG``, a file that must be there."""
-    check = existing("config", error=ConfigError)
-    parser.add_argument("config", metavar="CONFIG", action=Checked, check=check, help=help, **options)
+    """``CONFIG``, a file that must be there, or the name of one that ships with the package."""
+    parser.add_argument("config", metavar="CONFIG", action=Checked, check=config_or_name, help=help, **options)
 
 
 def add_checkpoint(parser: argparse.ArgumentParser, help: str = "checkpoint of the run", **options: Any) -> None:
@@ -110,9 +109,8 @@ def add_checkpoint(parser: argparse.ArgumentParser, help: str = "checkpoint of t
 
 
 def add_config_file(parser: argparse._ActionsContainer, flag: str, help: str, **options: Any) -> None:
-    """A further config, which must be there."""
-    check = existing("config", error=ConfigError)
-    parser.add_argument(flag, metavar="FILE", action=Checked, check=check, help=help, **options)
+    """A further config, which must be there, or the name of one that ships with the package."""
+    parser.add_argument(flag, metavar="FILE", action=Checked, check=config_or_name, help=help, **options)
 
 
 def add_out(
@@ -241,7 +239,7 @@ def config_options(
         if texts:
             raise ConfigError(f"{needs[0]} edits the config of {needs[1]}; give that, too, or leave {needs[0]} out.")
         return {}
-    existing_file(config, "config", error=ConfigError)
+    config_file(config)
     if not texts:
         return {}
     from mmssl_dynamic.options.config_file import typed_options

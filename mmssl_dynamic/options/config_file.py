@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from mmengine.config import Config, ConfigDict
 
+from mmssl_dynamic.config_names import config_file
 from mmssl_dynamic.errors import ConfigError, UserError, first_line
-from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.options.evaluation import Edits, evaluate
 from mmssl_dynamic.options.known import BUILT_ALONE, READ_NAMES, READ_WHERE_GIVEN, check_top_level
 from mmssl_dynamic.options.text import value_of
@@ -47,13 +47,14 @@ def read_both(path: PathLike, options: Mapping[str, Any]) -> tuple[Config, Confi
     in every tool of OpenMMLab, even where the file says ``test_dataloader = val_dataloader``.
 
     Args:
-        path: Config file.
+        path: Config file, or the name of one that ships with the package.
         options: Values by their names, with dots.
 
     Raises:
         ConfigError: the file is missing or is no valid config, or an option has no place in it or changes nothing.
     """
-    _refuse_code_in_yaml(existing_file(path, "config", error=ConfigError))
+    path = config_file(path)
+    _refuse_code_in_yaml(path)
     config = _evaluate(path, {})
     if not options:
         return config, config
