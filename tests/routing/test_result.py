@@ -39,7 +39,7 @@ def test_a_result_comes_back_from_its_file_as_it_was(result, tmp_path):
     result.save(tmp_path / "routing.json")
     assert RoutingResult.load(tmp_path / "routing.json") == result
     data = json.loads((tmp_path / "routing.json").read_text())
-    assert data["schema_version"] == 4
+    assert (data["kind"], data["schema_version"]) == ("routing", 5)
     assert data["best"] == "0-1"
     figures = {"name", "select_accuracy", "test_accuracy", "gain_over_full", "params", "macs"}
     assert set(data["subnets"][0]) == figures | {"score", "better", "worse"}
