@@ -78,7 +78,7 @@ def test_the_snippet_of_the_sidecar_needs_onnxruntime_alone(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     scope = {}
     exec(json.loads(report.sidecar.read_text())["usage"], scope)
-    assert [scope[f"features_{i}"].shape for i in (1, 3)] == [(1, 16, 28, 28), (1, 24, 7, 7)]
+    assert [scope[f"features_{i}"].shape for i in (1, 3)] == [(1, 16, 8, 8), (1, 24, 2, 2)]
     scope["images"] = np.zeros((2, 3, 64, 64), np.uint8)
     exec(report.snippet.splitlines()[-1], scope)
     assert [scope[f"features_{i}"].shape for i in (1, 3)] == [(2, 16, 8, 8), (2, 24, 2, 2)]
