@@ -20,7 +20,7 @@ from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
 from mmssl_dynamic.datasets.sample_request import seeded
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.splits import balanced_order, count_images, labels_of, take
-from mmssl_dynamic.downstream.task import folder_task
+from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.engine.unwrap import bare_model, shared_seed
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, leave_one_out_accuracy, protocol_text
@@ -129,7 +129,7 @@ class KNNMonitorHook(Hook):
         workers = (runner.cfg.get("extract_dataloader") or {}).get("num_workers", 0)
         normalisation = normalisation_of(runner.cfg)
         if (root / "train").is_dir():
-            found = folder_task(root, pipeline).splits(normalisation, self.batch_size, workers, device)
+            found = Task.from_folder(root, pipeline).splits(normalisation, self.batch_size, workers, device)
             train, queries = found.train, found.val if found.val is not None else found.test
         else:
             dataset = build_dataset(
