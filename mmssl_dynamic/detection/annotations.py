@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmssl_dynamic.detection.class_names import check_order, how_to_name, shown_names
 from mmssl_dynamic.errors import DataError, first_line
 from mmssl_dynamic.fileio import read_json
 
@@ -35,6 +36,7 @@ class Annotations:
         problems: By kind, an example for each case; see :class:`~mmssl_dynamic.detection.data_check.Findings`.
         minor: Kinds of problems that are tolerated in small numbers, and how many there could be.
         notes: What else is left out, in words.
+        classes: Names of the classes in the annotations, whether a detector learns them or not.
     """
 
     file: Path
@@ -44,13 +46,16 @@ class Annotations:
     problems: dict[str, list[str]] = field(default_factory=dict)
     minor: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
 
     def add(self, kind: str, example: object) -> None:
         """Count a case of a problem."""
         self.problems.setdefault(kind, []).append(str(example))
 
 
-def read_coco(file: Path, folder: str, classes: Sequence[str], masks: bool, loader: str) -> Annotations:
+def read_coco(
+    file: Path, folder: str, classes: Sequence[str], masks: bool, loader: str, one_option: bool = False
+) -> Annotations:
     """Read a COCO file.
 
     Args:
@@ -59,6 +64,7 @@ def read_coco(file: Path, folder: str, classes: Sequence[str], masks: bool, load
         classes: That the detector learns, in the order of their labels.
         masks: Whether it learns masks.
         loader: Whose data set it is, for messages.
+        one_option: As of :func:`how_to_name`.
 
     Raises:
         DataError: the file is no COCO file, or has other classes.
@@ -76,11 +82,12 @@ def read_coco(file: Path, folder: str, classes: Sequence[str], masks: bool, load
             )
         entries[part] = found
     names = [str(entry.get("name")) for entry in entries["categories"]]
-    _check_classes(file, names, classes, loader)
+    check_order(file, names, classes, loader, one_option)
     numbers = [_hashable(entry.get("id")) for entry in entries["categories"]]
     known = set(numbers)
     learnt = {number for number, name in zip(numbers, names) if not classes or name in classes}
     result = Annotations(file, f"{file}|{folder}|{classes}|{masks}")
+    result.classes = names
     sizes = _coco_images(entries["images"], folder, result)
     result.minor = dict.fromkeys((_OUTSIDE, _POLYGONS), len(entries["annotations"]))
     seen: set[Any] = set()
@@ -99,27 +106,6 @@ def read_coco(file: Path, folder: str, classes: Sequence[str], masks: bool, load
         elif _coco_box(entry, sizes[image], result) and (not masks or _coco_mask(entry, sizes[image], result)):
             result.boxes += not entry.get("iscrowd")
     return result
-
-
-def _check_classes(file: Path, names: Sequence[str], classes: Sequence[str], loader: str) -> None:
-    """Mmdet numbers the classes of a file in the file's order, whatever it lacks: labels would shift."""
-    missing = [name for name in classes if name not in names]
-    own = tuple(names)
-    remedy = (
-        f"set {loader}.dataset.metainfo=dict(classes={own if len(str(own)) < 300 else '(...)'}), the same in the other "
-        f"loaders, and num_classes={len(own)} in the detector's heads"
-    )
-    if missing:
-        raise DataError(
-            f"{loader}: {file} has the classes {_some(own)}, and {_some(missing)} of the config are not among them; "
-            f"{remedy}."
-        )
-    order = [name for name in names if name in classes]
-    if classes and order != list(classes):
-        raise DataError(
-            f"{loader}: {file} lists the classes in another order than the config ({_some(order)}), and mmdet numbers "
-            f"them by the file; {remedy}."
-        )
 
 
 def _coco_images(entries: Sequence[dict[str, Any]], folder: str, result: Annotations) -> dict[Any, Size]:
@@ -169,7 +155,15 @@ def _coco_mask(entry: dict[str, Any], size: Size, result: Annotations) -> bool:
     return fits
 
 
-def read_voc(file: Path, root: Path, annotations: str, images: str, classes: Sequence[str], loader: str) -> Annotations:
+def read_voc(
+    file: Path,
+    root: Path,
+    annotations: str,
+    images: str,
+    classes: Sequence[str],
+    loader: str,
+    one_option: bool = False,
+) -> Annotations:
     """Read the XML files that a list of VOC's kind names.
 
     Args:
@@ -179,6 +173,7 @@ def read_voc(file: Path, root: Path, annotations: str, images: str, classes: Seq
         images: Name of the folder of images.
         classes: That the detector learns.
         loader: Whose data set it is, for messages.
+        one_option: As of :func:`how_to_name`.
 
     Raises:
         DataError: the list is no text that mmdet can read.
@@ -195,6 +190,7 @@ def read_voc(file: Path, root: Path, annotations: str, images: str, classes: Seq
         raise DataError(f"{loader}: list {file} is no text in UTF-8 ({error.reason}); save it as UTF-8.") from error
     result = Annotations(file, f"{file}|{root}|{classes}")
     others: list[str] = []
+    found: set[str] = set()
     total = 0
     for name in names:
         path = f"{root / images / name}.jpg"
@@ -202,6 +198,7 @@ def read_voc(file: Path, root: Path, annotations: str, images: str, classes: Seq
             result.add("name{s} listed twice", name)
         objects = _voc_file(root / annotations / f"{name}.xml", path, result)
         total += len(objects)
+        found.update(label for label, *_ in objects)
         for label, example, fits in objects:
             if label not in classes:
                 others.append(label)
@@ -209,15 +206,14 @@ def read_voc(file: Path, root: Path, annotations: str, images: str, classes: Seq
                 result.boxes += 1
             else:
                 result.add(_OUTSIDE, example)
-    own = sorted(set(others))
+    own, result.classes = sorted(set(others)), sorted(found)
     if own and not result.boxes and _OUTSIDE not in result.problems:
         raise DataError(
-            f"{loader}: {file} has the classes {_some(own)}, none of which is among the config's ({_some(classes)}); "
-            "set the data sets' metainfo=dict(classes=(...)) to them in all loaders, and "
-            f"num_classes={len(own)} in the detector's head."
+            f"{loader}: {file} has the classes {shown_names(own)}, none of which is among the config's "
+            f"({shown_names(classes)}); {how_to_name(own, loader, one_option)}."
         )
     if own:
-        result.notes.append(f"{len(others)} objects of classes that the config does not name ({_some(own)})")
+        result.notes.append(f"{len(others)} objects of classes that the config does not name ({shown_names(own)})")
     result.minor = {_OUTSIDE: total}
     return result
 
@@ -272,7 +268,3 @@ def _is_side(value: Any) -> bool:
 
 def _hashable(value: Any) -> Any:
     return value if isinstance(value, int | float | str) else None if value is None else repr(value)
-
-
-def _some(names: Sequence[str], shown: int = 5) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 
 from mmssl_dynamic.datasets.load_image import read_image
 from mmssl_dynamic.detection.annotations import Annotations, read_coco, read_voc
+from mmssl_dynamic.detection.class_names import refuse_missing
 from mmssl_dynamic.errors import DataError, UserNotice, first_line
 
 #: Images that are decoded, evenly spread; of the others only the end is read.
@@ -66,20 +67,24 @@ def _counted(kind: str, count: int) -> str:
     return f"{count} {kind.format(s='s' * many, es='es' * many, are='are' if many else 'is')}"
 
 
-def check_detection_data(sets: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+def check_detection_data(sets: Iterable[tuple[str, Mapping[str, Any]]], classes: Sequence[str] | None = None) -> None:
     """Look at all data sets of a detector.
 
     Args:
         sets: For each data set the loader that it belongs to, such as ``'train_dataloader'``, and its config. Those of
             mmdet's COCO and VOC kinds are looked at, others pass.
+        classes: The config's option ``classes``, if it has one: all of them have to be among the training images.
 
     Raises:
         DataError: a data set cannot be trained or tested with; the message names the annotation file, says how many
             cases of what there are, and names the first ones.
     """
     seen: set[str] = set()
+    learnt: dict[Path, list[str]] = {}
     for loader, config in sets:
-        annotations = _read(loader, config)
+        annotations = _read(loader, config, classes is not None)
+        if annotations is not None and loader == "train_dataloader":
+            learnt[annotations.file] = annotations.classes
         if annotations is None or annotations.key in seen:
             continue
         seen.add(annotations.key)
@@ -100,8 +105,12 @@ def check_detection_data(sets: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
                 UserNotice(f"{annotations.file}: left out or taken as they are: {'; '.join(told)}"), stacklevel=2
             )
 
+    if classes is not None and learnt:
+        names = list(dict.fromkeys(name for found in learnt.values() for name in found))
+        refuse_missing(", ".join(map(str, learnt)), names, classes, "train_dataloader", True)
 
-def _read(loader: str, config: Mapping[str, Any]) -> Annotations | None:
+
+def _read(loader: str, config: Mapping[str, Any], one_option: bool) -> Annotations | None:
     """The annotations of a data set, ``None`` of one of a kind that is not known here."""
     from mmdet.datasets import CocoDataset, XMLDataset
     from mmdet.registry import DATASETS
@@ -115,10 +124,11 @@ def _read(loader: str, config: Mapping[str, Any]) -> Annotations | None:
     prefix = {key: os.path.join(root, value) for key, value in (config.get("data_prefix") or {}).items()}
     masks = any(step.get("with_mask") for step in config.get("pipeline") or ())
     if issubclass(kind, CocoDataset):
-        return read_coco(Path(file), prefix.get("img", root), tuple(classes), masks, loader)
+        return read_coco(Path(file), prefix.get("img", root), tuple(classes), masks, loader, one_option)
     if issubclass(kind, XMLDataset):
         folder, images = config.get("ann_subdir", "Annotations"), config.get("img_subdir", "JPEGImages")
-        return read_voc(Path(file), Path(prefix.get("sub_data_root", "")), folder, images, tuple(classes), loader)
+        place = Path(prefix.get("sub_data_root", ""))
+        return read_voc(Path(file), place, folder, images, tuple(classes), loader, one_option)
     return None
 
 

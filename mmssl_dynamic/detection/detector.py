@@ -17,7 +17,9 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from mmssl_dynamic.detection.average_precision import average_precision, check_evaluators
+from mmssl_dynamic.detection.class_names import check_class_option
 from mmssl_dynamic.detection.data_check import check_detection_data
+from mmssl_dynamic.detection.evaluation_report import write_evaluation_report
 from mmssl_dynamic.detection.prediction_pictures_hook import PredictionPicturesHook
 from mmssl_dynamic.detection.pretrained_weights import check_weights
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
@@ -31,7 +33,6 @@ from mmssl_dynamic.records import plain
 from mmssl_dynamic.registry import default_scope_kept
 from mmssl_dynamic.result_file import ResultFile
 from mmssl_dynamic.version import __version__
-from mmssl_dynamic.visualization.report import HtmlReport
 
 FILE = ResultFile("detection", 1, "tools/test_det.py")
 PathLike = str | os.PathLike[str]
@@ -55,11 +56,13 @@ def prepare_detection(
 
     Raises:
         ConfigError: mmdet or the operators of mmcv are missing, or the config cannot do what an option asks for.
-        DataError: an annotation file is missing or, for a training, annotations or images cannot be used.
+        DataError: an annotation file is missing or has other classes or, for a training, annotations or images cannot
+            be used.
         ArtifactError: the weights of the backbone are missing.
     """
     _need_mmdet()
     config = prepare_config(path, cfg_options=cfg_options, **options)
+    check_class_option(config.get("classes"))
     _move_annotations(load_config(path), config, cfg_options or {})
     _check_annotations(config, _SPLITS if training else ("test",))
     _load_images_alike(config)
@@ -78,7 +81,8 @@ def check_data(config: Config, splits: Sequence[str]) -> None:
     if os.environ.get("RANK", "0") != "0":
         return
     loaders = {f"{split}_dataloader": config.get(f"{split}_dataloader") or {} for split in splits}
-    check_detection_data((name, node) for name, loader in loaders.items() for node in _datasets(loader.get("dataset")))
+    sets = [(name, node) for name, loader in loaders.items() for node in _datasets(loader.get("dataset"))]
+    check_detection_data(sets, config.get("classes"))
 
 
 def _load_images_alike(config: Config) -> None:
@@ -145,6 +149,10 @@ def evaluate_detector(
     check_evaluators(evaluators(config, "test"), "test")
     if show_dir is not None:
         _draw_all(config, show_dir)
+    from mmssl_dynamic.detection.class_metrics import evaluate_classes, split_classes  # imports mmdet
+
+    evaluator = plain(config.test_evaluator)
+    evaluate_classes(config, "test")
     state = load_state_dict(checkpoint)
     config.load_from, config.resume = str(checkpoint), False
     runner = build_runner(config)
@@ -153,13 +161,14 @@ def evaluate_detector(
     if pictures > 0:
         runner.register_hook(hook)
     _check_classes(runner)
-    metrics = runner.test()
+    metrics, by_class = split_classes(runner.test(), runner.test_dataloader.dataset.metainfo.get("classes") or ())
     found = average_precision(metrics, any("segm" in entry.get("metric", ()) for entry in evaluators(config, "test")))
     if is_main_process():
         record = {
             "AP": found,
-            "metrics": {name: float(value) for name, value in metrics.items()},
-            "evaluator": plain(config.test_evaluator),
+            "classes": by_class,
+            "metrics": metrics,
+            "evaluator": evaluator,
             "data": [str(file) for file in _annotations(config, "test")],
             "images": len(runner.test_dataloader.dataset),
             "config": str(path),
@@ -169,7 +178,7 @@ def evaluate_detector(
             "mmssl_dynamic": __version__,
         }
         FILE.save(folder / "results.json", record)
-        _write_report(record, hook, folder / "report.html")
+        write_evaluation_report(record, hook, folder / "report.html")
     return found
 
 
@@ -269,24 +278,3 @@ def _check_fits(own: dict[str, torch.Tensor], state: dict[str, torch.Tensor], so
             f"checkpoint {source} is not of this detector: '{wrong}' {found}, where the config's has "
             f"{tuple(own[wrong].shape)}; give a checkpoint that tools/train_det.py wrote for this config."
         )
-
-
-def _write_report(record: dict[str, Any], hook: PredictionPicturesHook, path: Path) -> None:
-    report = HtmlReport(f"Detection: {Path(record['config']).stem}")
-    report.section("Average precision")
-    report.table(["", "AP", "AP50", "AP75"], [[what, *values.values()] for what, values in record["AP"].items()])
-    report.text(
-        "In percent, at its best 100. AP is the mean over overlaps of 0.50 to 0.95 in steps of 0.05; AP50 and AP75 are "
-        "at 0.50 and 0.75."
-    )
-    report.text(
-        f"{record['images']} images of {', '.join(record['data'])}, checkpoint {record['checkpoint']} "
-        f"(weights {record['weights_fingerprint'][:12]}).",
-        note=True,
-    )
-    if hook.files:
-        report.section("What it finds")
-        report.text(f"Left the annotations, right the predictions that score at least {hook.score_thr:g}.")
-        for file in hook.files:
-            report.figure(file, file.stem)
-    report.save(path)

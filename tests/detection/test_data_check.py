@@ -125,7 +125,7 @@ COCO_FAULTS = {
         r"has the classes widget1, .* and person, bicycle, .* of the config are not among them; set "
         r"train_dataloader\.dataset\.metainfo=dict\(classes=\(\.\.\.\)\), .* num_classes=80",
     ),
-    "a class less": (lambda root, data: data["categories"].pop(3), "and motorcycle of the config are not among them"),
+    "a class less": (lambda root, data: data["categories"].pop(3), "and motorcycle of the config is not among them"),
     "classes in another order": (
         lambda root, data: data["categories"].reverse(),
         r"lists the classes in another order than the config \(toothbrush, ",

@@ -103,6 +103,12 @@ def test_a_detector_starts_with_the_weights_learns_resumes_and_finds_the_objects
     record = json.loads((out / "results.json").read_text())
     assert record["AP"] == ap == average_precision(record["metrics"])
     assert record["weights_fingerprint"] == weights_fingerprint(load_state_dict(last))
+    for what, values in record["classes"].items():
+        assert len(values) == (20 if kind == "sdr" else 80)
+        there = [value for value in values.values() if value is not None]
+        assert len(there) <= 3  # classes that are drawn
+        assert sum(there) / len(there) == pytest.approx(ap[what]["AP"], abs=0.1)  # mmdet rounds to 0.001 of 1
+    assert list(record["classes"]) == list(ap)
     assert record["images"] == 4
     assert record["evaluator"]["type"] == ("VOCMetric" if kind == "sdr" else "CocoMetric")
     pictures = sorted((out / "pictures").iterdir())

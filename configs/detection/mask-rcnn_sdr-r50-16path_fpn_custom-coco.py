@@ -1,0 +1,16 @@
+# Objects on images of your own, with boxes and masks in COCO's form, by a path of sdr_simsiam_r50_16path_custom.
+# Put the path and its export (--format mmdet) here, and your classes: --cfg-options "classes=('cat', 'dog')".
+_base_ = ["./_base_/custom_coco.py"]
+
+model = dict(
+    backbone=dict(
+        type="mmssl_dynamic.SDRResNet",
+        depth=50,
+        stage_groups=(1, 1, 4, 4),
+        shared_ratio=3 / 7,
+        subnet="0-0-0-0",
+        out_indices=(0, 1, 2, 3),
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/networks/backbone_0-0-0-0_mmdet.pth"),
+    ),
+    neck=dict(in_channels=[256, 512, 1024, 2048]),  # the same for every path
+)
