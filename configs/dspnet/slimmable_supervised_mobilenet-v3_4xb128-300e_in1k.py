@@ -2,7 +2,7 @@
 _base_ = [
     "../_base_/models/slimmable_supervised_mobilenet_v3.py",
     "../_base_/datasets/slimmable_supervised_224px.py",
-    "../_base_/datasets/plain_loader.py",
+    "../_base_/datasets/resumable_loader.py",
     "../_base_/schedules/slimmable_supervised_rmsprop_300e.py",
     "../_base_/default_runtime.py",
 ]
@@ -13,7 +13,10 @@ data_root = "data/imagenet/"
 model = dict(head=dict(loss=dict(_delete_=True, type="LabelSmoothLoss", label_smooth_val=0.1, mode="original")))
 train_dataloader = dict(
     batch_size=128,
-    dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.train_pipeline}}),
+    dataset=dict(
+        type="mmssl_dynamic.SeededDataset",
+        dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.train_pipeline}}),
+    ),
 )
 extract_dataloader = dict(
     dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.eval_pipeline}}),

@@ -7,7 +7,7 @@
 _base_ = [
     "../_base_/models/slimmable_supervised_mobilenet_v3.py",
     "../_base_/datasets/slimmable_supervised_64px.py",
-    "../_base_/datasets/plain_loader.py",
+    "../_base_/datasets/resumable_loader.py",
     "../_base_/schedules/slimmable_supervised_sgd_100e.py",
     "../_base_/default_runtime.py",
 ]
@@ -24,7 +24,10 @@ model = dict(
 train_dataloader = dict(
     batch_size=256,
     num_workers=4,
-    dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.train_pipeline}}),
+    dataset=dict(
+        type="mmssl_dynamic.SeededDataset",
+        dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.train_pipeline}}),
+    ),
 )
 extract_dataloader = dict(
     num_workers=4,

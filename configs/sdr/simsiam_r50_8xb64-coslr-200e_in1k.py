@@ -2,7 +2,7 @@
 _base_ = [
     "../_base_/models/simsiam_r50.py",
     "../_base_/datasets/mocov2_views_224px.py",
-    "../_base_/datasets/plain_loader.py",
+    "../_base_/datasets/resumable_loader.py",
     "../_base_/schedules/simsiam_sgd_200e.py",
     "../_base_/default_runtime.py",
 ]
@@ -11,7 +11,10 @@ data_root = "data/imagenet/"
 
 train_dataloader = dict(
     batch_size=64,
-    dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.train_pipeline}}),
+    dataset=dict(
+        type="mmssl_dynamic.SeededDataset",
+        dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.train_pipeline}}),
+    ),
 )
 extract_dataloader = dict(
     dataset=dict(type="ImageNet", data_root=data_root, split="train", pipeline={{_base_.eval_pipeline}}),

@@ -6,7 +6,9 @@ data_root = "data/my_images"
 train_dataloader = dict(
     batch_size=128,
     dataset=dict(
-        _delete_=True, type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.train_pipeline}}
+        dataset=dict(
+            _delete_=True, type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.train_pipeline}}
+        ),
     ),
 )
 extract_dataloader = dict(

@@ -87,12 +87,10 @@ def test_every_config_agrees_with_itself(path):
             rate = factor * config.auto_scale_lr.base_batch_size / 256
             assert config.optim_wrapper.optimizer.lr == pytest.approx(rate)
     data = config.train_dataloader.dataset
-    if slimmable:
-        data = data.dataset
     if is_sdr(config):
         assert tuple(data.stage_groups) == tuple(config.model.backbone.stage_groups) == tuple(config.stage_groups)
         assert data.clusters_file == config.clusters_file
-        data = data.dataset
+    data = data.dataset
     assert data.data_root == config.extract_dataloader.dataset.data_root == config.data_root
 
 

@@ -70,7 +70,12 @@ def cached(evaluate):
 @pytest.mark.parametrize(
     ("name", "option", "value", "place"),
     [
-        ("sdr/simsiam_r50_custom.py", "image_size", 112, "train_dataloader.dataset.pipeline.1.transforms.0.1.size"),
+        (
+            "sdr/simsiam_r50_custom.py",
+            "image_size",
+            112,
+            "train_dataloader.dataset.dataset.pipeline.1.transforms.0.1.size",
+        ),
         ("sdr/simsiam_r50_custom.py", "image_size", 112, "extract_dataloader.dataset.pipeline.2.crop_size"),
         ("sdr/simsiam_r50_custom.py", "eval_pipeline.1.scale", 9, "extract_dataloader.dataset.pipeline.1.scale"),
         ("sdr/sdr_byol_r50_256path_400e.py", "image_size", 112, "train_pipeline.1.transforms.1.1.size"),

@@ -52,7 +52,8 @@ def test_every_config_agrees_with_itself(path):
     assert main.get("end", config.max_epochs) == config.max_epochs == config.train_cfg.max_epochs
     processes = 1 if "tinyin" in path.name else 4
     assert config.auto_scale_lr.base_batch_size == processes * config.train_dataloader.batch_size
-    assert config.train_dataloader.dataset.data_root == config.extract_dataloader.dataset.data_root == config.data_root
+    trained = config.train_dataloader.dataset.dataset
+    assert trained.data_root == config.extract_dataloader.dataset.data_root == config.data_root
     assert config.val_dataloader == config.test_dataloader
     assert config.model.data_preprocessor.num_classes == config.model.head.num_classes == config.num_classes
     names = [hook.type for hook in config.custom_hooks]

@@ -6,12 +6,14 @@ ann_file = "meta/subset_a.txt"
 
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type="CustomDataset",
-        data_root=data_root,
-        data_prefix="train",
-        ann_file=ann_file,
-        pipeline={{_base_.train_pipeline}},
+        dataset=dict(
+            _delete_=True,
+            type="CustomDataset",
+            data_root=data_root,
+            data_prefix="train",
+            ann_file=ann_file,
+            pipeline={{_base_.train_pipeline}},
+        ),
     ),
 )
 extract_dataloader = dict(

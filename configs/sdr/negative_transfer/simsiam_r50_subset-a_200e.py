@@ -3,5 +3,5 @@ _base_ = ["../simsiam_r50_8xb64-coslr-200e_in1k.py"]
 
 ann_file = "meta/subset_a.txt"
 
-train_dataloader = dict(dataset=dict(ann_file=ann_file))
+train_dataloader = dict(dataset=dict(dataset=dict(ann_file=ann_file)))
 extract_dataloader = dict(dataset=dict(ann_file=ann_file))

@@ -15,7 +15,7 @@ model = dict(
     neck=dict(in_channels=192, hid_channels=512, out_channels=512),
     head=dict(predictor=dict(in_channels=512, hid_channels=128, out_channels=512)),
 )
-train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(dataset=dict(pipeline=train_pipeline)))
 extract_dataloader = dict(batch_size=256, num_workers=1)
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
 train_cfg = dict(max_epochs=max_epochs)

@@ -11,7 +11,9 @@ eval_pipeline[1]["scale"] = image_size
 eval_pipeline[2]["crop_size"] = image_size
 
 train_dataloader = dict(
-    num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root, pipeline=train_pipeline)
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(dataset=dict(data_root=data_root, pipeline=train_pipeline)),
 )
 extract_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, pipeline=eval_pipeline))
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))

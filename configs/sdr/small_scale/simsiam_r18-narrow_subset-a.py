@@ -5,11 +5,13 @@ ann_file = "meta/subset_a.txt"
 
 train_dataloader = dict(
     dataset=dict(
-        _delete_=True,
-        type="CustomDataset",
-        data_root={{_base_.data_root}},
-        ann_file=ann_file,
-        pipeline={{_base_.train_pipeline}},
+        dataset=dict(
+            _delete_=True,
+            type="CustomDataset",
+            data_root={{_base_.data_root}},
+            ann_file=ann_file,
+            pipeline={{_base_.train_pipeline}},
+        ),
     ),
 )
 extract_dataloader = dict(

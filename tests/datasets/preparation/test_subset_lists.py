@@ -84,9 +84,9 @@ def test_the_configs_read_the_lists_wherever_the_data_lie(data, nouns, repo_root
     moved.write_text((data / f"meta/subset_{subset}.txt").read_text())
     for options in ({}, {"ann_file": str(moved)}):
         loaded = load_config(path, {"data_root": str(data), **options})
-        for loader in (loaded.train_dataloader, loaded.extract_dataloader):
+        for source in (loaded.train_dataloader.dataset.dataset, loaded.extract_dataloader.dataset):
             with DATASETS.switch_scope_and_registry("mmpretrain") as registry:
-                dataset = registry.build(loader.dataset)
+                dataset = registry.build(source)
             assert sample_names(dataset) == [name for name, _ in expected]
             assert dataset.get_gt_labels().tolist() == [int(label) for _, label in expected]
             assert len(dataset[0]["inputs"]) in (2, 3)  # two views, or the channels of an image

@@ -24,7 +24,7 @@ model = dict(
     head=dict(num_classes=4),
 )
 data = dict(data_root="{data}")
-train_dataloader = dict(batch_size=16, num_workers=0, dataset=data)
+train_dataloader = dict(batch_size=16, num_workers=0, dataset=dict(dataset=data))
 extract_dataloader = dict(batch_size=16, num_workers=0, dataset=data)
 val_dataloader = dict(batch_size=12, num_workers=0, dataset=data)
 test_dataloader = val_dataloader
