@@ -15,6 +15,7 @@ PACKAGE = Path(mmssl_dynamic.__file__).parent
 # From the ground up; a floor may import those that stand before it. docs/architecture.md draws them.
 FLOORS = (
     "errors",
+    "budget",
     "version",
     "file_checks",
     "outputs",
@@ -50,6 +51,7 @@ FLOORS = (
     "evaluation",
     "export",
     "routing",
+    "selection",
     "visualization",
     "detection",
     "apis",

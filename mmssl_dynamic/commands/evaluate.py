@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from mmssl_dynamic.arguments import Checked, at_least, existing, existing_folder, names, refuse_idle
-from mmssl_dynamic.commands import shared
+from mmssl_dynamic.commands import budget_options, shared
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.file_checks import existing_file
 
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="results.json of another evaluation to lay beside; several of one NAME become one curve",
     )
     shared.add_cfg_options(parser, config="CONFIG")
+    budget_options.add_arguments(parser)
     size = "knn: 64; linear, semisup: the config's, of each process"
     memory = "knn: for features and their comparison; more than fit wait on disk in --out (default: 1)", None
     shared.add_execution(parser, batch_size=size, workers="knn: 2; else the config's", memory=memory, again=True)
@@ -87,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse what has no effect, and results to lay beside that are not there."""
+    budget_options.check(args)
     args.baseline = [pair(text) for text in args.baseline]
     if args.protocol == "knn":
         refuse_idle(args, TRAINING, "--protocol knn, which trains nothing")
@@ -156,3 +158,4 @@ def main(args: argparse.Namespace) -> None:
 
             print(protocol_text(result.protocol))
         print(f"written to {args.out}: results.json, accuracy_cost.png and accuracy_cost.svg")
+        budget_options.print_choices(args)

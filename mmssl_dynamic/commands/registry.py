@@ -22,6 +22,7 @@ PROGRAM = "mmssl-dynamic"
 GROUPS: dict[str, tuple[str, ...]] = {
     "pre-train": ("train", "extract-features", "cluster"),
     "choose and use sub-networks": ("calibrate", "route", "evaluate", "transfer", "export", "prune"),
+    "choose by budget": ("select", "latency"),
     "detectors": ("train-det", "test-det"),
     "data and results": ("check-images", "data check-imagenet", "data split-imagenet", "log-scalars"),
     "demonstrations": ("demo", "demo-dspnet"),

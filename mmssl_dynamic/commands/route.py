@@ -21,7 +21,7 @@ import argparse
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.arguments import Checked, at_least, existing_folder, refuse_idle
-from mmssl_dynamic.commands import route_detection, routing_options, shared
+from mmssl_dynamic.commands import budget_options, route_detection, routing_options, shared
 from mmssl_dynamic.commands.routing_options import CLUSTER, HALVING, knn_protocol, need_clusters, routing_method
 from mmssl_dynamic.errors import ConfigError
 
@@ -65,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_format(parser, "of the exported winner, see tools/export.py (default: mmpretrain; detection: mmdet)")
     help = "sub-networks to show; 0 shows all (default: 20)"
     shared.add_number(parser, "--rows", help, at_least(0), default=20)
+    budget_options.add_arguments(parser)
     shared.add_cfg_options(parser)
     memory = "for features and stage outputs held at a time (default: a quarter of the free memory)", None
     shared.add_execution(parser, batch_size=64, workers=2, memory=memory, again=True)
@@ -132,11 +133,14 @@ def classification(args: argparse.Namespace) -> None:
             print(f"regret {result.regret(reference):.2f} points of accuracy against {reference.source}")
         print(report)
     print(f"report: {args.out}/report.html")
+    budget_options.print_choices(args, args.format or "mmpretrain")
 
 
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
+    budget_options.check(args)
     if args.task == "detection":
+        refuse_idle(args, budget_options.ARGUMENTS, "--task detection")
         route_detection.main(args)
     else:
         check_classification(args)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 
 from mmssl_dynamic.arguments import at_least, existing_folder, names
-from mmssl_dynamic.commands import shared
+from mmssl_dynamic.commands import budget_options, shared
 from mmssl_dynamic.errors import ConfigError
 
 
@@ -51,11 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared.add_cfg_options(parser)
     memory = "for the weights of networks that share one pass over the images (default: 4)", 4.0
+    budget_options.add_arguments(parser)
     shared.add_execution(parser, batch_size=64, workers=2, memory=memory, again=True)
 
 
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
+    budget_options.check(args)
     if args.list:
         from mmssl_dynamic.downstream.transfer_sets import overview
 
@@ -92,3 +94,4 @@ def main(args: argparse.Namespace) -> None:
     )
     pictures = "scores" if result.full is None or len(result.networks) < 2 else "scores and gains"
     print(f"\n{result.table()}\nwritten to {args.out}: results.json, {pictures} (.png, .svg)")
+    budget_options.print_choices(args)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class Latency:
 
     def measured_on(self, device: torch.device, batch_size: int, repeats: int) -> bool:
         """Whether it was measured under these conditions, with the threads that there are now."""
-        same = (self.device, self.batch_size, self.repeats) == (_name(device), batch_size, repeats)
+        same = (self.device, self.batch_size, self.repeats) == (device_name(device), batch_size, repeats)
         return same and (device.type != "cpu" or self.threads == torch.get_num_threads())
 
     @property
@@ -89,28 +89,43 @@ def latency(
         )
     device = next(net.parameters()).device
     images = torch.randn(batch_size, image_channels(net), height, width, device=device)
-    milliseconds = []
     with eval_mode(net), torch.inference_mode():
-        for index in range(warm_up + repeats):
-            _synchronise(device)
-            start = time.perf_counter()
-            net(images)
-            _synchronise(device)
-            if index >= warm_up:
-                milliseconds.append(1000 * (time.perf_counter() - start))
-    milliseconds.sort()
-    last = len(milliseconds) - 1
+        median, low, high = timed(lambda: net(images), repeats, warm_up, lambda: _synchronise(device))
     return Latency(
-        median_ms=statistics.median(milliseconds),
-        low_ms=milliseconds[round(0.1 * last)],
-        high_ms=milliseconds[round(0.9 * last)],
+        median_ms=median,
+        low_ms=low,
+        high_ms=high,
         batch_size=batch_size,
         image_size=(height, width),
         repeats=repeats,
         warm_up=warm_up,
-        device=_name(device),
+        device=device_name(device),
         threads=torch.get_num_threads(),
     )
+
+
+def timed(
+    run: Callable[[], object], repeats: int, warm_up: int, synchronise: Callable[[], None] = lambda: None
+) -> tuple[float, float, float]:
+    """Median, first and last decile of the milliseconds that something takes.
+
+    Args:
+        run: Does it once.
+        repeats: How often it is timed.
+        warm_up: How often it is done before.
+        synchronise: Waits for what was started.
+    """
+    milliseconds = []
+    for index in range(warm_up + repeats):
+        synchronise()
+        start = time.perf_counter()
+        run()
+        synchronise()
+        if index >= warm_up:
+            milliseconds.append(1000 * (time.perf_counter() - start))
+    milliseconds.sort()
+    last = len(milliseconds) - 1
+    return statistics.median(milliseconds), milliseconds[round(0.1 * last)], milliseconds[round(0.9 * last)]
 
 
 def _synchronise(device: torch.device) -> None:
@@ -118,7 +133,8 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Name of a processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU ({platform.machine()})" if device.type == "cpu" else str(device)

@@ -1,0 +1,124 @@
+"""The network for each task within a budget, out of what was measured: what ``select`` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmssl_dynamic.apis.export import export
+from mmssl_dynamic.budget import Budget
+from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.export.formats import default_file_name, find_format
+from mmssl_dynamic.locks import locks_folder
+from mmssl_dynamic.outputs import check_output_folder
+from mmssl_dynamic.selection import Choice, DeviceTable, TaskCandidates, choose, read_results
+from mmssl_dynamic.visualization.budget_plot import budget_plot
+from mmssl_dynamic.visualization.routing_plots import save_figure
+from mmssl_dynamic.writing import write_json
+
+PathLike = str | os.PathLike[str]
+SCHEMA_VERSION = 1
+
+
+@locks_folder()
+def select(
+    results: Sequence[PathLike],
+    budget: Budget | None = None,
+    *,
+    device_table: PathLike | None = None,
+    out: PathLike | None = None,
+    format: str | None = None,
+    cfg_options: dict[str, Any] | None = None,
+) -> list[Choice]:
+    """Choose the most accurate network within a budget for every task.
+
+    Args:
+        results: ``routing.json`` of routing, ``results.json`` of an evaluation or a transfer, or folders with them.
+        budget: What a network may cost; no limit when left out.
+        device_table: Latencies of a device, as ``latency`` writes them.
+        out: Folder for ``select.json``, a picture for each task, and exports.
+        format: Export the chosen networks in this format, one of :data:`mmssl_dynamic.registry.FORMATS`.
+        cfg_options: Overrides of the config of the super-network, for the export.
+
+    Returns:
+        A choice for each task, in the order of the results.
+
+    Raises:
+        UserError: anything that does not fit; nothing is written then.
+    """
+    budget = budget or Budget()
+    if format is not None:
+        if out is None:
+            raise ConfigError("exports need a folder: give --out.")
+        find_format(format)
+    tasks = [task for path in results for task in read_results(path)]
+    if device_table is not None:
+        table = DeviceTable.load(device_table)
+        tasks = [table.priced(task) for task in tasks]
+    choices = [choose(task, budget) for task in tasks]
+    if out is None:
+        return choices
+    check_output_folder(out)
+    folder, names = Path(out), _file_names(choices)
+    exports = _exported(choices, folder, format, cfg_options) if format is not None else {}
+    for choice, name in zip(choices, names):
+        save_figure(budget_plot(choice), folder / f"budget_{name}")
+    record = [{**choice.record(), "export": exports.get(_network(choice))} for choice in choices]
+    source = None if device_table is None else str(device_table)
+    write_json(folder / "select.json", {"schema_version": SCHEMA_VERSION, "device_table": source, "choices": record})
+    return choices
+
+
+def _file_names(choices: Sequence[Choice]) -> list[str]:
+    """Of the pictures; tasks of the same name get a number."""
+    names: list[str] = []
+    for choice in choices:
+        plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in choice.task.task)
+        taken = [name for name in names if name == plain or name.startswith(f"{plain}_")]
+        names.append(f"{plain}_{len(taken) + 1}" if taken else plain)
+    return names
+
+
+def _network(choice: Choice) -> tuple[str, str | None]:
+    """What tells one exported network from another."""
+    return choice.task.weights_fingerprint, None if choice.chosen is None else choice.chosen.name
+
+
+def _exported(
+    choices: Sequence[Choice], out: Path, format: str, cfg_options: dict[str, Any] | None
+) -> dict[tuple[str, str | None], str]:
+    """Export what was chosen, each network once; the files by network."""
+    files: dict[tuple[str, str | None], str] = {}
+    for choice in choices:
+        network = _network(choice)
+        if choice.chosen is None or network in files:
+            continue
+        config, checkpoint = (_there(choice.task, kind) for kind in ("config", "checkpoint"))
+        name = default_file_name(choice.chosen.name, format)
+        if name in {Path(file).name for file in files.values()}:
+            name = f"{network[0][:8]}_{name}"  # of another super-network
+        bank, bn = choice.task.files["bank"], choice.task.files["bn"]
+        report = export(
+            config,
+            checkpoint,
+            out / name,
+            subnet=choice.chosen.name,
+            bank=bank,
+            bn=bn,
+            format=format,
+            cfg_options=cfg_options,
+        )
+        files[network] = str(report.path)
+    return files
+
+
+def _there(task: TaskCandidates, kind: str) -> str:
+    file = task.files[kind]
+    if file is None or not Path(file).is_file():
+        raise ArtifactError(
+            f"{task.source} names the {kind} {file}, which is not there; run this where it is, or export by hand with "
+            "tools/export.py."
+        )
+    return file

@@ -1,0 +1,124 @@
+"""The networks that there are to choose from for a task, from the results of routing, evaluation or transfer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmssl_dynamic.budget import Cost
+from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
+from mmssl_dynamic.evaluation.transfer_result import KIND as TRANSFER
+from mmssl_dynamic.evaluation.transfer_result import TransferResult
+from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.routing.result import RoutingResult
+
+_FILES = ("routing.json", "results.json")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One network on one task.
+
+    Attributes:
+        name: Of the sub-network.
+        choice: What it is chosen by, in percent; larger is better.
+        test: Accuracy in percent on test images, which take no part in the choice where there are others.
+        cost: What it needs.
+    """
+
+    name: str
+    choice: float
+    test: float | None
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class TaskCandidates:
+    """All networks on one task.
+
+    Attributes:
+        task: Its name.
+        candidates: The networks.
+        measure: What ``choice`` is, in words.
+        weights_fingerprint: Of the super-network.
+        files: ``config``, ``checkpoint`` and ``bank`` of the super-network, and ``bn``, as far as they are known.
+        source: The file that they were read from.
+    """
+
+    task: str
+    candidates: tuple[Candidate, ...]
+    measure: str
+    weights_fingerprint: str
+    files: dict[str, str | None]
+    source: str
+
+
+def read_results(path: str | os.PathLike[str]) -> list[TaskCandidates]:
+    """The candidates of every task in a result of ``route``, ``evaluate`` or ``transfer``.
+
+    Args:
+        path: ``routing.json`` or ``results.json``, or a folder with one of them in it or in its folders.
+
+    Raises:
+        ArtifactError: there is no such file, or it is broken.
+    """
+    found = [task for file in _files(Path(path)) for task in _read(file)]
+    if not found:
+        raise ArtifactError(
+            f"{path} holds no {' or '.join(_FILES)}; give what `route`, `evaluate` or `transfer` wrote with --out."
+        )
+    return found
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    folders = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
+    return [folder / name for folder in folders for name in _FILES if (folder / name).is_file()]
+
+
+def _read(file: Path) -> Iterator[TaskCandidates]:
+    data = read_json(file, "result")
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind == TRANSFER:
+        yield from _of_transfer(TransferResult.load(file), file)
+    elif isinstance(data, dict) and "subnets" in data:
+        yield _of_routing(RoutingResult.load(file), file)
+    else:
+        yield _of_evaluation(EvaluationResult.load(file), file)
+
+
+def _of_routing(result: RoutingResult, file: Path) -> TaskCandidates:
+    rows = {score.name: score for score in (result.full, *result.subnets)}
+    found = [
+        Candidate(score.name, score.select_accuracy, score.test_accuracy, Cost(score.macs, score.params))
+        for score in rows.values()
+    ]
+    measure = "kNN accuracy on the images of the choice"
+    return _candidates(result.task, found, measure, result, file, result.protocol.get("bn"))
+
+
+def _of_evaluation(result: EvaluationResult, file: Path) -> TaskCandidates:
+    found = [Candidate(n.name, n.top1, n.top1, Cost(n.macs, n.params)) for n in result.networks]
+    measure = "accuracy on the test images, which is a little too good for the network that is chosen by it"
+    return _candidates(str(result.data.get("name", file.parent.name)), found, measure, result, file)
+
+
+def _of_transfer(result: TransferResult, file: Path) -> Iterator[TaskCandidates]:
+    for dataset in result.datasets:
+        found = []
+        for name, cost in result.networks.items():
+            score = result.score(name, dataset)
+            found.append(Candidate(name, score.val_score, score.score, Cost(cost["macs"], cost["params"])))
+        yield _candidates(dataset, found, "score on the validation images", result, file)
+
+
+def _candidates(
+    task: str, found: list[Candidate], measure: str, result: Any, file: Path, bn: str | None = None
+) -> TaskCandidates:
+    files = {"config": result.config, "checkpoint": result.checkpoint, "bank": result.bank, "bn": bn}
+    return TaskCandidates(task, tuple(found), measure, result.weights_fingerprint, files, str(file))

@@ -1,0 +1,132 @@
+"""From a routed super-network to the network for a device: export, latency and select as commands."""
+
+import json
+import sys
+
+import pytest
+import torch
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.commands.main import main
+from mmssl_dynamic.export.load_export import load_export
+from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.selection import DeviceTable, read_results
+from tests.tools.running import tool
+
+SMALL = ("--repeats", 3, "--warm-up", 1, "--no-progress")
+
+
+@pytest.fixture(scope="module")
+def routed(work, bank, repo_root, tmp_path_factory):
+    """Folder of a routing result."""
+    out = tmp_path_factory.mktemp("select") / "routing"
+    common = (work / "config.py", work / "epoch_1.pth", "--bank", bank, "--data-root", work / "pets")
+    tool(repo_root, "route", *common, "--k", 5, "--out", out, "--workers", 0)
+    return out
+
+
+@pytest.fixture(scope="module")
+def exports(work, bank, repo_root, routed):
+    """Folder of all sub-networks."""
+    out = routed.parent / "exports"
+    common = (work / "config.py", work / "epoch_1.pth", "--bank", bank)
+    tool(repo_root, "export", *common, "--all", "--format", "torchvision", "--out", out)
+    return out
+
+
+def run(*arguments):
+    before, sys.argv = sys.argv, ["mmssl-dynamic", *map(str, arguments)]
+    try:
+        cli.run(main)
+    finally:
+        sys.argv = before
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def test_from_exports_to_latencies_to_the_network_within_a_budget(routed, exports, tmp_path, capsys):
+    table_file = tmp_path / "laptop.json"
+    run("latency", *sorted(exports.glob("backbone_0-*.pth")), "--out", table_file, *SMALL)
+    table = DeviceTable.load(table_file)
+    result = RoutingResult.load(routed / "routing.json")
+    assert {entry.subnet for entry in table.entries} == {score.name for score in result.subnets} - {"full"}
+    assert all(entry.low_ms <= entry.latency_ms <= entry.high_ms for entry in table.entries)
+    assert {entry.source_weights_fingerprint for entry in table.entries} == {result.weights_fingerprint}
+    assert (table.conditions.threads, table.conditions.image_size) == (1, (32, 32))
+    capsys.readouterr()
+
+    limit = max(entry.latency_ms for entry in table.entries) * 1.001
+    out = tmp_path / "chosen"
+    options = ("--max-latency", f"{limit}ms", "--device-table", table_file, "--export", "torchvision", "--out", out)
+    run("select", routed, *options)
+    shown = capsys.readouterr().out
+    record = json.loads((out / "select.json").read_text())
+    (choice,) = record["choices"]
+    within = [s for s in result.subnets if s.name in {e.subnet for e in table.entries}]
+    assert choice["chosen"]["choice"] == max(s.select_accuracy for s in within)
+    assert not choice["chosen"]["latency_estimated"]
+    (full,) = [c for c in choice["candidates"] if c["name"] == "full"]
+    assert full["latency_estimated"]  # nobody measured it
+    assert full["latency_ms"] > 0
+    assert f"pets: {choice['chosen']['name']}, " in shown
+    assert "chosen by: kNN accuracy on the images of the choice" in shown
+    assert (out / "budget_pets.png").stat().st_size > 5000
+    net, reference = (
+        load_export(choice["export"]),
+        load_export(exports / f"backbone_{choice['chosen']['name']}_torchvision.pth"),
+    )
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(net(images)[0], reference(images)[0])
+
+
+def test_latencies_are_kept_under_equal_conditions_and_refused_under_others(exports, tmp_path, capsys):
+    first, *_, last = sorted(exports.glob("*.pth"))
+    table_file = tmp_path / "t.json"
+    run("latency", first, "--out", table_file, *SMALL)
+    kept = DeviceTable.load(table_file).entries
+    run("latency", first, last, "--out", table_file, *SMALL)
+    entries = DeviceTable.load(table_file).entries
+    assert entries[0] == kept[0]
+    assert len(entries) == 2
+    message = refused(capsys, "latency", first, "--out", table_file, *SMALL, "--batch-size", 2)
+    assert "was measured otherwise" in message
+    assert "give another --out, or --again" in message
+    assert DeviceTable.load(table_file).entries == entries
+    run("latency", first, "--out", table_file, *SMALL, "--batch-size", 2, "--again")
+    assert len(DeviceTable.load(table_file).entries) == 1
+
+
+def test_a_budget_of_route_is_that_of_select(work, bank, repo_root, routed, tmp_path, capsys):
+    common = (work / "config.py", work / "epoch_1.pth", "--bank", bank, "--data-root", work / "pets")
+    smallest = min(c.cost.params for c in read_results(routed)[0].candidates)
+    budget = ("--max-params", smallest, "--format", "torchvision")
+    tool(repo_root, "route", *common, "--k", 5, "--out", tmp_path / "r", "--workers", 0, *budget)
+    shown = capsys.readouterr().out
+    (choice,) = json.loads((tmp_path / "r" / "budget" / "select.json").read_text())["choices"]
+    assert choice["chosen"]["params"] == smallest
+    assert f"pets: {choice['chosen']['name']}, " in shown.split("within the budget, at most")[1]
+    assert load_export(choice["export"]) is not None
+
+
+def test_nothing_within_the_budget_is_said_and_no_error(routed, capsys):
+    run("select", routed, "--max-macs", "1k")
+    shown = capsys.readouterr().out
+    assert "pets: none fits at most 0.001 M multiply-accumulates: the smallest, " in shown
+
+
+def test_what_cannot_be_is_refused_in_a_sentence(routed, exports, tmp_path, capsys):
+    assert "--max-latency needs --device-table FILE" in refused(capsys, "select", routed, "--max-latency", "5ms")
+    assert "--max-latency 5 must be a number above 0" in refused(capsys, "select", routed, "--max-latency", "5")
+    assert "--export needs a folder" in refused(capsys, "select", routed, "--export", "timm")
+    assert "holds no routing.json or results.json" in refused(capsys, "select", tmp_path)
+    assert "holds no export with its sidecar" in refused(capsys, "latency", tmp_path, "--out", tmp_path / "t.json")
+    missing = tmp_path / "missing.pth"
+    assert f"{missing} does not exist" in refused(capsys, "latency", missing, "--out", tmp_path / "t.json")
+    (tmp_path / "routing.json").write_text("{}")
+    assert "is not a result" in refused(capsys, "select", tmp_path / "routing.json")
