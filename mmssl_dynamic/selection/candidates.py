@@ -10,10 +10,13 @@ from typing import Any
 
 from mmssl_dynamic.budget import Cost
 from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.evaluation.evaluation_result import FILE as EVALUATION
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
-from mmssl_dynamic.evaluation.transfer_result import KIND as TRANSFER
+from mmssl_dynamic.evaluation.transfer_result import FILE as TRANSFER
 from mmssl_dynamic.evaluation.transfer_result import TransferResult
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.result_file import kind_of
+from mmssl_dynamic.routing.result import FILE as ROUTING
 from mmssl_dynamic.routing.result import RoutingResult
 
 _FILES = ("routing.json", "results.json")
@@ -82,14 +85,15 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read(file: Path) -> Iterator[TaskCandidates]:
-    data = read_json(file, "result")
-    kind = data.get("kind") if isinstance(data, dict) else None
-    if kind == TRANSFER:
+    kind = kind_of(read_json(file, "result"))
+    if kind == TRANSFER.kind:
         yield from _of_transfer(TransferResult.load(file), file)
-    elif isinstance(data, dict) and "subnets" in data:
+    elif kind == EVALUATION.kind:
+        yield _of_evaluation(EvaluationResult.load(file), file)
+    elif kind == ROUTING.kind:
         yield _of_routing(RoutingResult.load(file), file)
     else:
-        yield _of_evaluation(EvaluationResult.load(file), file)
+        raise ArtifactError(f"{file} is no result of `route`, `evaluate` or `transfer`; give one of these.")
 
 
 def _of_routing(result: RoutingResult, file: Path) -> TaskCandidates:

@@ -129,4 +129,4 @@ def test_what_cannot_be_is_refused_in_a_sentence(routed, exports, tmp_path, caps
     missing = tmp_path / "missing.pth"
     assert f"{missing} does not exist" in refused(capsys, "latency", missing, "--out", tmp_path / "t.json")
     (tmp_path / "routing.json").write_text("{}")
-    assert "is not a result" in refused(capsys, "select", tmp_path / "routing.json")
+    assert "is no result of `route`, `evaluate` or `transfer`" in refused(capsys, "select", tmp_path / "routing.json")
