@@ -56,7 +56,7 @@ COMPUTATIONS = {
         1, ("sub-network", *_NETWORK, "detector", "images", "iterations", "seed", "precision")
     ),
     "shrunk images": Computation(1, ("images", "settings")),
-    "training": Computation(1, ("config", "images", "clusters", "seed", "precision")),
+    "training": Computation(2, ("config", "images", "clusters", "start", "seed", "precision")),
     "clusters": Computation(1, ("features", "settings", "precision")),
     "random weights": Computation(1, ("config", "images", "seed", "settings", "precision")),
     "routing": Computation(1, ("task", "sub-networks", "method", "clusters", *_NETWORK, *_IMAGES, "protocol")),

@@ -1,4 +1,5 @@
-# SDR at the size of the demo: 16 paths through the last two stages of a narrow ResNet-18.
+# SDR at the size of the demo: 16 paths through the last two stages of a narrow ResNet-18. The demo sets the number of paths
+# that suits its images (stage_groups, stage_channels) and starts from its SimSiam (init_from).
 _base_ = [
     "../_base_/models/sdr_simsiam_r50.py",
     "../_base_/datasets/mocov2_views_32px.py",
@@ -10,6 +11,7 @@ _base_ = [
 data_root = "work_dirs/demo/data/pretrain"
 clusters_file = "work_dirs/demo/clusters.npz"
 stage_groups = (1, 1, 4, 4)
+stage_channels = (32, 64, 224, 448)  # a sub-network uses 32, 64, 128 and 256, as simsiam_demo.py's network
 max_epochs = 16
 norm_cfg = dict(type="BN1d")
 
@@ -17,7 +19,7 @@ model = dict(
     backbone=dict(
         depth=18,
         stage_groups=stage_groups,
-        stage_channels=(32, 64, 224, 448),  # a sub-network uses 32, 64, 128 and 256, as simsiam_demo.py's network
+        stage_channels=stage_channels,
         shared_ratio=3 / 7,
         stem_channels=32,
         norm_cfg=dict(type="BN"),

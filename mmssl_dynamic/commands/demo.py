@@ -1,7 +1,8 @@
 """Run SDR from images to exported backbones in minutes on two cores, and write a report.
 
-Pre-trains on the photographs that ship inside scikit-image (or on your own folder), clusters, trains 16 sub-networks,
-routes three downstream tasks, exports the winners and writes report.html. Run again, it goes on where it stopped.
+Pre-trains on the photographs that ship inside scikit-image (or on your own folder), clusters, trains as
+many sub-networks as suit the images, routes three downstream tasks, exports the winners and writes report.html. Run
+again, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mmssl_dynamic.commands import demo_options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define its options."""
-    demo_options.add_arguments(parser, "demo", 16, "of SimSiam; SDR has half as many again")
+    demo_options.add_arguments(parser, "demo", 16, "of SimSiam, and of SDR that starts from it")
 
 
 def main(args: argparse.Namespace) -> None:

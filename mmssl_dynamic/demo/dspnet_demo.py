@@ -19,7 +19,6 @@ from mmssl_dynamic.calibration.bn_bank import BANK_FILE
 from mmssl_dynamic.demo.dspnet_report import DSPNET, DemoResults, Training, write_report
 from mmssl_dynamic.demo.steps import (
     Clock,
-    a_core_for_the_loader,
     claim,
     demo_images,
     demo_settings,
@@ -112,12 +111,12 @@ def run_dspnet_demo(
         for name in (names[0], names[-1])
     }
 
-    with clock.step(f"DSPNet: {len(names)} networks at once"), a_core_for_the_loader():
+    with clock.step(f"DSPNet: {len(names)} networks at once"):
         checkpoint = train_to_end(steps, config_file, folder / "dspnet", seed, options)
         dspnet = _Weights(checkpoint, folder / "dspnet" / BANK_FILE, options, folder / "knn" / "dspnet")
 
     byol = {}
-    with clock.step("BYOL alone: the smallest and the largest network"), a_core_for_the_loader():
+    with clock.step("BYOL alone: the smallest and the largest network"):
         for name, single in alone.items():
             work_dir = folder / "byol" / name
             checkpoint = train_to_end(steps, config_file, work_dir, seed, single)
@@ -185,7 +184,7 @@ def _random_weights(
         calibrate(config_file, checkpoint, folder, seed=seed, cfg_options=options, **sample)
 
     inputs = {**training_inputs(config_file, seed, options), "settings": sample}
-    del inputs["clusters"]
+    del inputs["clusters"], inputs["start"]
     steps("random weights", Key("random weights", inputs), [checkpoint, bank], make)
     return _Weights(checkpoint, bank, options, folder.parent / "knn" / "random")
 

@@ -1,4 +1,4 @@
-"""The whole of SDR in minutes: SimSiam, features, clusters, SDR, BN bank, routing, export, and a report.
+"""The whole of SDR in minutes: SimSiam, features, clusters, SDR from its weights, routing, export, and a report.
 
 Every step is the one that the command lines in ``tools/`` run, at a size that two cores finish while a person waits.
 """
@@ -10,36 +10,56 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmssl_dynamic.apis.route import route
+from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.calibrate import load_statistics, pooled_statistics
 from mmssl_dynamic.calibration.sample import draw_images, sample_batches
-from mmssl_dynamic.clustering import ClusterReport, cluster_features
+from mmssl_dynamic.clustering import ClusterReport, cluster_features, recommend
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.demo.sdr_report import DemoResults, TaskFigures, write_report
+from mmssl_dynamic.demo.sdr_report import DemoResults, Measured, TaskFigures, write_report
 from mmssl_dynamic.demo.steps import Clock, claim, demo_images, demo_settings, random_backbone, train_to_end
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.task import Task
-from mmssl_dynamic.evaluation import KNNProtocol, knn_accuracy, leave_one_out_accuracy
+from mmssl_dynamic.evaluation import KNNProtocol
+from mmssl_dynamic.evaluation.knn import knn_correct, leave_one_out_correct
 from mmssl_dynamic.features import Features
 from mmssl_dynamic.features.extract import extract_features
 from mmssl_dynamic.features.feature_store import OtherFeaturesError
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.fingerprints import precision
-from mmssl_dynamic.loading import find_config, load_backbone, load_config, normalisation_of, select_device
+from mmssl_dynamic.loading import (
+    find_config,
+    load_backbone,
+    load_config,
+    load_super_network,
+    normalisation_of,
+    select_device,
+)
 from mmssl_dynamic.locks import locks_folder
+from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.models.drift import path_distance
 from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.visualization.montage import cluster_montage
 
-_PATHS = 16
 _BATCH = 64
+#: Images at least: as many as 4 paths are good for.
+_IMAGES = 1024
+#: More have too few steps each in minutes.
+_MOST_PATHS = 16
 _CALIBRATION = 512
 _PROTOCOL = KNNProtocol(k=20)
+#: Of what starts from trained weights: a smaller step than from random ones.
+_LOW_RATE = {"optim_wrapper.optimizer.lr": 0.02}
+#: Of what starts from trained weights: not the crops again that those have seen.
+_OTHER_CROPS = 1000
+#: Widths of SimSiam's stages. A stage with groups is 7/4 as wide, so that a path has SimSiam's width.
+_WIDTHS = (32, 64, 128, 256)
 
 
 @locks_folder()
@@ -53,13 +73,14 @@ def run_demo(
 ) -> Path:
     """Pre-train, cluster, train the super-network, route three tasks, export the winners, and write a report.
 
-    Run again, it goes on where it stopped, and does again only what anything has changed of.
+    SimSiam trains on for as many steps as SDR has, so that the table compares what cost alike. Run again, the demo goes
+    on where it stopped, and does again only what anything has changed of.
 
     Args:
         out: Folder of everything that is written.
         data: Folder of images to pre-train on instead of the photographs inside scikit-image. If it has ``train/`` and
             ``test/`` folders of classes, it is routed to as a task of its own, too.
-        epochs: Of SimSiam; SDR has half as many again.
+        epochs: Of SimSiam, and of what starts from its weights: SDR, and SimSiam itself.
         seed: Of everything random.
         max_images: Images to pre-train on at most.
         again: Do every step anew.
@@ -74,10 +95,10 @@ def run_demo(
     target = select_device()
     settings = demo_settings(data, epochs, seed, max_images)
     claim(folder, settings)
-    clock, steps = Clock(7), KeptFiles(folder / "kept", again)
+    clock, steps = Clock(8), KeptFiles(folder / "kept", again)
 
     with clock.step("images"):
-        images, tasks = demo_images(steps, folder, data, seed, max_images, minimum=_PATHS * _BATCH)
+        images, tasks = demo_images(steps, folder, data, seed, max_images, minimum=_IMAGES)
     options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
 
     with clock.step("SimSiam on all images"):
@@ -90,27 +111,41 @@ def run_demo(
         dataset = build_dataset(config.extract_dataloader.dataset)
         normalisation = normalisation_of(config)
         features = _features(simsiam, dataset, normalisation, folder / "features.npy", target, again)
+        recommendation = recommend(len(dataset))
+        assert recommendation.num_paths is not None  # of as many images as there are at least
+        paths = min(recommendation.num_paths, _MOST_PATHS)
+        print(f"{recommendation.reason()}.")
         clusters_file = folder / "clusters.npz"
         clustering: dict[str, Any] = dict(method="sinkhorn", min_size=_BATCH, seed=seed)
-        key = {"features": features.meta["identity"], "settings": {"K": _PATHS, **clustering}}
+        key = {"features": features.meta["identity"], "settings": {"K": paths, **clustering}}
         steps(
             "clustering",
             Key("clusters", {**key, "precision": precision(target)}),
             [clusters_file],
-            lambda _: cluster_features(features, _PATHS, device=target, **clustering).save(clusters_file),
+            lambda _: cluster_features(features, paths, device=target, **clustering).save(clusters_file),
         )
         clusters = Clusters.load(clusters_file)
         print(ClusterReport.of(clusters, None, seed).text())
         montage = cluster_montage(clusters, images, folder / "clusters.png", samples=12, seed=seed)
 
-    with clock.step(f"SDR: {_PATHS} sub-networks and the full network"):
+    with clock.step(f"SDR: {paths} sub-networks and the full network, from SimSiam's weights"):
         sdr_config = find_config("demo/sdr_demo.py")
-        options["clusters_file"] = str(clusters_file)
-        options["max_epochs"] = epochs * 3 // 2  # W_0 has only a part of the steps
-        sdr_checkpoint = train_to_end(steps, sdr_config, folder / "sdr", seed, options)
+        started = {**_with_paths(paths), "clusters_file": str(clusters_file), "init_from": str(checkpoint)}
+        sdr_options = {**options, **started, **_LOW_RATE}
+        sdr_checkpoint = train_to_end(steps, sdr_config, folder / "sdr", seed + _OTHER_CROPS, sdr_options)
+        bank = folder / "sdr" / "bn_bank.safetensors"
+
+    with clock.step("SimSiam trained on for as many steps, to compare with"):
+        more = {**options, "load_from": str(checkpoint), **_LOW_RATE}
+        longer = train_to_end(steps, simsiam_config, folder / "simsiam_longer", seed + _OTHER_CROPS, more)
 
     results = DemoResults(
-        clusters=clusters, montage=montage, settings=settings, health=read_json(folder / "sdr/collapse.json", "report")
+        clusters=clusters,
+        montage=montage,
+        settings=settings,
+        collapse=read_json(folder / "sdr/collapse.json", "report"),
+        epochs=epochs,
+        num_paths=recommendation.reason(),
     )
     with clock.step("routing and export for every task"):
         for name, root in tasks.items():
@@ -118,32 +153,55 @@ def run_demo(
                 *route(
                     sdr_config,
                     sdr_checkpoint,
-                    folder / "sdr/bn_bank.safetensors",
+                    bank,
                     folder / "routing" / name,
                     data_roots=[root],
                     protocol=_PROTOCOL,
                     batch_size=128,
-                    cfg_options=options,
+                    cfg_options=sdr_options,
                     again=again,
                 )[0]
             )
 
-    with clock.step("baselines: random weights and SimSiam"):
-        sdr = load_config(sdr_config, options)
-        networks = {"random weights": random_backbone(config, seed).to(target), "SimSiam": simsiam}
+    with clock.step("the same images, one by one: random weights, SimSiam, SDR"):
+        plain = {
+            "random weights": random_backbone(config, seed).to(target),
+            f"SimSiam, {epochs} epochs": simsiam,
+            results.baseline: load_backbone(config, longer, target),
+        }
         sample = draw_images(np.arange(len(dataset)), _CALIBRATION, seed, FULL)
         calibration = sample_batches(dataset, sample, normalisation, 128, device=target)
-        for label, network in networks.items():
+        for network in plain.values():
             load_statistics(network, pooled_statistics(network, calibration))  # as the sub-networks get them
-            for name, root in tasks.items():
-                splits = Task.from_folder(root, sdr.eval_pipeline).splits(normalisation, 128, 0, target)
-                results.tasks[name].baselines[label] = _accuracies(network, splits)
+        sdr, net = load_super_network(sdr_config, sdr_checkpoint, str(target), sdr_options)
+        assert isinstance(net, SDRResNet)
+        BNBank.load(bank).apply(net, net.space.names)
+        results.distance = path_distance(net)
+        for name, root in tasks.items():
+            splits = Task.from_folder(root, sdr.eval_pipeline).splits(normalisation, 128, 0, target)
+            figures = results.tasks[name]
+            figures.plain = {label: _measured(network, splits) for label, network in plain.items()}
+            figures.full, figures.routed = (
+                _measured(net, splits, chosen) for chosen in (FULL, figures.routing.best.name)
+            )
 
     with clock.step("report"):
         results.seconds = clock.seconds
         report = write_report(results, folder / "report.html")
     clock.announce_end(report)
+    print(results.conclusion())
     return report
+
+
+def _with_paths(number: int) -> dict[str, Any]:
+    """Overrides that give SDR so many paths, each of SimSiam's widths."""
+    split = next(stages for stages in range(len(_WIDTHS) + 1) if 4**stages == number)
+    groups = (1,) * (len(_WIDTHS) - split) + (4,) * split
+    widths = tuple(width if group == 1 else width * 7 // 4 for width, group in zip(_WIDTHS, groups))
+    # Drawn as often as each of 4 paths, W_0 has 60 % of all steps, of 16 paths 42 %. With 768 steps that was too few:
+    # in half of the steps once there are paths, it kept SimSiam's accuracy.
+    share = "uniform" if number <= 4 else 0.5
+    return {"stage_groups": groups, "stage_channels": widths, "full_share": share}
 
 
 def _features(
@@ -157,14 +215,18 @@ def _features(
         return extract_features(network, dataset, normalisation, out, again=True, **options)
 
 
-def _accuracies(network: nn.Module, splits: Splits) -> tuple[float, float]:
-    """KNN accuracy in percent on train (each image left out in turn) and on test."""
-    bank, labels = pooled_features(network, splits.train)
-    assert splits.test is not None
-    queries, truth = pooled_features(network, splits.test)
-    assert labels is not None
-    assert truth is not None
-    return (
-        leave_one_out_accuracy(bank, labels, _PROTOCOL),
-        knn_accuracy(bank, labels, queries, truth, _PROTOCOL),
+def _measured(network: nn.Module, splits: Splits, name: str | None = None) -> Measured:
+    """Which images a network's nearest neighbours classify rightly; of a super-network the sub-network ``name``."""
+    bank, labels = _rows(network, splits.train, name)
+    queries, truth = _rows(network, splits.test, name)
+    return Measured(
+        train=leave_one_out_correct(bank, labels, _PROTOCOL).numpy(),
+        test=knn_correct(bank, labels, queries, truth, _PROTOCOL).numpy(),
     )
+
+
+def _rows(network: nn.Module, batches: Any, name: str | None) -> tuple[Tensor, Tensor]:
+    """Features and labels."""
+    features, labels = pooled_features(network, batches, name)
+    assert labels is not None
+    return features, labels

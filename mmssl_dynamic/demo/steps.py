@@ -35,6 +35,9 @@ from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.writing import write_json
 
+# Options that name a file with weights to start from.
+_STARTS = ("init_from", "load_from")
+
 
 @dataclass
 class Clock:
@@ -158,7 +161,8 @@ def train_to_end(steps: KeptFiles, config: Path, work_dir: Path, seed: int, opti
         if not going_on:
             shutil.rmtree(work_dir, ignore_errors=True)
         overrides = {**options, "randomness.seed": seed, "log_level": "WARNING"}
-        train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
+        with a_core_for_the_loader():
+            train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
 
     files = [final, work_dir / "collapse.json", work_dir / "bn_bank.safetensors"]
     steps(f"training {work_dir.name}", Key("training", training_inputs(config, seed, options)), files, fit)
@@ -166,13 +170,15 @@ def train_to_end(steps: KeptFiles, config: Path, work_dir: Path, seed: int, opti
 
 
 def training_inputs(config: Path, seed: int, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What weights depend on; images and clusters by what they hold, wherever the folder of the demo lies."""
+    """What weights depend on; images, clusters and weights by what they hold, wherever the folder of the demo lies."""
     clusters = options.get("clusters_file")
-    others = {key: value for key, value in options.items() if key not in ("data_root", "clusters_file")}
+    start = next((options[key] for key in _STARTS if key in options), None)
+    others = {key: value for key, value in options.items() if key not in ("data_root", "clusters_file", *_STARTS)}
     return {
         "config": {"file": fingerprint(load_config(config).to_dict(), f"config {config}"), "options": others},
         "images": content_fingerprint(options["data_root"]),
         "clusters": NOT_USED if clusters is None else Clusters.load(clusters).fingerprint,
+        "start": NOT_USED if start is None else content_fingerprint(start),
         "seed": seed,
         "precision": precision(select_device()),
     }

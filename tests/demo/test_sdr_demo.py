@@ -1,11 +1,17 @@
 import json
+import re
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.demo.images import shrink_images
-from mmssl_dynamic.demo.sdr_demo import run_demo
+from mmssl_dynamic.demo.sdr_demo import _with_paths, run_demo
+from mmssl_dynamic.demo.sdr_report import DemoResults, Measured, TaskFigures, gain
 from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.loading import build_backbone, find_config, load_config
 from mmssl_dynamic.routing import RoutingResult
 from tests.helpers import write_images
 
@@ -20,14 +26,32 @@ def test_the_demo_leaves_a_report_and_a_verified_backbone_for_every_task(demo):
     text = (demo / "report.html").read_text()
     for task in ("everyday", "medical", "textures"):
         result = RoutingResult.load(demo / "routing" / task / "routing.json")
-        assert len(result.subnets) == 16
+        assert len(result.subnets) == 4  # as many paths as suit 2,048 images
         assert f"Task: {task}" in text
         (backbone,) = (demo / "routing" / task).glob("backbone_*.pth")
         assert result.best.name in backbone.name
         state = torch.load(backbone, weights_only=True)["state_dict"]
         assert all(name.startswith("backbone.") for name in state)
     assert text.count("data:image/png") == 5  # montage, heat-map, three histograms
-    assert "random weights" in text
+    rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in text.split("</table>")[0].split("<tr")[1:]]
+    assert [row[0] for row in rows] == [
+        "test accuracy in %",
+        "random weights",
+        "SimSiam, 1 epochs",
+        "SimSiam, 2 epochs",
+        "SDR, full network",
+        "SDR, routed sub-network",
+        "SDR, best in hindsight",
+    ]
+    routed = [RoutingResult.load(demo / "routing" / task / "routing.json").best.test_accuracy for task in rows[0][1:4]]
+    assert [float(cell) for cell in rows[5][1:4]] == pytest.approx(routed, abs=0.6)  # one test image of 160
+    assert float(rows[5][4]) == pytest.approx(np.mean(routed), abs=0.6)
+    difference = float(rows[5][4]) - float(rows[3][4])
+    assert float(rows[5][5].split()[0]) == pytest.approx(difference, abs=0.11)
+    assert rows[3][5] == ""
+    assert "points (standard error" in text
+    steps = {name: json.loads((demo / name / "collapse.json").read_text())["steps"] for name in ("sdr",)}
+    assert sum(steps["sdr"].values()) == 32  # as many as SimSiam has in its second epoch
     assert json.loads((demo / "demo.json").read_text())["epochs"] == 1
 
 
@@ -45,6 +69,62 @@ def test_a_folder_of_another_demo_or_of_other_files_is_refused(demo, tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(ConfigError, match="other files"):
         run_demo(tmp_path)
+
+
+def test_a_path_has_simsiams_widths_however_many_there_are():
+    simsiam = build_backbone(load_config(find_config("demo/simsiam_demo.py")))
+    for number in (4, 16):
+        net = build_backbone(load_config(find_config("demo/sdr_demo.py"), _with_paths(number)))
+        assert len(net.space.paths) == number
+        shapes = {name: p.shape for name, p in net.static(net.space.paths[-1]).named_parameters()}
+        assert shapes == {name: p.shape for name, p in simsiam.named_parameters()}
+
+
+# --- what the report says
+
+
+def test_a_gain_is_paired_and_images_alike_say_nothing():
+    one, other = np.array([1, 1, 1, 0], bool), np.array([1, 0, 1, 0], bool)
+    found = gain([one, one], [other, other])
+    assert found.points == pytest.approx(25)
+    # one of four images differs: variance 0.25 of (0, 1, 0, 0), over 4 images, and two tasks
+    assert found.error == pytest.approx(100 * np.sqrt(2 * 0.25 / 4) / 2)
+    assert (gain([one], [one]).points, gain([one], [one]).error) == (0, 0)
+
+
+def results(routed, simsiam, hindsight):
+    """A demo of one task of 100 test images, by numbers of images that are classified rightly."""
+
+    def right(count):
+        return Measured(np.ones(4, bool), np.arange(100) < count)
+
+    subnets = [SimpleNamespace(test_accuracy=float(routed)), SimpleNamespace(test_accuracy=float(hindsight))]
+    task = TaskFigures(
+        SimpleNamespace(subnets=subnets),
+        None,
+        {"SimSiam, 2 epochs": right(simsiam)},
+        right(simsiam),
+        right(routed),
+    )
+    names = [f"{i}.png" for i in range(40)]
+    clusters = Clusters(names, np.arange(40, dtype=np.int32) % 4, 4, "random")
+    steps = {"full": 9, "0-0-0-0": 5, "0-0-0-1": 7}
+    return DemoResults(clusters, None, {}, {"steps": steps}, epochs=1, num_paths="", tasks={"a": task})
+
+
+def test_the_conclusion_says_what_the_figures_say():
+    assert (
+        results(70, 50, 70)
+        .conclusion()
+        .endswith("20.0 points (standard error 4.0) above SimSiam of equal total steps: more than chance.")
+    )
+    assert "within two standard errors" in results(51, 50, 70).conclusion()
+    below = results(45, 50, 58).conclusion()
+    assert "get 45.0 %, 5.0 points (standard error 2.2) below" in below
+    assert "Paths that are 8.0 points above it are there" in below
+    none = results(45, 50, 48).conclusion()
+    assert "Not even the best paths in hindsight are above it (-2.0 points): 5 to 7 steps of each path" in none
+    assert "about 10 images of its own" in none
 
 
 def test_own_images_are_shrunk_once_and_too_few_are_refused(tmp_path):

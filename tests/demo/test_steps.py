@@ -77,6 +77,7 @@ def training(tmp_path, monkeypatch):
     write_images(tmp_path / "images", 2)
     names = ["class_0/0000.png", "class_1/0001.png"]
     Clusters(names, np.array([0, 1]), 2, "random").save(tmp_path / "clusters.npz")
+    (tmp_path / "base.pth").write_bytes(b"trained")
     found = []
 
     def train(config):
@@ -96,6 +97,7 @@ def training(tmp_path, monkeypatch):
         given = {
             "data_root": str(tmp_path / "images"),
             "clusters_file": str(tmp_path / "clusters.npz"),
+            "init_from": str(tmp_path / "base.pth"),
             "max_epochs": 2,
         }
         kept = KeptFiles(tmp_path / "kept", again, lambda _: None)
@@ -120,6 +122,7 @@ def other_clusters(root):
 CHANGES = {
     "image": other_image,
     "clusters": other_clusters,
+    "start": lambda root: (root / "base.pth").write_bytes(b"TRAINED"),
     "option": lambda root: {"model.backbone.depth": 34},
     "seed": lambda root: {"seed": 1},
     "again": lambda root: {"again": True},
@@ -151,7 +154,8 @@ def test_a_training_that_stopped_goes_on_unless_anything_has_changed(training):
 def test_a_demo_that_moved_is_not_trained_again(training):
     root, run, found = training
     run()
-    for name in ("images", "clusters.npz"):
+    options = {"data_root": "images", "clusters_file": "clusters.npz", "init_from": "base.pth"}
+    for name in options.values():
         (root / name).rename(root / f"moved_{name}")
-    run(data_root=str(root / "moved_images"), clusters_file=str(root / "moved_clusters.npz"))
+    run(**{option: str(root / f"moved_{name}") for option, name in options.items()})
     assert found == [[]]
