@@ -65,6 +65,7 @@ MODEL_FLOORS = (
     "backbones",
     "importance",
     "from_plain",
+    "drift",
     "necks",
     "heads",
     "losses",
