@@ -21,8 +21,9 @@ _ONEDNN, _OPERATORS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192"
 
 @contextmanager
 def prepared_cpu() -> Iterator[None]:
-    """:func:`prepare_cpu` for the length of a command; variables that it has set are gone afterwards."""
+    """What every command runs in (:func:`mmssl_dynamic.cli.run`); variables that it has set are gone afterwards."""
     before = set(os.environ)
+    sleep_while_waiting()
     prepare_cpu()
     try:
         yield
@@ -33,12 +34,11 @@ def prepared_cpu() -> Iterator[None]:
 
 
 def prepare_cpu() -> None:
-    """Let threads that wait sleep, and keep compiled operators and, without a GPU, freed memory; for the whole process.
+    """Keep compiled operators and, without a GPU, freed memory; for the whole process.
 
-    Every command begins with it (:func:`mmssl_dynamic.cli.run`). Called once torch is imported, as from a notebook's
-    training, it is too late for how the process's own threads wait. What the user has set stays.
+    Trainings call it, too, for those that a notebook starts: there torch is imported, and too late to say how threads
+    wait.
     """
-    sleep_while_waiting()
     keep_compiled_operators()
     if not _has_gpu():
         keep_freed_memory()
@@ -48,7 +48,8 @@ def sleep_while_waiting() -> None:
     """Let OpenMP's threads sleep while they wait for each other.
 
     They spin otherwise, and on a machine with other work a thread that spins keeps the one that it waits for from its
-    core: with as many other processes as cores, steps of a small network took ten times as long and longer.
+    core: with as many other processes as cores, steps of a small network took ten times as long and longer. Only works
+    before torch is imported; what the user has set stays.
     """
     if not any(name in os.environ for name in _WAITING):
         os.environ[_WAITING[0]] = "PASSIVE"
@@ -59,7 +60,7 @@ def keep_compiled_operators() -> None:
 
     oneDNN compiles an operator for every shape and keeps the 1,024 used last. A slimmable network has some 200 per
     width (forwards, backwards, target), so with five widths a step could find those of the step before thrown out.
-    Only works before the first convolution of the process.
+    Only works before the first convolution of the process; what the user has set stays.
     """
     os.environ.setdefault(_ONEDNN, _OPERATORS)
 

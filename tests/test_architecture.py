@@ -48,6 +48,7 @@ FLOORS = (
     "downstream",
     "features",
     "clustering",
+    "presets",
     "evaluation",
     "export",
     "routing",

@@ -74,8 +74,10 @@ def run_verb(verb: str, arguments: Sequence[str], program: str | None = None) ->
     Raises:
         UserError: anything that does not fit.
     """
-    args = shared.finished(parser_of(verb, program).parse_args(arguments))
-    module_of(verb).main(args)
+    args, module = parser_of(verb, program).parse_args(arguments), module_of(verb)
+    if hasattr(module, "complete"):
+        module.complete(args)
+    module.main(shared.finished(args))
 
 
 def main_of(verb: str) -> Callable[[], None]:

@@ -97,7 +97,7 @@ def add_progress(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bars")
 
 
-def add_config(parser: argparse.ArgumentParser, help: str = "pre-training config", **options: Any) -> None:
+def add_config(parser: argparse._ActionsContainer, help: str = "pre-training config", **options: Any) -> None:
     """``CONFIG``, a file that must be there, or the name of one that ships with the package."""
     parser.add_argument("config", metavar="CONFIG", action=Checked, check=config_or_name, help=help, **options)
 

@@ -1,16 +1,49 @@
-"""Pre-train a network or super-network from a config."""
+"""Pre-train a network or super-network, from a config or, on a folder of your own images, from a preset."""
 
 from __future__ import annotations
 
 import argparse
 
-from mmssl_dynamic.arguments import Checked, existing_folder
+from mmssl_dynamic.arguments import Checked, existing, existing_folder, refuse_idle
 from mmssl_dynamic.commands import shared, training_options
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.presets import ALGORITHMS, SIZES, Preset
+
+PRESET_ARGUMENTS = ("data", "algorithm", "clusters", "init_from")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define its options."""
-    shared.add_config(parser, "config file, such as configs/sdr/sdr_simsiam_r50_256path.py")
+    help = "config file, such as configs/sdr/sdr_simsiam_r50_256path.py; not with --preset"
+    shared.add_config(parser, help, nargs="?")
+    preset = parser.add_argument_group("in place of a config")
+    preset.add_argument(
+        "--preset",
+        choices=SIZES,
+        help="small: 64 px, a narrow ResNet-18, tens of minutes on two cores; base: 224 px, ResNet-50, a GPU",
+    )
+    preset.add_argument(
+        "--data",
+        metavar="DIR",
+        action=Checked,
+        check=existing_folder("image folder"),
+        help="folder of your own images, of any structure",
+    )
+    preset.add_argument("--algorithm", choices=ALGORITHMS, help="what to train (default: sdr)")
+    preset.add_argument(
+        "--clusters",
+        metavar="FILE",
+        action=Checked,
+        check=existing("clusters file", "write it with tools/cluster.py"),
+        help="clusters of the images, for sdr",
+    )
+    preset.add_argument(
+        "--init-from",
+        metavar="FILE",
+        action=Checked,
+        check=existing("checkpoint"),
+        help="weights that sdr or dspnet start from, of simsiam or byol with the same preset",
+    )
     parser.add_argument(
         "--channels-last",
         action="store_true",
@@ -41,9 +74,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     training_options.add_arguments(parser)
 
 
+def complete(args: argparse.Namespace) -> None:
+    """Find the config of a preset.
+
+    Raises:
+        ConfigError: there is neither config nor preset, or both, or an option of the other.
+    """
+    if args.preset is None:
+        refuse_idle(args, PRESET_ARGUMENTS, "a config and no --preset")
+        if args.config is None:
+            raise ConfigError("give a config, or --preset small --data DIR for a folder of your own images.")
+        return
+    if args.config is not None:
+        raise ConfigError(f"--preset {args.preset} is in place of a config; leave out {args.config}, or --preset.")
+    if args.data is None:
+        raise ConfigError(f"--preset {args.preset} needs --data, the folder of your images.")
+    args.preset = Preset(args.preset, args.algorithm or "sdr")
+    args.preset.check(args.data, args.clusters, args.init_from)
+    args.config = str(args.preset.config)
+
+
 def main(args: argparse.Namespace) -> None:
     """Train to the end."""
     options = vars(args)
+    preset, data, _, clusters, init_from = (options.pop(name) for name in ("preset", *PRESET_ARGUMENTS))
+    if preset is not None:
+        options["cfg_options"] = {**preset.options(data, clusters, init_from), **options["cfg_options"]}
+        options["work_dir"] = options["work_dir"] or str(preset.work_dir(data))
     from mmssl_dynamic.apis.train import train
     from mmssl_dynamic.engine.launch import prepare_config
 

@@ -76,12 +76,12 @@ def test_every_config_agrees_with_itself(path):
         assert first.end == config.custom_hooks[0].warmup_epochs
     # lr 0.05 x B / 256 (SimSiam Sec. 4.1), 0.3 x B / 256 (BYOL for 300 epochs) and 0.03 x B / 256 (MoCo Sec. 4) over 8
     # GPUs on ImageNet, 0.2 x B / 256 (DSPNet Sec. 5.1) over 16; the demos' rates are their own, as are those on one
-    # device where SGD replaces LARS, of small studies, and of fine-tuning
+    # device where SGD replaces LARS, of small studies and laptops, and of fine-tuning
     imagenet = config.extract_dataloader.dataset.type == "ImageNet"
     gpus = (16 if slimmable else 8) if imagenet else 1
     if "demo" not in path.parts and "32px" not in path.name:
         assert config.auto_scale_lr.base_batch_size == gpus * config.train_dataloader.batch_size
-        own = "small_scale" in path.parts or path.stem.endswith("_pruned")
+        own = "small_scale" in path.parts or path.stem.endswith(("_pruned", "_custom_small"))
         if imagenet and not own or not (slimmable or byol or own):
             factor = 0.2 if slimmable else 0.3 if byol else 0.03 if config.model.type.endswith("MoCo") else 0.05
             rate = factor * config.auto_scale_lr.base_batch_size / 256
