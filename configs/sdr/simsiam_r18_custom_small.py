@@ -3,7 +3,7 @@
 _base_ = [
     "../_base_/models/simsiam_r50.py",
     "../_base_/datasets/mocov2_views_64px.py",
-    "../_base_/datasets/plain_loader.py",
+    "../_base_/datasets/resumable_loader.py",
     "../_base_/schedules/simsiam_sgd_200e.py",
     "../_base_/default_runtime.py",
 ]
@@ -20,7 +20,10 @@ model = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=1,
-    dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.train_pipeline}}),
+    dataset=dict(
+        type="mmssl_dynamic.SeededDataset",
+        dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.train_pipeline}}),
+    ),
 )
 extract_dataloader = dict(
     batch_size=128,
