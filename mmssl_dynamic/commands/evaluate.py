@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data-root",
         metavar="DIR",
         action=Checked,
-        check=existing_folder("data folder", "give a folder with train/ and test/ in it"),
+        check=existing_folder("data folder", "give a folder with train/ and test/ (or val/) in it"),
         help="image folder with train/CLASS/ and test/CLASS/ (or val/)",
     )
     shared.add_config_file(data, "--dataset-config", "config that defines the data sets train and test")

@@ -37,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-root",
         action=Checked,
-        check=existing_folder("data folder", "give a folder with train/ and test/ in it"),
+        check=existing_folder("data folder", "give a folder with train/ and test/ (or val/) in it"),
         append=True,
         default=[],
         metavar="DIR",
-        help="image folder with train/CLASS/ and test/CLASS/ (and val/CLASS/); once for each task",
+        help="image folder with train/CLASS/ and test/CLASS/ or val/CLASS/, or all three; once for each task",
     )
     help = "config that defines the data sets train and test (and val); once for each further task"
     shared.add_config_file(parser, "--dataset-config", help, append=True, default=[])

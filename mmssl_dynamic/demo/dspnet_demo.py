@@ -16,7 +16,7 @@ from mmssl_dynamic.apis.calibrate import calibrate
 from mmssl_dynamic.apis.evaluate import evaluate
 from mmssl_dynamic.apis.export import export_all
 from mmssl_dynamic.calibration.bn_bank import BANK_FILE
-from mmssl_dynamic.demo.dspnet_report import DSPNET, DemoResults, Training, write_report
+from mmssl_dynamic.demo.dspnet_report import DSPNET, DSPNetDemoResults, Training, write_dspnet_report
 from mmssl_dynamic.demo.steps import (
     Clock,
     claim,
@@ -146,7 +146,7 @@ def run_dspnet_demo(
         )
 
     with clock.step("report"):
-        results = DemoResults(
+        results = DSPNetDemoResults(
             names=names,
             dspnet=dspnet.results,
             byol={name: weights.results for name, weights in byol.items()},
@@ -160,7 +160,7 @@ def run_dspnet_demo(
             settings=settings,
             seconds=clock.seconds,
         )
-        report = write_report(results, folder / "report.html")
+        report = write_dspnet_report(results, folder / "report.html")
     clock.announce_end(report)
     return report
 

@@ -44,7 +44,7 @@ class Training:
 
 
 @dataclass
-class DemoResults:
+class DSPNetDemoResults:
     """Everything the report shows.
 
     Attributes:
@@ -70,7 +70,7 @@ class DemoResults:
     seconds: Mapping[str, float]
 
 
-def write_report(results: DemoResults, path: Path) -> Path:
+def write_dspnet_report(results: DSPNetDemoResults, path: Path) -> Path:
     """Write the page, and its plot of accuracy over cost as PNG and SVG beside it."""
     dspnet, random = average(results.dspnet), average(results.random)
     byol = {name: average(found)[name] for name, found in results.byol.items()}
@@ -131,7 +131,7 @@ def standard_error(found: Results, name: str) -> float:
 
 def _summary(
     page: HtmlReport,
-    results: DemoResults,
+    results: DSPNetDemoResults,
     dspnet: Mapping[str, NetworkResult],
     byol: Mapping[str, NetworkResult],
     random: Mapping[str, NetworkResult],
@@ -163,7 +163,7 @@ def _row(dspnet: NetworkResult, byol: NetworkResult | None, random: NetworkResul
     return [dspnet.name, dspnet.top1, "" if byol is None else byol.top1, random.top1, *cost]
 
 
-def _tasks(page: HtmlReport, results: DemoResults) -> None:
+def _tasks(page: HtmlReport, results: DSPNetDemoResults) -> None:
     page.section("Every network on every task")
     rows: list[list[object]] = []
     groups = [(DSPNET, results.dspnet), *(("BYOL alone", found) for found in results.byol.values())]
@@ -183,7 +183,7 @@ def _scores(found: Results) -> list[dict[str, float]]:
     return [{network.name: network.top1 for network in result.networks} for result in found.values()]
 
 
-def _trainings(page: HtmlReport, results: DemoResults) -> None:
+def _trainings(page: HtmlReport, results: DSPNetDemoResults) -> None:
     page.section("Training")
     curves = network_losses(results.trainings[DSPNET].log, results.names)
     if curves:
@@ -215,7 +215,7 @@ def _trainings(page: HtmlReport, results: DemoResults) -> None:
     )
 
 
-def _exports(page: HtmlReport, results: DemoResults) -> None:
+def _exports(page: HtmlReport, results: DSPNetDemoResults) -> None:
     page.section("Exported networks")
     page.text(
         "Every network is a file of its own that needs no super-network. Each was read back, and weights and outputs "

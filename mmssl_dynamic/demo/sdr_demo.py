@@ -20,7 +20,7 @@ from mmssl_dynamic.clustering import ClusterReport, cluster_features, recommend
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.demo.sdr_report import DemoResults, Measured, TaskFigures, write_report
+from mmssl_dynamic.demo.sdr_report import SDRDemoResults, Measured, TaskFigures, write_sdr_report
 from mmssl_dynamic.demo.steps import Clock, claim, demo_images, demo_settings, random_backbone, train_to_end
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.task import Task
@@ -139,7 +139,7 @@ def run_demo(
         more = {**options, "load_from": str(checkpoint), **_LOW_RATE}
         longer = train_to_end(steps, simsiam_config, folder / "simsiam_longer", seed + _OTHER_CROPS, more)
 
-    results = DemoResults(
+    results = SDRDemoResults(
         clusters=clusters,
         montage=montage,
         settings=settings,
@@ -187,7 +187,7 @@ def run_demo(
 
     with clock.step("report"):
         results.seconds = clock.seconds
-        report = write_report(results, folder / "report.html")
+        report = write_sdr_report(results, folder / "report.html")
     clock.announce_end(report)
     print(results.conclusion())
     return report

@@ -80,7 +80,7 @@ class TaskFigures:
 
 
 @dataclass
-class DemoResults:
+class SDRDemoResults:
     """Everything the report shows.
 
     Attributes:
@@ -161,7 +161,7 @@ def _best_in_hindsight(routing: RoutingResult) -> float:
     return max(score.test_accuracy or 0.0 for score in routing.subnets)
 
 
-def write_report(results: DemoResults, path: Path) -> Path:
+def write_sdr_report(results: SDRDemoResults, path: Path) -> Path:
     """Write the page, and its heat-map as PNG and SVG beside it."""
     page = HtmlReport("SDR demo: one super-network, a backbone for every task")
     _summary(page, results)
@@ -189,7 +189,7 @@ def write_report(results: DemoResults, path: Path) -> Path:
     return page.save(path)
 
 
-def _summary(page: HtmlReport, results: DemoResults) -> None:
+def _summary(page: HtmlReport, results: SDRDemoResults) -> None:
     tasks = list(results.tasks.values())
     rows: list[list[object]] = [_row(results, label, label) for label in tasks[0].plain]
     rows.append(_row(results, "SDR, full network", "full"))
@@ -215,7 +215,7 @@ def _summary(page: HtmlReport, results: DemoResults) -> None:
     )
 
 
-def _row(results: DemoResults, label: str, kind: str) -> list[object]:
+def _row(results: SDRDemoResults, label: str, kind: str) -> list[object]:
     shares = [100 * float(_measured(task, kind).test.mean()) for task in results.tasks.values()]
     against = "" if kind == results.baseline else str(results.gain(kind))
     return [label, *shares, float(np.mean(shares)), against]

@@ -38,10 +38,11 @@ _SILENT_HOOKS = ("timer", "logger", "checkpoint", "visualization")
 
 @dataclass(frozen=True)
 class _Finished:
-    """What a candidate leaves behind: AP, AP50 and AP75 by kind, and the seconds it took."""
+    """What a candidate leaves behind: AP, AP50 and AP75 by kind, the seconds it took, and AP of the classes by kind."""
 
     AP: dict[str, dict[str, float]]
     seconds: float
+    classes: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,7 @@ class CandidateJob:
         """Keep a result.
 
         Args:
-            record: ``AP`` by kind, and ``seconds``.
+            record: ``AP`` by kind, ``seconds``, and perhaps AP of the ``classes`` by kind.
         """
         self._cache.save(self.key, f"result_{self.iterations}", record)
 
@@ -175,22 +176,28 @@ def candidate_config(job: CandidateJob) -> Config:
 
 @default_scope_kept()
 def run_candidate(job: CandidateJob) -> dict[str, Any]:
-    """Fine-tune and evaluate, unless that has been done; returns AP by kind (boxes, masks) and the seconds.
+    """Fine-tune and evaluate, unless that has been done; returns AP by kind (boxes, masks), seconds, AP of the classes.
 
     Raises:
         UserError: anything that does not fit.
     """
+    from mmssl_dynamic.detection.class_metrics import evaluate_classes, split_classes  # imports mmdet
+
     known = job.finished()
     if known is not None:
         return known.value
     start = time.monotonic()
-    runner = build_runner(candidate_config(job))
+    config = candidate_config(job)
+    evaluate_classes(config, "val")
+    runner = build_runner(config)
     kept = _KeepMetrics()
     runner.register_hook(kept)
     runner.train()
     # A run that was stopped between its last checkpoint and its evaluation has only that left.
     metrics = kept.metrics if kept.metrics is not None else runner.val_loop.run()
-    record = {"AP": average_precision(metrics), "seconds": round(time.monotonic() - start, 1)}
+    metrics, classes = split_classes(metrics, runner.val_dataloader.dataset.metainfo.get("classes") or ())
+    seconds = round(time.monotonic() - start, 1)
+    record = {"AP": average_precision(metrics), "seconds": seconds, "classes": classes}
     job.keep(record)
     return record
 

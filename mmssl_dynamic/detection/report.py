@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,8 @@ class CandidateFigures:
         exported: What was exported, in a sentence.
         full_cost: Iterations that fine-tuning every sub-network to the end would take.
         cost: Iterations that were trained.
+        classes: AP of every class in percent, of the kind that was chosen by, of every candidate of the last round;
+            ``None`` for a class that no object has.
     """
 
     result: RoutingResult
@@ -41,6 +43,7 @@ class CandidateFigures:
     exported: str
     full_cost: int
     cost: int
+    classes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
 
 def write_detection_report(figures: CandidateFigures, path: str | os.PathLike[str], command: str | None = None) -> Path:
@@ -63,6 +66,7 @@ def write_detection_report(figures: CandidateFigures, path: str | os.PathLike[st
         for name in dict.fromkeys(order)
     ]
     page.table(header, rows, marked=[0])
+    _classes(page, figures)
     page.section("What was saved, and what may have been lost")
     page.text(*_balance(figures))
     if result.dropped:
@@ -83,6 +87,23 @@ def write_detection_report(figures: CandidateFigures, path: str | os.PathLike[st
         note=True,
     )
     return page.save(path)
+
+
+def _classes(page: HtmlReport, figures: CandidateFigures) -> None:
+    """AP of every class, of the chosen sub-network and of the full network."""
+    best, full = figures.result.best.name, figures.result.full.name
+    chosen, whole = figures.classes.get(best, {}), figures.classes.get(full, {})
+    if not chosen:
+        return
+    page.section("Average precision of each class")
+    rows: list[list[object]] = []
+    for name, value in chosen.items():
+        other = whole.get(name)
+        known = value is not None and other is not None
+        gain = f"{value - other:+.1f}" if known else "-"  # type: ignore[operator]
+        rows.append([name, "-" if value is None else value, "-" if other is None else other, gain])
+    page.table(["class", best, full, "gain"], rows)
+    page.text("In percent, on the detector's validation set; - where no object of it is of the class.", note=True)
 
 
 def candidate_bars(result: RoutingResult) -> Figure:

@@ -201,6 +201,7 @@ def route_detection(
         CandidateFigures(
             result, {name: entry["AP"] for name, entry in figures.items()}, preference, plan.shortlist, str(report),
             (len(names) + (full not in names)) * plan.iterations, trained,
+            {name: entry.get("classes", {}).get(plan.kind, {}) for name, entry in figures.items()},
         ),
         folder / "report.html", command,
     )  # fmt: skip

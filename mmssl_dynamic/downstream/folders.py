@@ -35,7 +35,9 @@ def labelled_folders(root: str | os.PathLike[str]) -> tuple[dict[str, Path], tup
     """
     base = Path(root).expanduser()
     if not base.is_dir():
-        raise DataError(f"data folder {printable(base)} does not exist; give a folder with train/ and test/ in it.")
+        raise DataError(
+            f"data folder {printable(base)} does not exist; give a folder with train/ and test/ (or val/) in it."
+        )
     train, test, val = base / "train", base / "test", base / "val"
     if not test.is_dir() and val.is_dir():
         test = val

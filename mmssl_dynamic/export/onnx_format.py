@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mmssl_dynamic.export.base import Format, Outputs, Reading, Source
-from mmssl_dynamic.export.snippets import example_size, with_imports
+from mmssl_dynamic.export.snippets import input_lines, with_imports
 from mmssl_dynamic.registry import FORMATS
 
 _INPUT = "images"
@@ -74,18 +74,9 @@ class OnnxFormat(Format):
     def snippet(self, source: Source, target: Path) -> str:
         """The same, to be run where the path leads to the file."""
         names = ", ".join([*_output_names(source.twin), ""]).rstrip()  # with a comma behind a single one
-        channels, (height, width) = source.architecture.in_channels, example_size(source)
-        kind, given = ("uint8", "normalise(images)") if channels == 3 else ("float32", "images")
-        return with_imports(
-            [
-                f"session = onnxruntime.InferenceSession({str(target)!r})",
-                "",
-                *source.images.lines("numpy", channels),
-                "",
-                f"images = numpy.zeros((1, {channels}, {height}, {width}), '{kind}')  # your images",
-                f"{names} = session.run(None, {{{_INPUT!r}: {given}}})  # (N, C, H', W') each",
-            ]
-        )
+        lines, given = input_lines(source, "numpy")
+        run = f"{names} = session.run(None, {{{_INPUT!r}: {given}}})  # (N, C, H', W') each"
+        return with_imports([f"session = onnxruntime.InferenceSession({str(target)!r})", "", *lines, run])
 
     def details(self, source: Source) -> dict[str, Any]:
         """The outputs of the graph."""

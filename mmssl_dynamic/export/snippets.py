@@ -22,20 +22,24 @@ def torch_snippet(source: Source, file: str, build: Sequence[str]) -> str:
         file: Path of its weights, as the lines name it.
         build: Lines that define the model, ``net``.
     """
+    lines, given = input_lines(source, "torch")
+    load = [f"net.load_state_dict({_load_line(file)}, strict=True)", "net.eval()", ""]
+    return with_imports([*build, *load, *lines, f"features = net({given})  # (N, {source.twin.out_channels[-1]})"])
+
+
+def input_lines(source: Source, library: str) -> tuple[list[str], str]:
+    """Lines that define ``normalise`` and an example's ``images``, and the expression for what a network takes.
+
+    Args:
+        source: The sub-network.
+        library: ``'torch'`` or ``'numpy'``, of the arrays.
+    """
     channels, (height, width) = source.architecture.in_channels, example_size(source)
-    kind, given = (", dtype=torch.uint8", "normalise(images)") if channels == 3 else ("", "images")
-    return with_imports(
-        [
-            *build,
-            f"net.load_state_dict({_load_line(file)}, strict=True)",
-            "net.eval()",
-            "",
-            *source.images.lines("torch", channels),
-            "",
-            f"images = torch.zeros(1, {channels}, {height}, {width}{kind})  # your images",
-            f"features = net({given})  # (N, {source.twin.out_channels[-1]})",
-        ]
-    )
+    kind = "uint8" if channels == 3 else "float32"
+    shape = (1, channels, height, width)
+    zeros = f"torch.zeros({shape}, dtype=torch.{kind})" if library == "torch" else f"numpy.zeros({shape}, {kind!r})"
+    lines = [*source.images.lines(library, channels), "", f"images = {zeros}  # your images"]
+    return lines, "normalise(images)" if channels == 3 else "images"
 
 
 def example_size(source: Source) -> tuple[int, int]:

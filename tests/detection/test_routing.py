@@ -1,6 +1,7 @@
 """Routing for detection: candidates are fine-tuned, ranked by AP, never twice, and cut short as asked."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def trained(monkeypatch):
         digits = [int(digit) for digit in job.name.split("-")] if job.name != "full" else [0] * 4
         value = 10.0 * digits[2] + digits[3] + job.iterations / 100
         precision = {"boxes": {"AP": value, "AP50": value, "AP75": value}}
-        record = {"AP": precision, "seconds": 1.0}
+        record = {"AP": precision, "seconds": 1.0, "classes": {"boxes": {"car": value + 50, "dog": None}}}
         job.keep(record)
         return record
 
@@ -94,7 +95,9 @@ def test_candidates_are_trained_evaluated_ranked_and_the_best_is_exported(run, t
     name = result.best.name
     assert (folder_of(tmp_path, name) / "iter_1.pth").is_file()
     (kept,) = folder_of(tmp_path, name).glob("result_1-*.json")
-    precision = json.loads(kept.read_text())["result"]["AP"]["boxes"]
+    found = json.loads(kept.read_text())["result"]
+    assert len(found["classes"]["boxes"]) == 20
+    precision = found["AP"]["boxes"]
     assert result.best.select_accuracy == precision["AP"]
     assert set(precision) == {"AP", "AP50", "AP75"}
     shown = (tmp_path / "report.html").read_text()
@@ -176,7 +179,13 @@ def test_halving_trains_few_candidates_long_and_says_what_it_saved(run, tmp_path
     # A candidate goes on from where it was: 4 x 25, 2 x 25 more, 50 more; and the full network.
     assert result.cost["iterations"] == 4 * 25 + 2 * 25 + 50 + 100
     assert result.cost["iterations_of_all"] == 500
-    assert "60 % of the 500" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "60 % of the 500" in page
+    best = result.best.select_accuracy
+    row = ["car", f"{best + 50:.1f}", "51.0", f"{best - 1:+.1f}"]  # the full network has 1.0
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in re.findall(r"<tr.*?</tr>", page, re.DOTALL)]
+    assert row in cells
+    assert ["dog", "-", "-", "-"] in cells
 
 
 def test_one_process_per_device_takes_the_next_candidate(run, tmp_path, monkeypatch):

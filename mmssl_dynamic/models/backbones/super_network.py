@@ -9,7 +9,8 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
@@ -236,3 +237,23 @@ def refuse_old_words(network: str, options: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"{network} has no option {word}; a sub-network is named by subnet={name!r}, not {word}={value!r}."
             )
+
+
+def build_super_network(backbone: dict | nn.Module, reader: str, example: str = "SlimmableMobileNetV3") -> SuperNetwork:
+    """The super-network of an algorithm or a classifier.
+
+    Args:
+        backbone: Its config, or itself.
+        reader: Class that it is for, for messages.
+        example: A class that would do, for messages.
+
+    Raises:
+        ConfigError: it is another backbone, or a single sub-network.
+    """
+    network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
+    if not isinstance(network, SuperNetwork):
+        raise ConfigError(
+            f"{reader} needs a super-network such as mmssl_dynamic.{example} without subnet=, not "
+            f"{type(network).__name__}."
+        )
+    return network

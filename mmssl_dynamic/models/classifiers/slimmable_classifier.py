@@ -12,11 +12,11 @@ from typing import Any
 
 import torch.nn.functional as F
 from mmpretrain.models.classifiers import ImageClassifier
-from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.models.backbones.super_network import build_super_network
 from mmssl_dynamic.models.heads import ElasticLinearHead
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.registry import MODELS, mmpretrain_scope
@@ -58,12 +58,7 @@ class SlimmableImageClassifier(SandwichTraining, ImageClassifier):
 
     @mmpretrain_scope()
     def __init__(self, backbone: dict, head: dict, neck: dict | None = None, **kwargs: Any) -> None:
-        network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
-        if not isinstance(network, SuperNetwork):
-            raise ConfigError(
-                f"SlimmableImageClassifier needs a super-network such as mmssl_dynamic.SlimmableMobileNetV3 without "
-                f"subnet=, not {type(network).__name__}."
-            )
+        network = build_super_network(backbone, "SlimmableImageClassifier")
         features = network.feature_channels
         head = {"type": "mmssl_dynamic.ElasticLinearHead", "in_channels": features.total, **head}
         super().__init__(network, neck or dict(type="GlobalAveragePooling"), head, **kwargs)

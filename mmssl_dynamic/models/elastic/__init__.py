@@ -1,6 +1,7 @@
 """The elastic core: layers that own the full weight and compute with a selection of channels."""
 
 from mmssl_dynamic.models.elastic.channels import ActiveSubnet, Channels, Selection, active_regions, select
+from mmssl_dynamic.models.elastic.connect import connect_linear
 from mmssl_dynamic.models.elastic.gather import active_blocks, gather, inactive_blocks
 from mmssl_dynamic.models.elastic.layers import ElasticBatchNorm, ElasticConv2d, ElasticLayer, ElasticLinear
 from mmssl_dynamic.models.elastic.sequential import ElasticSequential, active_modules
@@ -19,6 +20,7 @@ __all__ = [
     "active_blocks",
     "active_modules",
     "active_regions",
+    "connect_linear",
     "gather",
     "inactive_blocks",
     "select",

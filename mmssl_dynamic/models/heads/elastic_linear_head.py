@@ -7,8 +7,7 @@ from typing import Any
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor
 
-from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.elastic import Channels, ElasticLinear
+from mmssl_dynamic.models.elastic import Channels, ElasticLinear, connect_linear
 from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
@@ -36,13 +35,7 @@ class ElasticLinearHead(LinearClsHead):
         Raises:
             ConfigError: the head was built for another number of channels.
         """
-        if channels.total != self.fc.in_features:
-            raise ConfigError(
-                f"the head reads {self.fc.in_features} channels but the backbone puts out {channels.total}; correct or "
-                "leave out head.in_channels."
-            )
-        self.fc.inputs = channels
-        self.fc.outputs = Channels(self.fc.out_features, channels.subnet)
+        connect_linear(self.fc, channels, "head", "head.in_channels")
 
     def label_loss(self, scores: Tensor, data_samples: Any) -> dict[str, Tensor]:
         """The loss of scores (N, K) before the softmax, and with ``cal_acc`` their accuracy."""

@@ -7,8 +7,7 @@ from typing import Any
 from mmpretrain.models.necks import NonLinearNeck
 from torch import nn
 
-from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.elastic import Channels, ElasticLinear
+from mmssl_dynamic.models.elastic import Channels, ElasticLinear, connect_linear
 from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
@@ -48,10 +47,4 @@ class ElasticProjector(NonLinearNeck):
         Raises:
             ConfigError: the projector was built for another number of channels.
         """
-        if channels.total != self.fc0.in_features:
-            raise ConfigError(
-                f"the projector reads {self.fc0.in_features} channels but the backbone puts out {channels.total}; "
-                "correct or leave out neck.in_channels."
-            )
-        self.fc0.inputs = channels
-        self.fc0.outputs = Channels(self.fc0.out_features, channels.subnet)
+        connect_linear(self.fc0, channels, "projector", "neck.in_channels")

@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork
+from mmssl_dynamic.models.backbones.super_network import build_super_network
 from mmssl_dynamic.models.elastic import active_regions
 from mmssl_dynamic.models.elastic.channels import Region
 from mmssl_dynamic.models.from_plain import StartsFromPlain
@@ -73,11 +74,7 @@ class SDR(StartsFromPlain, Directed, BaseSelfSupervisor):
         directions: str = "both",
         **kwargs: Any,
     ) -> None:
-        network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
-        if not isinstance(network, SuperNetwork):
-            raise ConfigError(
-                f"SDR needs a super-network such as mmssl_dynamic.SDRResNet, not {type(network).__name__}."
-            )
+        network = build_super_network(backbone, "SDR", "SDRResNet")
         features = network.feature_channels
         super().__init__(network, {"in_channels": features.total, **neck}, head, **kwargs)
         self.neck.connect(features)

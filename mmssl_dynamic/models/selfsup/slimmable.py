@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
-from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.models.backbones.super_network import build_super_network
 from mmssl_dynamic.models.from_plain import StartsFromPlain
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup.directions import Directed, Views
@@ -49,12 +47,7 @@ class SlimmableSiamese(StartsFromPlain, Directed, SandwichTraining, BaseSelfSupe
 
     @mmpretrain_scope()
     def __init__(self, backbone: dict, neck: dict, head: dict, directions: str = "both", **kwargs: Any) -> None:
-        network = backbone if isinstance(backbone, nn.Module) else MMPRETRAIN_MODELS.build(backbone)
-        if not isinstance(network, SuperNetwork):
-            raise ConfigError(
-                f"{type(self).__name__} needs a super-network such as mmssl_dynamic.SlimmableMobileNetV3, not "
-                f"{type(network).__name__}."
-            )
+        network = build_super_network(backbone, type(self).__name__)
         features = network.feature_channels
         super().__init__(network, {"in_channels": features.total, **neck}, head, **kwargs)
         self.neck.connect(features)
