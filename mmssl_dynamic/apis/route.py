@@ -128,7 +128,7 @@ def route(
         )
         found.append((result, report))
         reference = next((entry for entry in references if entry.task == task.name), None)
-        routed.append(RoutedTask(result, str(report), reference))
+        routed.append(RoutedTask(result, str(report), reference, report.snippet))
     pictures = _pictures(method, net, cfg)
     write_routing_report(routed, Path(out) / "report.html", pictures, command)
     return found

@@ -45,11 +45,13 @@ class RoutedTask:
         result: Its routing.
         exported: What was exported, in a sentence.
         reference: Ranking of all sub-networks, for the regret of a faster method.
+        snippet: Lines of Python that load what was exported.
     """
 
     result: RoutingResult
     exported: str = ""
     reference: RoutingResult | None = None
+    snippet: str = ""
 
 
 def write_routing_report(
@@ -150,6 +152,9 @@ def _task(page: HtmlReport, task: RoutedTask) -> None:
     page.section(f"Task: {result.task}")
     if task.exported:
         page.text(task.exported)
+    if task.snippet:
+        page.text("To load it:")
+        page.code(task.snippet.strip())
     verdict = result.verdict()
     page.text(f"{verdict[0].upper()}{verdict[1:]}.")
     page.figure(gains_histogram(result), f"{result.task}: how many sub-networks gain how much over the full network")

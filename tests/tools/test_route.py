@@ -1,5 +1,6 @@
 """tools/route.py: one task or many, the fast ways, the report, and going on where it stopped."""
 
+import html
 import json
 
 import numpy as np
@@ -95,7 +96,9 @@ def test_several_tasks_share_a_report_and_finished_ones_are_kept(
     page = (tmp_path / "report.html").read_text()
     for result in first:
         assert f"Task: {result.task}" in page
-        assert (tmp_path / result.task / f"backbone_{result.best.name}_mmpretrain.pth").is_file()
+        weights = tmp_path / result.task / f"backbone_{result.best.name}_mmpretrain.pth"
+        assert weights.is_file()
+        assert f"checkpoint='{weights}'" in html.unescape(page)  # in what loads it
     assert "What the chosen sub-networks were trained on" in page
     assert "route.py" in page
     assert (tmp_path / "chosen_clusters.png").is_file()
