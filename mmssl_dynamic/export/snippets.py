@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.config import Config
-
 from mmssl_dynamic.export.base import Source
 
 _MODULES = ("numpy", "onnxruntime", "safetensors.torch", "timm", "torch", "torchvision")
+_WIDTH = 100  # of a line of a config
 _SIDE = 224  # of the example's images, where the pre-training config fixes none
 
 
@@ -53,12 +52,30 @@ def with_imports(lines: Sequence[str]) -> str:
     rest = [line for line in lines if line not in own]
     text = "\n".join(rest)
     named = [module for module in _MODULES if re.search(rf"(?<![\w.]){re.escape(module)}\.", text)]
-    return "\n".join([*own, *(f"import {module}" for module in named), "", text, ""])
+    return "\n".join([*(f"import {module}" for module in named), *own, "", text, ""])
 
 
-def config_text(values: Mapping[str, Any]) -> str:
-    """Top-level names and values as they stand in a config file."""
-    return Config(dict(values)).pretty_text.strip()
+def config_text(name: str, value: Mapping[str, Any]) -> str:
+    """A dictionary as it stands in a config file: ``model = dict(backbone=dict(type='ResNet', ...), ...)``.
+
+    Args:
+        name: What it is called there.
+        value: Its keys are names; ``type`` comes first where there is one.
+    """
+    return f"{name} = {_literal(value, len(name) + 3, 0)}"
+
+
+def _literal(value: Any, used: int, indent: int) -> str:
+    """A value in Python, with dictionaries as calls of ``dict``: on one line if that fits behind ``used`` characters."""
+    if not isinstance(value, Mapping) or not all(str(key).isidentifier() for key in value):
+        return repr(value)
+    keys = sorted(value, key=lambda key: (key != "_delete_", key != "type"))
+    flat = f"dict({', '.join(f'{key}={_literal(value[key], -_WIDTH, 0)}' for key in keys)})"
+    if used + len(flat) <= _WIDTH:
+        return flat
+    deeper = indent + 4
+    lines = [f"{' ' * deeper}{key}={_literal(value[key], deeper + len(key) + 1, deeper)}," for key in keys]
+    return "\n".join(["dict(", *lines, f"{' ' * indent})"])
 
 
 def _load_line(file: str) -> str:
