@@ -66,7 +66,7 @@ def config_text(name: str, value: Mapping[str, Any]) -> str:
 
 
 def _literal(value: Any, used: int, indent: int) -> str:
-    """A value in Python, with dictionaries as calls of ``dict``: on one line if that fits behind ``used`` characters."""
+    """A value in Python, dictionaries as calls of ``dict``: on one line if that fits behind ``used`` characters."""
     if not isinstance(value, Mapping) or not all(str(key).isidentifier() for key in value):
         return repr(value)
     keys = sorted(value, key=lambda key: (key != "_delete_", key != "type"))
