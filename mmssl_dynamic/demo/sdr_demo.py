@@ -20,7 +20,7 @@ from mmssl_dynamic.clustering import ClusterReport, cluster_features, recommend
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.normalisation import Normalisation
-from mmssl_dynamic.demo.sdr_report import SDRDemoResults, Measured, TaskFigures, write_sdr_report
+from mmssl_dynamic.demo.sdr_report import Measured, SDRDemoResults, TaskFigures, write_sdr_report
 from mmssl_dynamic.demo.steps import Clock, claim, demo_images, demo_settings, random_backbone, train_to_end
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.task import Task

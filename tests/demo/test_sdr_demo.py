@@ -9,7 +9,7 @@ import torch
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.demo.images import shrink_images
 from mmssl_dynamic.demo.sdr_demo import _with_paths, run_demo
-from mmssl_dynamic.demo.sdr_report import DemoResults, Measured, TaskFigures, gain
+from mmssl_dynamic.demo.sdr_report import Measured, SDRDemoResults, TaskFigures, gain
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.loading import build_backbone, find_config, load_config
 from mmssl_dynamic.routing import RoutingResult
@@ -109,7 +109,7 @@ def results(routed, simsiam, hindsight):
     names = [f"{i}.png" for i in range(40)]
     clusters = Clusters(names, np.arange(40, dtype=np.int32) % 4, 4, "random")
     steps = {"full": 9, "0-0-0-0": 5, "0-0-0-1": 7}
-    return DemoResults(clusters, None, {}, {"steps": steps}, epochs=1, num_paths="", tasks={"a": task})
+    return SDRDemoResults(clusters, None, {}, {"steps": steps}, epochs=1, num_paths="", tasks={"a": task})
 
 
 def test_the_conclusion_says_what_the_figures_say():
