@@ -170,7 +170,7 @@ def small_networks(folder: Path) -> dict[str, SmallNetwork]:
         ),
         (
             "mobilenet",
-            "mask-rcnn_slimmable-mbv3-w0.5_fpn_180k_coco",
+            "mask-rcnn_dspnet-mobilenet-v3-w0.5_fpn_180k_coco",
             SlimmableMobileNetV3("small", (0.25, 0.5)),
             "w0.5",
         ),

@@ -1,4 +1,9 @@
 # A stock ResNet-34 out of the six.
+#
+#   torchrun --nproc_per_node=8 tools/train_det.py \
+#       configs/detection/mask-rcnn_dspnet-r34_fpn_180k_coco.py --launcher pytorch
+#
+# Time, memory and result are not measured.
 _base_ = ["./_base_/mask-rcnn_dspnet-resnet_fpn_180k_coco.py"]
 
 model = dict(

@@ -1,4 +1,8 @@
 # DSPNet on ImageNet as in the paper: five MobileNetV3s in one run, 16 processes of 256 images, 300 epochs.
+#
+#   tools/dist_train.sh configs/dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py 16
+#
+# Time, memory and result are not measured.
 _base_ = [
     "../_base_/models/dspnet_mobilenet_v3.py",
     "../_base_/datasets/byol_views_224px.py",

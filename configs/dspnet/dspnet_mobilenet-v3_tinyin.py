@@ -1,4 +1,8 @@
 # DSPNet on Tiny-ImageNet (64 px), five MobileNetV3s, one device.
+#
+#   python tools/train.py configs/dspnet/dspnet_mobilenet-v3_tinyin.py
+#
+# Time, memory and result are not measured.
 _base_ = [
     "../_base_/models/dspnet_mobilenet_v3.py",
     "../_base_/datasets/mocov2_views_64px.py",

@@ -1,4 +1,8 @@
 # DSPNet on Tiny-ImageNet at 32 px, four narrow ResNets (two widths, two depths): a study that two cores finish.
+#
+#   python tools/train.py configs/dspnet/dspnet_resnet-narrow_tinyin-32px.py
+#
+# Time and memory: hours on two cores; memory not measured. Result: not measured.
 _base_ = ["../demo/dspnet_demo.py"]
 
 data_root = "data/tiny-imagenet-200/train"

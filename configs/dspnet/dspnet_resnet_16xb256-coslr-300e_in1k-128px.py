@@ -1,4 +1,9 @@
 # DSPNet over six ResNets at 128 px: ResNet-18 is the smallest, ResNet-34 at 1.25 times its width the largest.
+#
+#   tools/dist_train.sh configs/dspnet/dspnet_resnet_16xb256-coslr-300e_in1k-128px.py 16
+#
+# Time and memory: not measured. Result: the paper has 56.1 % by kNN and 65.9 % by a linear probe for the ResNet-18
+# among them; not measured here.
 _base_ = [
     "../_base_/models/dspnet_mobilenet_v3.py",
     "../_base_/datasets/byol_views_128px.py",

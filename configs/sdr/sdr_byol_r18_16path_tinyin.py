@@ -1,5 +1,9 @@
 # SDR on BYOL on Tiny-ImageNet (64 px), ResNet-18 with 16 paths, one device. The clusters of SimSiam's features serve here,
 # too: see sdr_simsiam_r18_16path_tinyin.py.
+#
+#   python tools/train.py configs/sdr/sdr_byol_r18_16path_tinyin.py
+#
+# Time, memory and result are not measured.
 _base_ = [
     "../_base_/models/sdr_byol_r50.py",
     "../_base_/datasets/mocov2_views_64px.py",

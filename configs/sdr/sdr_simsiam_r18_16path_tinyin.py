@@ -1,10 +1,13 @@
 # SDR on Tiny-ImageNet (64 px), ResNet-18 with 16 paths, one device.
 #
-#   S=configs/sdr/simsiam_r18_tinyin.py W=work_dirs/simsiam_r18_tinyin
-#   python tools/train.py $S
-#   python tools/extract_features.py $S $W/epoch_200.pth --out $W/features.npy
-#   python tools/cluster.py $W/features.npy --num-clusters 16 --min-size 256 --out work_dirs/tinyin_clusters_16.npz
+#   python tools/train.py configs/sdr/simsiam_r18_tinyin.py
+#   python tools/extract_features.py configs/sdr/simsiam_r18_tinyin.py work_dirs/simsiam_r18_tinyin/epoch_200.pth \
+#       --out work_dirs/simsiam_r18_tinyin/features.npy
+#   python tools/cluster.py work_dirs/simsiam_r18_tinyin/features.npy --num-clusters 16 --min-size 256 \
+#       --out work_dirs/tinyin_clusters_16.npz
 #   python tools/train.py configs/sdr/sdr_simsiam_r18_16path_tinyin.py
+#
+# Time, memory and result are not measured.
 _base_ = [
     "../_base_/models/sdr_simsiam_r50.py",
     "../_base_/datasets/mocov2_views_64px.py",

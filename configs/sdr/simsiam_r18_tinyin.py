@@ -1,4 +1,8 @@
 # SimSiam on Tiny-ImageNet (64 px), ResNet-18, one device: the features that are clustered for 16 paths.
+#
+#   python tools/train.py configs/sdr/simsiam_r18_tinyin.py
+#
+# Time, memory and result are not measured.
 _base_ = [
     "../_base_/models/simsiam_r50.py",
     "../_base_/datasets/mocov2_views_64px.py",

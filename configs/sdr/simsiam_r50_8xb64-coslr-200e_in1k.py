@@ -1,4 +1,9 @@
 # SimSiam on ImageNet: the baseline, and the network whose features are clustered.
+#
+#   tools/dist_train.sh configs/sdr/simsiam_r50_8xb64-coslr-200e_in1k.py 8
+#
+# Time and memory: about the 260 GPU hours that the paper has for one path; memory not measured. Result: the paper's
+# Table 1 has 72.90 %, a mean of eleven data sets; not measured here.
 _base_ = [
     "../_base_/models/simsiam_r50.py",
     "../_base_/datasets/mocov2_views_224px.py",

@@ -1,4 +1,11 @@
 # SimSiam's linear probe: frozen backbone, Linear, 90 epochs of LARS at 0.1 x B / 256, B = 4096 on 8 GPUs.
+#
+#   python tools/evaluate.py configs/dspnet/dspnet_mobilenet-v3_tinyin.py \
+#       work_dirs/dspnet_mobilenet-v3_tinyin/epoch_300.pth --protocol linear --data-root data/my_task \
+#       --out work_dirs/linear_simsiam --protocol-config configs/transfer/linear_simsiam.py
+#
+# Time and memory: not measured. Result: SimSiam's paper has 68.1 % for 100 epochs of ResNet-50 on ImageNet; not
+# measured here.
 _base_ = ["./_base_/classification.py"]
 
 max_epochs = 90

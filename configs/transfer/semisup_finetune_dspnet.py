@@ -1,6 +1,13 @@
 # DSPNet's semi-supervised fine-tuning (Sec. 0.A.3): 1 % or 10 % of the labels, rates 0.001 (backbone) and 0.02 (head).
 # Epochs and steps are SwAV's, which the paper follows for the rates. On several GPUs the backbone's BatchNorm normalises
 # the images of each by themselves.
+#
+#   python tools/evaluate.py configs/dspnet/dspnet_mobilenet-v3_tinyin.py \
+#       work_dirs/dspnet_mobilenet-v3_tinyin/epoch_300.pth --protocol semisup --data-root data/my_task \
+#       --out work_dirs/semisup_finetune_dspnet --label-fraction 0.01
+#
+# Time and memory: not measured. Result: DSPNet's paper has 49.2 % with 1 % and 62.5 % with 10 % of ImageNet's labels
+# for a ResNet-18; not measured here.
 _base_ = ["./_base_/classification.py"]
 
 max_epochs = 20

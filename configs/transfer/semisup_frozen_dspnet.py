@@ -1,5 +1,12 @@
 # DSPNet's semi-supervised linear evaluation (Sec. 0.A.3): the linear probe on 1 % or 10 % of the labels, rate 0.02,
 # 50 epochs. Our reading: with the probe's BatchNorm (extra_bn), which this evaluation "largely follows".
+#
+#   python tools/evaluate.py configs/dspnet/dspnet_mobilenet-v3_tinyin.py \
+#       work_dirs/dspnet_mobilenet-v3_tinyin/epoch_300.pth --protocol semisup --data-root data/my_task \
+#       --out work_dirs/semisup_frozen_dspnet --semisup-mode frozen --label-fraction 0.01
+#
+# Time and memory: not measured. Result: DSPNet's paper has 47.1 % with 1 % and 59.7 % with 10 % of ImageNet's labels
+# for a ResNet-18; not measured here.
 _base_ = ["./linear_dspnet.py"]
 
 max_epochs = 50

@@ -2,7 +2,7 @@
 
 The smallest weights of all convolutions together become zero until the backbone has as many parameters as a sub-network
 of SDR. Fine-tune the result with a config that has KeepPrunedHook, such as
-configs/sdr/ablations/simsiam_r50_wide_pruned.py.
+configs/sdr/ablations/simsiam_r50-wide-pruned_8xb64-coslr-20e_in1k.py.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def detector(config):
 
 
 def test_the_configs_of_the_papers_tables_are_there():
-    assert {f"mask-rcnn_slimmable-mbv3-w{width}_fpn_180k_coco" for width in WIDTHS} <= set(CONFIGS)
+    assert {f"mask-rcnn_dspnet-mobilenet-v3-w{width}_fpn_180k_coco" for width in WIDTHS} <= set(CONFIGS)
     assert "mask-rcnn_dspnet-r18_fpn_180k_coco" in CONFIGS
     backbones = ("sdr-r50-256path", "simsiam-r50", "supervised-r50")
     assert {f"faster-rcnn_{b}_fpn_{k}_voc0712" for b in backbones for k in ("24k", "18k")} <= set(CONFIGS)
@@ -105,7 +105,7 @@ def test_baselines_differ_in_nothing_but_the_backbone(iterations):
 
 
 def test_widths_differ_in_width_weights_and_channels_alone():
-    first, *others = (load(f"mask-rcnn_slimmable-mbv3-w{width}_fpn_180k_coco") for width in WIDTHS)
+    first, *others = (load(f"mask-rcnn_dspnet-mobilenet-v3-w{width}_fpn_180k_coco") for width in WIDTHS)
     for other in others:
         assert differences(first._cfg_dict.to_dict(), other._cfg_dict.to_dict()) == {
             "model.backbone.subnet",
@@ -117,7 +117,7 @@ def test_widths_differ_in_width_weights_and_channels_alone():
 PROTOCOLS = {
     "faster-rcnn_sdr-r50-256path_fpn_24k_voc0712": (24000, [18000, 22000], 100, range(480, 801, 32)),
     "faster-rcnn_sdr-r50-256path_fpn_18k_voc0712": (18000, [12000, 16000], 100, range(480, 801, 32)),
-    "mask-rcnn_slimmable-mbv3-w0.5_fpn_180k_coco": (180000, [120000, 160000], 1000, range(640, 801, 32)),
+    "mask-rcnn_dspnet-mobilenet-v3-w0.5_fpn_180k_coco": (180000, [120000, 160000], 1000, range(640, 801, 32)),
     "mask-rcnn_dspnet-r18_fpn_180k_coco": (180000, [120000, 160000], 1000, range(640, 801, 32)),
 }
 

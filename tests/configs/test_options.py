@@ -11,8 +11,9 @@ from mmssl_dynamic.options.config_file import read_config
 from mmssl_dynamic.options.known import READ_NAMES
 
 CONFIGS = sorted(p for p in (Path(__file__).parents[2] / "configs").rglob("*.py") if "_base_" not in p.parts)
-FROM_DSPNET = "dspnet/slimmable_supervised_mobilenet-v3-dspnet_4xb128-300e_in1k.py"
-FIVE_NETWORKS = "dspnet/dspnet_mobilenet-v3-n5_16xb256-coslr-300e_in1k.py"
+FROM_DSPNET = "dspnet/slimmable-supervised_mobilenet-v3-dspnet_4xb128-300e_in1k.py"
+DSPNET = "dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"
+BYOL = "dspnet/byol_mobilenet-v3_16xb256-coslr-300e_in1k.py"
 
 
 def other(value):
@@ -78,14 +79,22 @@ def cached(evaluate):
         ),
         ("sdr/simsiam_r50_custom.py", "image_size", 112, "extract_dataloader.dataset.pipeline.2.crop_size"),
         ("sdr/simsiam_r50_custom.py", "eval_pipeline.1.scale", 9, "extract_dataloader.dataset.pipeline.1.scale"),
-        ("sdr/sdr_byol_r50_256path_400e.py", "image_size", 112, "train_pipeline.1.transforms.1.1.size"),
+        (
+            "sdr/sdr_byol_r50_256path_8xb64-coslr-400e_in1k.py",
+            "image_size",
+            112,
+            "train_pipeline.1.transforms.1.1.size",
+        ),
         ("transfer/semisup_finetune_dspnet.py", "labels", "10.txt", "train_dataloader.dataset.dataset.ann_file"),
         ("transfer/semisup_frozen_dspnet.py", "labels", "10.txt", "train_dataloader.dataset.dataset.ann_file"),
         ("transfer/semisup_finetune_dspnet.py", "head_lr", 0.5, "optim_wrapper.optimizer.lr"),
-        ("dspnet/slimmable_supervised_mobilenet-v3_tinyin.py", "val_root", "x y", "val_dataloader.dataset.data_root"),
-        ("dspnet/slimmable_supervised_mobilenet-v3_tinyin.py", "val_root", "x y", "test_dataloader.dataset.data_root"),
+        ("dspnet/slimmable-supervised_mobilenet-v3_tinyin.py", "val_root", "x y", "val_dataloader.dataset.data_root"),
+        ("dspnet/slimmable-supervised_mobilenet-v3_tinyin.py", "val_root", "x y", "test_dataloader.dataset.data_root"),
         (FROM_DSPNET, "pretrained", "p.pth", "model.backbone.init_cfg.checkpoint"),
-        (FIVE_NETWORKS, "warmup_epochs", 3, "custom_hooks.0.warmup_epochs"),
+        (DSPNET, "warmup_epochs", 3, "custom_hooks.0.warmup_epochs"),
+        (DSPNET, "num_networks", 5, "custom_hooks.0.num_networks"),
+        (DSPNET, "widths", (0.5, 1.0, 1.5), "model.backbone.widths"),
+        (BYOL, "width", 1.5, "model.backbone.widths.0"),
         ("detection/mask-rcnn_dspnet-r18_fpn_180k_coco.py", "data_root", "/c", "train_dataloader.dataset.data_root"),
     ],
 )

@@ -13,12 +13,12 @@ from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.loading import load_config
 from tests.helpers import write_images
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs/dspnet").glob("slimmable_supervised*.py"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs/dspnet").glob("slimmable-supervised*.py"))
 WIDTHS = ("w0.5", "w0.75", "w1.0", "w1.25", "w1.5")
 
 
 def test_there_are_configs_of_every_initialisation():
-    kinds = {p.stem.removeprefix("slimmable_supervised_mobilenet-v3").split("_")[0] for p in CONFIGS}
+    kinds = {p.stem.removeprefix("slimmable-supervised_mobilenet-v3").split("_")[0] for p in CONFIGS}
     assert kinds == {"", "-dspnet", "-byol"}
 
 

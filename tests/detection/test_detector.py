@@ -246,7 +246,7 @@ def test_weights_of_any_part_are_read_before_the_run_and_execute_nothing(
 
 FIXTURES = {
     "voc_mini": ("faster-rcnn_sdr-r50-256path_fpn_24k_voc0712", "sdr", "VOCdevkit/"),
-    "coco_instances_mini": ("mask-rcnn_slimmable-mbv3-w0.5_fpn_180k_coco", "mobilenet", "coco_mini/"),
+    "coco_instances_mini": ("mask-rcnn_dspnet-mobilenet-v3-w0.5_fpn_180k_coco", "mobilenet", "coco_mini/"),
 }
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +60,22 @@ def blocks_of(page: Path) -> Iterator[Block]:
 def all_blocks(language: str) -> list[Block]:
     """All blocks of a language, in the order of the pages."""
     return [block for page in pages() for block in blocks_of(page) if block.language == language]
+
+
+def header_of(config: Path) -> list[str]:
+    """The lines of comment that a config begins with, without the marks."""
+    lines = config.read_text(encoding="utf-8").splitlines()
+    return [line[1:] for line in takewhile(lambda line: line.startswith("#"), lines)]
+
+
+def header_blocks() -> list[Block]:
+    """The commands in the headers of configs, indented there, as blocks of bash."""
+    found = []
+    for config in sorted((ROOT / "configs").rglob("*.py")):
+        code = "".join(f"{line.strip()}\n" for line in header_of(config) if line.startswith("   "))
+        if code:
+            found.append(Block(config.relative_to(ROOT).as_posix(), 1, "bash", None, code))
+    return found
 
 
 def unnamed_blocks() -> list[str]:

@@ -1,4 +1,4 @@
-"""Every command on a page: its verb takes the arguments, its config the options, and every file comes from somewhere.
+"""Every command on a page or in the header of a config: its verb takes the arguments, its config the options.
 
 They are parsed as they stand, by the parser of the verb, in a folder with what a reader has at this point: the images
 in :data:`GIVEN` and the outputs of other commands on the pages. Some run for real, at a small size, in
@@ -19,7 +19,7 @@ import pytest
 from mmssl_dynamic.commands import shared
 from mmssl_dynamic.commands.registry import parser_of
 from mmssl_dynamic.loading import load_config
-from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of
+from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of, header_blocks
 from tests.docs.shell import call_of, lay_out, without_environment
 
 # What readers have: images of theirs, and data sets that they downloaded. Files end in a suffix, the rest are folders.
@@ -31,8 +31,8 @@ GIVEN = (
     "data/resnet50.pth",
 )
 # Checkpoints of runs that the page cuts short, by the option that does.
-SHORT = {"work_dirs/mask-rcnn_slimmable-mbv3-w0.5_fpn_180k_coco/iter_5.pth": "train_cfg.max_iters=5"}
-BLOCKS = all_blocks("bash")
+SHORT = {"work_dirs/mask-rcnn_dspnet-mobilenet-v3-w0.5_fpn_180k_coco/iter_5.pth": "train_cfg.max_iters=5"}
+BLOCKS = [*all_blocks("bash"), *header_blocks()]
 TEXT = "\n".join(block.code for block in BLOCKS)
 
 

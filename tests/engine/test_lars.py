@@ -87,7 +87,7 @@ class PathFeatures(Features):
 
 def test_a_step_of_a_path_is_that_of_its_static_twin(repo_root):
     """Norms are those of the weights of the path; those of all groups would make its steps 1.6 times as long."""
-    config = load_config(repo_root / "configs/sdr/sdr_byol_r50_256path_400e.py").optim_wrapper.copy()
+    config = load_config(repo_root / "configs/sdr/sdr_byol_r50_256path_8xb64-coslr-400e_in1k.py").optim_wrapper.copy()
     config["optimizer"] = dict(config["optimizer"], type="mmpretrain.LARS", lr=0.5, weight_decay=0.01)
     net = randomise(build_sdr().backbone, [PATH])
     path, twin = PathFeatures(net), Features(net.static(PATH))

@@ -5,7 +5,7 @@ from mmssl_dynamic.engine.launch import prepare_config
 from mmssl_dynamic.errors import ConfigError
 
 DSPNET = "configs/demo/dspnet_demo.py"
-SUPERVISED = "configs/dspnet/slimmable_supervised_mobilenet-v3_tinyin.py"
+SUPERVISED = "configs/dspnet/slimmable-supervised_mobilenet-v3_tinyin.py"
 
 
 def test_a_warm_up_as_long_as_the_training_is_refused_with_the_option_that_shortens_it(repo_root):

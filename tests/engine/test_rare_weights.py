@@ -93,7 +93,12 @@ def test_other_powers_are_refused(model, power):
 
 
 @pytest.mark.parametrize(
-    "config", ["sdr_simsiam_r50_256path.py", "sdr_byol_r50_256path_400e.py", "sdr_mocov2_r50_256path.py"]
+    "config",
+    [
+        "sdr_simsiam_r50_256path.py",
+        "sdr_byol_r50_256path_8xb64-coslr-400e_in1k.py",
+        "sdr_mocov2_r50_256path_8xb32-coslr-200e_in1k.py",
+    ],
 )
 def test_configs_leave_all_rates_alike_and_have_the_option(config):
     file = find_config(f"sdr/{config}")

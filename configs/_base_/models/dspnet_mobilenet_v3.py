@@ -8,6 +8,7 @@ data_preprocessor = dict(
     to_rgb=True,
 )
 init_from = None  # weights of the largest network to start from, see FromPlain; None: random ones, as in the paper
+widths = (0.5, 0.75, 1.0, 1.25, 1.5)
 directions = "both"  # of each loss; "alternate" trains one a step, drawn anew each time, for less time
 
 model = dict(
@@ -19,7 +20,7 @@ model = dict(
     backbone=dict(
         type="mmssl_dynamic.SlimmableMobileNetV3",
         arch="large",
-        widths=(0.5, 0.75, 1.0, 1.25, 1.5),
+        widths=widths,
         norm_cfg={{_base_.norm_cfg}},
     ),
 )

@@ -13,6 +13,7 @@ optim_wrapper = dict(
 )
 max_epochs = 300
 warmup_epochs = 10
+num_networks = 4  # in every step: the largest, the smallest and others by chance
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-4, by_epoch=True, begin=0, end=warmup_epochs, convert_to_iter_based=True),
     dict(
@@ -25,8 +26,8 @@ param_scheduler = [
 ]
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs)
 custom_hooks = [
-    # Four networks a step; the full one alone while warming up.
-    dict(type="mmssl_dynamic.SandwichHook", num_networks=4, warmup_epochs=warmup_epochs),
+    # The full network alone while warming up.
+    dict(type="mmssl_dynamic.SandwichHook", num_networks=num_networks, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.004),
     dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),

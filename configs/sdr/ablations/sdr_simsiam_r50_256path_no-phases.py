@@ -1,4 +1,8 @@
 # All paths from the first step on, without progressive phases.
+#
+#   tools/dist_train.sh configs/sdr/ablations/sdr_simsiam_r50_256path_no-phases.py 8
+#
+# Time, memory and result are not measured.
 _base_ = ["../sdr_simsiam_r50_256path.py"]
 
 custom_hooks = [

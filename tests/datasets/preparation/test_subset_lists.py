@@ -69,10 +69,10 @@ def test_the_record_names_the_classes_and_the_components(data, nouns):
 @pytest.mark.parametrize(
     ("config", "subset"),
     [
-        ("simsiam_r18_subset-a_tinyin", "a"),
-        ("simsiam_r18_subset-b_tinyin", "b"),
-        ("simsiam_r50_subset-a_200e", "a"),
-        ("simsiam_r50_subset-b_200e", "b"),
+        ("simsiam_r18_tinyin-subset-a", "a"),
+        ("simsiam_r18_tinyin-subset-b", "b"),
+        ("simsiam_r50_8xb64-coslr-200e_in1k-subset-a", "a"),
+        ("simsiam_r50_8xb64-coslr-200e_in1k-subset-b", "b"),
     ],
 )
 def test_the_configs_read_the_lists_wherever_the_data_lie(data, nouns, repo_root, config, subset):

@@ -12,7 +12,7 @@ from mmssl_dynamic.fileio import load_state_dict
 from tests.helpers import write_images
 
 CONFIG = """
-_base_ = ["{root}/configs/dspnet/slimmable_supervised_mobilenet-v3_tinyin.py"]
+_base_ = ["{root}/configs/dspnet/slimmable-supervised_mobilenet-v3_tinyin.py"]
 model = dict(
     data_preprocessor=dict(num_classes=4),
     backbone=dict(

@@ -1,5 +1,9 @@
 # SDR Sec. 3 at small scale: SimSiam on Subset-B of Tiny-ImageNet; tools/data/split_imagenet.py writes the list.
-_base_ = ["./simsiam_r18_subset-a_tinyin.py"]
+#
+#   python tools/train.py configs/sdr/negative_transfer/simsiam_r18_tinyin-subset-b.py
+#
+# Time, memory and result are not measured at this size, see docs/studies/sdr_small_scale.md.
+_base_ = ["./simsiam_r18_tinyin-subset-a.py"]
 
 ann_file = "meta/subset_b.txt"
 

@@ -1,4 +1,8 @@
 # SDR Sec. 3 at small scale: SimSiam on Subset-A of Tiny-ImageNet; tools/data/split_imagenet.py writes the list.
+#
+#   python tools/train.py configs/sdr/negative_transfer/simsiam_r18_tinyin-subset-a.py
+#
+# Time, memory and result are not measured at this size, see docs/studies/sdr_small_scale.md.
 _base_ = ["../simsiam_r18_tinyin.py"]
 
 data_root = "data/tiny-imagenet-200"

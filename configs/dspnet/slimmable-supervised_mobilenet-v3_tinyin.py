@@ -1,9 +1,14 @@
 # Slimmable supervised training on Tiny-ImageNet (64 px), five MobileNetV3s, one device, from scratch.
 #
-# From DSPNet's weights (or BYOL's of the widest network):
-#   python tools/train.py configs/dspnet/slimmable_supervised_mobilenet-v3_tinyin.py --cfg-options \
+#   python tools/train.py configs/dspnet/slimmable-supervised_mobilenet-v3_tinyin.py
+#
+# From DSPNet's weights, or BYOL's of the widest network:
+#
+#   python tools/train.py configs/dspnet/slimmable-supervised_mobilenet-v3_tinyin.py --cfg-options \
 #       model.backbone.init_cfg.type=Pretrained model.backbone.init_cfg.prefix=backbone. \
 #       model.backbone.init_cfg.checkpoint=work_dirs/dspnet_mobilenet-v3_tinyin/epoch_300.pth
+#
+# Time, memory and result are not measured.
 _base_ = [
     "../_base_/models/slimmable_supervised_mobilenet_v3.py",
     "../_base_/datasets/slimmable_supervised_64px.py",

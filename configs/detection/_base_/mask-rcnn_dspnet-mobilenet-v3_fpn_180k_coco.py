@@ -1,5 +1,5 @@
 # DSPNet's MobileNetV3-large, one width of five. What inherits from here names the width, its export and its channels.
-# The individually pre-trained networks (byol_mobilenet-v3-w*) take its place by their checkpoint alone.
+# The individually pre-trained networks (byol_mobilenet-v3_*) take its place by their checkpoint alone.
 _base_ = ["./mask-rcnn_fpn_180k_coco.py"]
 
 model = dict(

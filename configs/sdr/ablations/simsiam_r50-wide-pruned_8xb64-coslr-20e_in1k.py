@@ -1,15 +1,18 @@
 # SDR Table 3, "SimSiam 22.6M", the lottery ticket: the wide SimSiam pruned to the size of a sub-network and fine-tuned.
 #
-#   C=configs/sdr/ablations/simsiam_r50_wide
-#   python tools/train.py $C.py
-#   python tools/prune.py $C.py work_dirs/simsiam_r50_wide/epoch_200.pth --like configs/sdr/sdr_simsiam_r50_256path.py \
-#       --out work_dirs/simsiam_r50_wide
-#   python tools/train.py ${C}_pruned.py
+#   tools/dist_train.sh configs/sdr/ablations/simsiam_r50-wide_8xb64-coslr-200e_in1k.py 8
+#   python tools/prune.py configs/sdr/ablations/simsiam_r50-wide_8xb64-coslr-200e_in1k.py \
+#       work_dirs/simsiam_r50-wide_8xb64-coslr-200e_in1k/epoch_200.pth --like configs/sdr/sdr_simsiam_r50_256path.py \
+#       --out work_dirs/simsiam_r50-wide_8xb64-coslr-200e_in1k
+#   tools/dist_train.sh configs/sdr/ablations/simsiam_r50-wide-pruned_8xb64-coslr-20e_in1k.py 8
 #
 # How long and at which rate the paper fine-tunes is not known: a tenth of both is our reading.
-_base_ = ["./simsiam_r50_wide.py"]
+#
+# Time and memory: not measured. Result: the paper's Table 3 has 56.78 % by logistic regression, a mean of eleven data
+# sets (SDR: 75.28); not measured here.
+_base_ = ["./simsiam_r50-wide_8xb64-coslr-200e_in1k.py"]
 
-load_from = "work_dirs/simsiam_r50_wide/pruned.pth"
+load_from = "work_dirs/simsiam_r50-wide_8xb64-coslr-200e_in1k/pruned.pth"
 max_epochs = 20
 optim_wrapper = dict(optimizer=dict(lr=0.01))
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]

@@ -1,5 +1,9 @@
 # The same from DSPNet's weights ("DSPNet+S-Net").
-_base_ = ["./slimmable_supervised_mobilenet-v3_4xb128-300e_in1k.py"]
+#
+#   tools/dist_train.sh configs/dspnet/slimmable-supervised_mobilenet-v3-dspnet_4xb128-300e_in1k.py 4
+#
+# Time, memory and result are not measured.
+_base_ = ["./slimmable-supervised_mobilenet-v3_4xb128-300e_in1k.py"]
 
 pretrained = "work_dirs/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k/epoch_300.pth"
 model = dict(backbone=dict(init_cfg=dict(type="Pretrained", checkpoint=pretrained, prefix="backbone.")))

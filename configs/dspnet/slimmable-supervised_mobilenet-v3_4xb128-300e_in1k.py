@@ -1,4 +1,8 @@
 # Slimmable supervised training on ImageNet from scratch ("Scratch+S-Net" of the appendix), 4 processes of 128 images.
+#
+#   tools/dist_train.sh configs/dspnet/slimmable-supervised_mobilenet-v3_4xb128-300e_in1k.py 4
+#
+# Time, memory and result are not measured.
 _base_ = [
     "../_base_/models/slimmable_supervised_mobilenet_v3.py",
     "../_base_/datasets/slimmable_supervised_224px.py",

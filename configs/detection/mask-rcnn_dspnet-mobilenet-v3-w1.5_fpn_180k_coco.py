@@ -1,0 +1,15 @@
+# DSPNet's MobileNetV3-large at width 1.5, by its export (--format mmdet).
+#
+#   torchrun --nproc_per_node=8 tools/train_det.py \
+#       configs/detection/mask-rcnn_dspnet-mobilenet-v3-w1.5_fpn_180k_coco.py --launcher pytorch
+#
+# Time, memory and result are not measured.
+_base_ = ["./_base_/mask-rcnn_dspnet-mobilenet-v3_fpn_180k_coco.py"]
+
+model = dict(
+    backbone=dict(
+        subnet="w1.5",
+        init_cfg=dict(type="Pretrained", checkpoint="work_dirs/networks/backbone_w1.5_mmdet.pth"),
+    ),
+    neck=dict(in_channels=[40, 64, 168, 1440]),
+)

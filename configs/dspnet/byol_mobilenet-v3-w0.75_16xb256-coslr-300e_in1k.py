@@ -1,4 +1,0 @@
-# Baseline: BYOL with the network of width 0.75 alone, which is DSPNet with a single network.
-_base_ = ["./dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"]
-
-model = dict(backbone=dict(widths=(0.75,)))
