@@ -16,13 +16,13 @@ SIZES = ("small", "base")
 ALGORITHMS = ("sdr", "dspnet", "simsiam", "byol")
 _CONFIGS = {
     ("small", "sdr"): "sdr/sdr_simsiam_r18_16path_custom_small",
-    ("small", "dspnet"): "dspnet/dspnet_resnet18_custom_small",
+    ("small", "dspnet"): "dspnet/dspnet_r18_custom_small",
     ("small", "simsiam"): "sdr/simsiam_r18_custom_small",
-    ("small", "byol"): "dspnet/byol_resnet18_custom_small",
+    ("small", "byol"): "dspnet/byol_r18_custom_small",
     ("base", "sdr"): "sdr/sdr_simsiam_r50_16path_custom",
-    ("base", "dspnet"): "dspnet/dspnet_resnet50_custom",
+    ("base", "dspnet"): "dspnet/dspnet_r50_custom",
     ("base", "simsiam"): "sdr/simsiam_r50_custom",
-    ("base", "byol"): "dspnet/byol_resnet50_custom",
+    ("base", "byol"): "dspnet/byol_r50_custom",
 }
 #: Images that a small training sees, and the epochs that it has for it at least and at most: our reading of "tens of
 #: minutes on two cores".

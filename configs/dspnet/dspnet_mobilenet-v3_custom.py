@@ -3,7 +3,7 @@
 #   python tools/train.py configs/dspnet/dspnet_mobilenet-v3_custom.py
 #
 # Time, memory and result are not measured; with fewer than a million images set init_from.
-_base_ = ["./dspnet_resnet50_custom.py"]
+_base_ = ["./dspnet_r50_custom.py"]
 
 model = dict(
     backbone=dict(

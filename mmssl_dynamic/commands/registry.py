@@ -68,8 +68,8 @@ def parser_of(verb: str, program: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def run_verb(verb: str, arguments: Sequence[str], program: str | None = None) -> None:
-    """Parse the arguments of a verb and run it.
+def parsed(verb: str, arguments: Sequence[str], program: str | None = None) -> argparse.Namespace:
+    """The arguments of a verb as its ``main`` takes them.
 
     Raises:
         UserError: anything that does not fit.
@@ -77,7 +77,16 @@ def run_verb(verb: str, arguments: Sequence[str], program: str | None = None) ->
     args, module = parser_of(verb, program).parse_args(arguments), module_of(verb)
     if hasattr(module, "complete"):
         module.complete(args)
-    module.main(shared.finished(args))
+    return shared.finished(args)
+
+
+def run_verb(verb: str, arguments: Sequence[str], program: str | None = None) -> None:
+    """Parse the arguments of a verb and run it.
+
+    Raises:
+        UserError: anything that does not fit.
+    """
+    module_of(verb).main(parsed(verb, arguments, program))
 
 
 def main_of(verb: str) -> Callable[[], None]:

@@ -169,9 +169,7 @@ def test_the_choices_of_sdr_are_options_of_one_word(repo_root, name):
     assert (unset.model.init_cfg.init_from, unset.train_dataloader.batch_sampler.full_share) == (None, "uniform")
 
 
-@pytest.mark.parametrize(
-    "name", ["demo/dspnet_demo", "dspnet/dspnet_mobilenet-v3_custom", "dspnet/dspnet_resnet50_custom"]
-)
+@pytest.mark.parametrize("name", ["demo/dspnet_demo", "dspnet/dspnet_mobilenet-v3_custom", "dspnet/dspnet_r50_custom"])
 def test_the_choices_of_dspnet_are_options_of_one_word(repo_root, name):
     options = {"init_from": "base.pth", "directions": "both_of_largest"}
     config = load_config(repo_root / f"configs/{name}.py", options)

@@ -23,6 +23,12 @@ def test_a_config_says_what_it_is_its_command_its_cost_and_its_result(path):
     assert re.search(r"Time and memory: .+ Result: .+\.|Time, memory and result are not measured", text)
 
 
+def test_names_have_one_spelling_of_a_network():
+    """mmpretrain's: r18 and mobilenet-v3. A *family* of ResNets is a resnet."""
+    for path in CONFIGS:
+        assert not re.search(r"resnet\d|mbv3|mobilenetv3", path.stem), path.stem
+
+
 @pytest.mark.parametrize(
     "folder", sorted(p for p in (ROOT / "configs").iterdir() if p.name != "_base_"), ids=lambda p: p.name
 )

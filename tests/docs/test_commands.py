@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mmssl_dynamic.commands import shared
-from mmssl_dynamic.commands.registry import parser_of
+from mmssl_dynamic.commands.registry import parsed
 from mmssl_dynamic.loading import load_config
 from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of, header_blocks
 from tests.docs.shell import call_of, lay_out, without_environment
@@ -74,8 +73,7 @@ def test_a_command_can_be_typed_as_it_stands(block, world, monkeypatch):
     for words in block.commands:
         call = call_of(words)
         if call is not None:
-            args = shared.finished(parser_of(call.verb).parse_args(call.arguments))
-            assert isinstance(args, argparse.Namespace)
+            assert isinstance(parsed(call.verb, call.arguments), argparse.Namespace)
             continue
         words = without_environment(words)
         assert words[0] in OTHERS, f"{block}: nothing checks a command that begins with {words[0]}; add it to OTHERS"

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from mmssl_dynamic.commands import shared
-from mmssl_dynamic.commands.registry import module_of, parser_of
+from mmssl_dynamic.commands.registry import run_verb
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.routing import RoutingResult
@@ -109,8 +108,7 @@ def run(page: str, *which: int, world) -> None:
             for words in blocks[number].commands:
                 call = small_call(shlex.split(smaller(shlex.join(words))))
                 assert call is not None, words
-                args = shared.finished(parser_of(call.verb).parse_args(call.arguments))
-                module_of(call.verb).main(args)
+                run_verb(call.verb, call.arguments)
 
 
 def execute(page: str, which: int, world) -> dict:
@@ -153,7 +151,7 @@ def exported(trained, world):
     blocks = [block for block in blocks_of(ROOT / "docs/deploy.md") if block.language == "bash"]
     call = small_call(shlex.split(smaller(shlex.join(blocks[0].commands[0]))))
     with inside(world):
-        module_of(call.verb).main(shared.finished(parser_of(call.verb).parse_args(call.arguments)))
+        run_verb(call.verb, call.arguments)
     return world / "work_dirs/backbone.pth"
 
 

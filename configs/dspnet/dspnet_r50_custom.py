@@ -1,6 +1,6 @@
 # DSPNet on a folder of your own images, one GPU: ResNet-50 at 1/2, 3/4 and all of its width.
 #
-#   python tools/train.py configs/dspnet/dspnet_resnet50_custom.py
+#   python tools/train.py configs/dspnet/dspnet_r50_custom.py
 #
 # Time, memory and result are not measured; with fewer than a million images set init_from.
 _base_ = [
