@@ -9,21 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from torch import nn
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.statistics import find_bank
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
-from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.errors import ConfigError, UserError
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
+from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import load_super_network, need
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.routing.baselines import RANDOM, BaselineTask, random_path
 from mmssl_dynamic.routing.kept_ranking import KeptRanking
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
@@ -107,6 +111,7 @@ def route(
     router = method.router(
         net, BNBank.load(bank), normalisation, protocol=protocol, memory_gib=memory_gib, progress=progress
     )
+    others = _baselines(method, net, normalisation)
     sources: dict[str, Any] = dict(config=str(config), checkpoint=str(checkpoint), bank=str(bank))
     found: list[tuple[RoutingResult, ExportReport]] = []
     routed = []
@@ -128,10 +133,32 @@ def route(
         )
         found.append((result, report))
         reference = next((entry for entry in references if entry.task == task.name), None)
-        routed.append(RoutedTask(result, str(report), reference, report.snippet))
+        measure = BaselineTask(task, normalisation, protocol, folder / "kept", batch_size, num_workers, again)
+        baselines = [measure(name, network) for name, network in others.items()]
+        counts = {part: len(dataset) for part, dataset in task.datasets.items()}
+        routed.append(RoutedTask(result, str(report), reference, report.snippet, baselines, counts))
     pictures = _pictures(method, net, cfg)
-    write_routing_report(routed, Path(out) / "report.html", pictures, command)
+    write_routing_report(routed, Path(out) / "report.html", pictures, command, _steps(checkpoint))
     return found
+
+
+def _baselines(method: RoutingMethod, net: SDRResNet, normalisation: Normalisation) -> dict[str, nn.Module]:
+    """Networks that stand beside the sub-networks: the base network, where one was given, and random weights."""
+    found = {RANDOM: random_path(net)}
+    if method.base_config is None or method.base_checkpoint is None:
+        return found
+    base = method.base(normalisation, next(net.parameters()).device)
+    return {Path(method.base_config).stem: base, **found}
+
+
+def _steps(checkpoint: PathLike) -> dict[str, int]:
+    """Training steps of every network, from ``collapse.json`` beside the checkpoint; empty if it is not there."""
+    file = Path(checkpoint).parent / "collapse.json"
+    try:
+        steps = read_json(file, "collapse report").get("steps", {}) if file.is_file() else {}
+        return {str(name): int(count) for name, count in steps.items()}
+    except (UserError, AttributeError, TypeError, ValueError):
+        return {}  # a remark of the report, not worth ending a routing for
 
 
 def _tasks(data_roots: Sequence[PathLike], dataset_configs: Sequence[PathLike], cfg: Config) -> list[Task]:
@@ -156,5 +183,6 @@ def _pictures(method: RoutingMethod, net: SDRResNet, cfg: Config) -> ClusterPict
     # The images of extract_dataloader are those that were clustered.
     root = cfg.get("extract_dataloader", {}).get("dataset", {}).get("data_root") or cfg.get("data_root")
     clusters = Clusters.load(method.clusters)
-    there = root is not None and (Path(root) / clusters.names[0]).is_file()
-    return ClusterPictures(clusters, net.space.paths, Path(root) if there else None)
+    if root is None:
+        return ClusterPictures(clusters, net.space.paths, None, found=False)
+    return ClusterPictures(clusters, net.space.paths, Path(root), (Path(root) / clusters.names[0]).is_file())

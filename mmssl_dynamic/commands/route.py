@@ -22,7 +22,7 @@ import argparse
 from mmssl_dynamic import cli
 from mmssl_dynamic.arguments import Checked, at_least, existing_folder, refuse_idle
 from mmssl_dynamic.commands import budget_options, route_detection, routing_options, shared
-from mmssl_dynamic.commands.routing_options import CLUSTER, HALVING, knn_protocol, need_clusters, routing_method
+from mmssl_dynamic.commands.routing_options import HALVING, knn_protocol, need_clusters, routing_method
 from mmssl_dynamic.errors import ConfigError
 
 
@@ -82,7 +82,9 @@ def check_classification(args: argparse.Namespace) -> None:
     if method == "cluster":
         need_clusters(args, "--method cluster")
     else:
-        refuse_idle(args, ("candidates", *CLUSTER), f"--method {method}")
+        refuse_idle(args, ("candidates",), f"--method {method}")
+        if (args.base_config is None) != (args.base_checkpoint is None):
+            raise ConfigError("--base-config and --base-checkpoint belong together; give both, or neither.")
     if method != "halving":
         refuse_idle(args, HALVING, f"--method {method}")
 

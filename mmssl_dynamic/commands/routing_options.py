@@ -35,15 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="routing.json of --method knn on the same task, to measure the regret against",
     )
     shared.add_clusters(fast, "clusters.npz of the run; with any method, its images go into the report")
-    shared.add_config_file(fast, "--base-config", "cluster: config of the network that was clustered with")
+    shared.add_config_file(
+        fast,
+        "--base-config",
+        "config of the network that was clustered with; with any method, the report has its accuracy, too",
+    )
     fast.add_argument(
         "--base-checkpoint",
         metavar="FILE",
         action=Checked,
         check=existing("checkpoint"),
-        help="cluster: its checkpoint",
+        help="its checkpoint",
     )
-    shared.add_cfg_options(fast, "--base-options", "--base-config", "cluster: ")
+    shared.add_cfg_options(fast, "--base-options", "--base-config")
     fast.add_argument(
         "--candidates",
         metavar="N",

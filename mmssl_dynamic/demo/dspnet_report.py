@@ -11,6 +11,7 @@ from typing import Any
 
 from mmssl_dynamic.demo.steps import how_it_was_made
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
+from mmssl_dynamic.evaluation.knn import protocol_text
 from mmssl_dynamic.export import ExportReport
 from mmssl_dynamic.fileio import read_json, sidecar_path
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
@@ -85,10 +86,9 @@ def write_dspnet_report(results: DSPNetDemoResults, path: Path) -> Path:
     _trainings(page, results)
     _exports(page, results)
     first = next(iter(results.dspnet.values()))
-    protocol = {key: value for key, value in first.protocol.items() if key != "pipelines"}
     runs = results.trainings.items()
     health = {run.label(title, name): value for title, run in runs for name, value in run.health.items()}
-    more = f"kNN protocol: {protocol}. Weights: {first.weights_fingerprint[:16]}."
+    more = f"{protocol_text(first.protocol)}. Weights: {first.weights_fingerprint[:16]}."
     how_it_was_made(page, health, results.seconds, results.settings, more)
     return page.save(path)
 

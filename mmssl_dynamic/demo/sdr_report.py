@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mmssl_dynamic.clustering import ClusterReport
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.demo.steps import how_it_was_made
+from mmssl_dynamic.evaluation.knn import protocol_text
 from mmssl_dynamic.export import ExportReport
 from mmssl_dynamic.routing import RoutingResult
 from mmssl_dynamic.subnets import FULL
@@ -184,8 +185,10 @@ def write_sdr_report(results: SDRDemoResults, path: Path) -> Path:
     for name, task in results.tasks.items():
         _task(page, name, task)
     routing = next(iter(results.tasks.values())).routing
-    more = f"kNN protocol: {routing.protocol}. Weights: {routing.weights_fingerprint[:16]}."
-    how_it_was_made(page, results.collapse["health"], results.seconds, results.settings, more)
+    more = f"{protocol_text(routing.protocol)}. Weights: {routing.weights_fingerprint[:16]}."
+    how_it_was_made(
+        page, results.collapse["health"], results.seconds, results.settings, more, results.collapse["steps"]
+    )
     return page.save(path)
 
 

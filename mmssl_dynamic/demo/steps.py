@@ -39,6 +39,9 @@ from mmssl_dynamic.writing import write_json
 _STARTS = ("init_from", "load_from")
 
 
+_JUDGED = 10  # steps of a network, before which the collapse monitor does not warn about it either
+
+
 @dataclass
 class Clock:
     """Announces the steps and keeps how long each took.
@@ -193,17 +196,26 @@ def random_backbone(config: Config, seed: int) -> nn.Module:
     return backbone
 
 
-def collapse_check(health: Mapping[str, float]) -> str:
-    """A sentence about the lowest of the values that ``collapse.json`` holds."""
-    worst = min(health, key=lambda name: health[name])
-    return (
-        f"Collapse check: the std of the normalised projections is 1 when healthy and 0 when collapsed; the lowest of "
-        f"{len(health)} networks is {health[worst]:.2f} ({worst})."
-    )
+def collapse_check(health: Mapping[str, float], steps: Mapping[str, int] | None = None) -> str:
+    """About the lowest of the values that ``collapse.json`` holds; networks with too few steps are not judged."""
+    few = [name for name in health if (steps or {}).get(name, _JUDGED) < _JUDGED]
+    judged = [name for name in health if name not in few]
+    text = "Collapse check: the std of the normalised projections is 1 when healthy and 0 when collapsed"
+    if judged:
+        worst = min(judged, key=lambda name: health[name])
+        text += f"; the lowest of {len(judged)} networks is {health[worst]:.2f} ({worst})"
+    if few:
+        text += f"; with fewer than {_JUDGED} steps it says nothing of {', '.join(few)}"
+    return f"{text}."
 
 
 def how_it_was_made(
-    page: HtmlReport, health: Mapping[str, float], seconds: Mapping[str, float], settings: Mapping[str, Any], more: str
+    page: HtmlReport,
+    health: Mapping[str, float],
+    seconds: Mapping[str, float],
+    settings: Mapping[str, Any],
+    more: str,
+    steps: Mapping[str, int] | None = None,
 ) -> None:
     """The last section of a report.
 
@@ -212,13 +224,13 @@ def how_it_was_made(
         health: Collapse measure of every network.
         seconds: Of every step.
         settings: Of the demo.
-        more: Sentences that end the note on versions and settings.
+        more: Sentences that end the note on versions.
+        steps: Training steps of every network, where they are known.
     """
     page.section("How it was made")
-    page.text(collapse_check(health))
+    page.text(collapse_check(health, steps))
     page.table(["step", "seconds"], [[name, value] for name, value in seconds.items()])
     page.text(
-        f"mmssl_dynamic {__version__}, python {platform.python_version()}, torch {torch.__version__}. Settings: "
-        f"{dict(settings)}. {more}",
-        note=True,
+        f"mmssl_dynamic {__version__}, python {platform.python_version()}, torch {torch.__version__}. {more}", note=True
     )
+    page.facts(settings, summary="Settings")

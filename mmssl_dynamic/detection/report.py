@@ -83,9 +83,10 @@ def write_detection_report(figures: CandidateFigures, path: str | os.PathLike[st
         page.code(command)
     page.text(
         f"mmssl_dynamic {__version__}, python {platform.python_version()}, torch {torch.__version__}. "
-        f"Weights {result.weights_fingerprint[:16]}. Protocol: {result.protocol}. {result.cost['seconds']} s.",
+        f"Weights {result.weights_fingerprint[:16]}. {result.cost['seconds']} s.",
         note=True,
     )
+    page.facts(result.protocol, summary="The protocol: everything that a repetition needs to know")
     return page.save(path)
 
 

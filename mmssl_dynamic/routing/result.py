@@ -139,8 +139,22 @@ class RoutingResult:
         alone = binomtest(better, better + worse, alternative="greater").pvalue
         return float(min(1.0, alone * (len(self.subnets) + len(self.dropped))))
 
+    @property
+    def full_is_better(self) -> bool:
+        """Whether the full network ranks above the chosen sub-network on the images of the choice."""
+        return self.full.ranking > self.best.ranking
+
     def verdict(self, level: float = 0.05) -> str:
         """Whether the choice is better than the full network by more than chance, in a sentence."""
+        text = self._verdict(level)
+        if not self.full_is_better:
+            return text
+        return (
+            f"{text}. The full network selects better than the chosen path ({self.full.ranking:.4g} against "
+            f"{self.best.ranking:.4g}): use it for this task"
+        )
+
+    def _verdict(self, level: float) -> str:
         best, p = self.best, self.p_value
         count = len(self.subnets) + len(self.dropped)
         if p is None:

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -23,10 +23,18 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 60rem; background: 
 h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0 1rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
 p { margin: .6rem 0; overflow-wrap: anywhere; } .note, figcaption { color: var(--soft); font-size: .9rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .75rem 0; }
+.scroll { overflow-x: auto; max-width: 100%; margin: .75rem 0; scrollbar-width: thin;
+  background: linear-gradient(90deg, var(--paper) 1.5rem, transparent 3rem) 0 0 / 3rem 100% no-repeat local,
+    linear-gradient(270deg, var(--paper) 1.5rem, transparent 3rem) 100% 0 / 3rem 100% no-repeat local,
+    linear-gradient(90deg, var(--line), transparent) 0 0 / .6rem 100% no-repeat scroll,
+    linear-gradient(270deg, var(--line), transparent) 100% 0 / .6rem 100% no-repeat scroll; }
+table { border-collapse: collapse; font-size: .9rem; }
 th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap;
   font-variant-numeric: tabular-nums; }
+th { white-space: normal; vertical-align: bottom; } table.facts td:last-child { text-align: left; white-space: normal;
+  overflow-wrap: anywhere; min-width: 12rem; } table.facts td:first-child { vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } tr.mark td { background: var(--mark); font-weight: 600; }
+dt { font-weight: 600; margin-top: .5rem; } dd { margin: 0 0 0 1rem; }
 figure { margin: 1rem 0; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 pre { overflow-x: auto; padding: .75rem; border: 1px solid var(--line); border-radius: 6px; font-size: .85rem; }
 details summary { cursor: pointer; color: var(--soft); }
@@ -77,9 +85,28 @@ class HtmlReport:
         cells = ["".join(f"<td>{html.escape(_cell(cell))}</td>" for cell in row) for row in rows]
         body = "".join(f"<tr{' class=mark' if i in chosen else ''}>{row}</tr>" for i, row in enumerate(cells))
         table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        self._hidden(table, summary)
+
+    def facts(self, values: Mapping[str, object], summary: str | None = None) -> None:
+        """Names and values, a line each; a record in a record is written out.
+
+        Args:
+            values: By their names.
+            summary: Hide them behind this line until it is clicked.
+        """
+        rows = [[name, _words(value)] for name, value in values.items()]
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        self._hidden(f'<div class="scroll"><table class="facts"><tbody>{body}</tbody></table></div>', summary)
+
+    def terms(self, explained: Mapping[str, str]) -> None:
+        """Words and what they mean."""
+        entries = (f"<dt>{html.escape(word)}</dt><dd>{html.escape(text)}</dd>" for word, text in explained.items())
+        self._parts.append(f"<dl>{''.join(entries)}</dl>")
+
+    def _hidden(self, part: str, summary: str | None) -> None:
         if summary is not None:
-            table = f"<details><summary>{html.escape(summary)}</summary>{table}</details>"
-        self._parts.append(table)
+            part = f"<details><summary>{html.escape(summary)}</summary>{part}</details>"
+        self._parts.append(part)
 
     def figure(self, picture: Figure | str | os.PathLike[str], caption: str) -> None:
         """A matplotlib figure, or a PNG or JPEG file."""
@@ -105,6 +132,17 @@ class HtmlReport:
         )
         write_text(path, page)
         return Path(path)
+
+
+def _words(value: object) -> str:
+    """A value without the brackets and quotes of a programming language."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name} {_words(entry)}" for name, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _cell(value: object) -> str:

@@ -65,7 +65,7 @@ def task_heatmap(results: Sequence[RoutingResult]) -> Figure:
     names = sorted(set().union(*known), key=_order)
     gains = np.array([[row.get(name, np.nan) for name in names] for row in known])  # (tasks, S)
     many = len(names) > _MAX_LABELS
-    width = min(16.0, 3 + 0.35 * len(names)) if not many else 16.0
+    width = min(16.0, max(6.4, 3 + 0.35 * len(names))) if not many else 16.0
     figure = Figure(figsize=(width, 1.8 + 0.4 * len(results)), layout="constrained")
     axes = figure.subplots()
     limit = float(np.nanmax(np.abs(gains))) or 1.0

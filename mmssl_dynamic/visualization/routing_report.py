@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.routing.baselines import Baseline
 from mmssl_dynamic.routing.result import RoutingResult, SubnetScore
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.montage import choose_rows, draw_montage
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure, task_gains, task_heatmap
+from mmssl_dynamic.visualization.words import ROUTING_WORDS
 from mmssl_dynamic.writing import write_stream
 
 _CLASSES = 8  # most frequent ones that are listed
+#: Training steps below which a network is marked: our reading of too few to have learned anything of its own.
+FEW_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class ClusterPictures:
     Attributes:
         clusters: The clusters; cluster i trained path i.
         paths: All paths, in that order.
-        image_root: Folder of their images; ``None`` where it is not there.
+        image_root: Folder of their images.
+        found: Whether the images are there.
     """
 
     clusters: Clusters
     paths: Sequence[str]
     image_root: Path | None = None
+    found: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,16 @@ class RoutedTask:
         exported: What was exported, in a sentence.
         reference: Ranking of all sub-networks, for the regret of a faster method.
         snippet: Lines of Python that load what was exported.
+        baselines: Other networks on the same images.
+        counts: Images of each part, for standard errors.
     """
 
     result: RoutingResult
     exported: str = ""
     reference: RoutingResult | None = None
     snippet: str = ""
+    baselines: Sequence[Baseline] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_routing_report(
@@ -59,6 +69,7 @@ def write_routing_report(
     path: str | os.PathLike[str],
     pictures: ClusterPictures | None = None,
     command: str | None = None,
+    steps: Mapping[str, int] | None = None,
 ) -> Path:
     """Write the page, and its figures as PNG and SVG beside it.
 
@@ -67,6 +78,7 @@ def write_routing_report(
         path: The page; the figures go into the same folder.
         pictures: For montages of the chosen clusters.
         command: The command line that made it.
+        steps: Training steps of every network, where they are known.
     """
     results = [task.result for task in tasks]
     folder = Path(path).parent
@@ -80,9 +92,11 @@ def write_routing_report(
         save_figure(heatmap, folder / "heatmap")
         page.figure(heatmap, "Gain over the full network of every sub-network on every task, in percentage points")
     for task in tasks:
-        _task(page, task)
+        _task(page, task, steps or {})
     if pictures is not None:
         _clusters(page, results, pictures, folder)
+    page.section("Words")
+    page.terms(ROUTING_WORDS)
     _origin(page, results, command)
     return page.save(path)
 
@@ -108,46 +122,61 @@ def _summary(page: HtmlReport, tasks: Sequence[RoutedTask]) -> None:
     selection = "; ".join(sorted({str(task.result.protocol.get("selection")) for task in tasks}))
     page.text(
         f"For every task the sub-network that ranks first on the images to choose with ({selection}) was taken. Test "
-        "images took no part in the choice; the test columns say how it turned out. Regret is what the best of the "
-        "ranked sub-networks has over the chosen one on the test images."
+        "images took no part in the choice; the accuracies here are theirs and say how it turned out."
     )
+    for task in tasks:
+        if task.result.full_is_better:
+            page.text(
+                f"On {task.result.task} the full network selects better than the chosen path "
+                f"({task.result.full.ranking:.4g} against {task.result.best.ranking:.4g}): use the full network there."
+            )
+    names = list(dict.fromkeys(baseline.name for task in tasks for baseline in task.baselines))
     rows: list[list[object]] = []
+    costs: list[list[object]] = []
     for task in tasks:
         result = task.result
         hindsight = (task.reference or result).best_in_hindsight
         cost = result.cost
+        others = {baseline.name: baseline for baseline in task.baselines}
         rows.append(
             [
                 result.task,
                 result.best.name,
-                _reported(result.best),
-                _reported(result.full),
+                _with_error(task, _reported(result.best)),
+                _with_error(task, _reported(result.full)),
+                *(_with_error(task, _reported(others[name])) if name in others else "-" for name in names),
                 f"{result.best.gain_over_full:+.1f}",
                 hindsight.name,
                 result.regret(task.reference),
+            ]
+        )
+        costs.append(
+            [
+                result.task,
                 f"{len(result.subnets)} of {len(result.subnets) + len(result.dropped)}",
-                f"{cost['stage_runs']} ({cost['stage_runs_one_by_one']})",
+                cost["stage_runs"],
+                cost["stage_runs_one_by_one"],
                 cost["seconds"],
             ]
         )
-    page.table(
-        [
-            "task",
-            "chosen",
-            "accuracy, %",
-            "full network, %",
-            "gain",
-            "best in hindsight",
-            "regret",
-            "ranked",
-            "stage runs per image (one by one)",
-            "seconds",
-        ],
-        rows,
-    )
+    header = ["task", "chosen", "chosen, %", "full network, %", *(f"{name}, %" for name in names)]
+    page.table([*header, "gain", "best in hindsight", "regret"], rows)
+    header = ["task", "sub-networks ranked", "stage runs per image", "one by one", "seconds"]
+    page.table(header, costs, summary="What the routing cost")
 
 
-def _task(page: HtmlReport, task: RoutedTask) -> None:
+def _with_error(task: RoutedTask, accuracy: float, part: str | None = None) -> str:
+    """An accuracy and its standard error; on the test images, or those of the choice where there are none."""
+    test = task.result.best.test_accuracy is not None
+    count = task.counts.get(part or ("test" if test else "val" if "val" in task.counts else "train"), 0)
+    if count < 1:
+        return f"{accuracy:.1f}"
+    # Agresti and Coull: two right and two wrong images are added, so that no accuracy is known for sure.
+    share = (accuracy / 100 * count + 2) / (count + 4)
+    return f"{accuracy:.1f} ± {100 * (share * (1 - share) / (count + 4)) ** 0.5:.1f}"
+
+
+def _task(page: HtmlReport, task: RoutedTask, steps: Mapping[str, int]) -> None:
     result = task.result
     page.section(f"Task: {result.task}")
     if task.exported:
@@ -160,8 +189,30 @@ def _task(page: HtmlReport, task: RoutedTask) -> None:
     page.figure(gains_histogram(result), f"{result.task}: how many sub-networks gain how much over the full network")
     scores = [result.full, *result.subnets]
     header, rows = ranking_rows(scores)
+    select = "val" if "val" in task.counts else "train"
+    for score, row in zip(scores, rows):
+        row[1] = _with_error(task, score.select_accuracy, select)
+        row[2] = "-" if score.test_accuracy is None else _with_error(task, score.test_accuracy)
+    if steps:
+        header = [*header, "training steps"]
+        for score, row in zip(scores, rows):
+            count = steps.get(score.name, 0)
+            row.append(f"{count}, few" if count < FEW_STEPS else count)
+    for baseline in task.baselines:
+        test = "-" if baseline.test_accuracy is None else _with_error(task, baseline.test_accuracy)
+        gain = f"{_reported(baseline) - _reported(result.full):+.1f}"
+        more = [""] * (len(header) - 4)
+        rows.append([baseline.name, _with_error(task, baseline.select_accuracy, select), test, gain, *more])
+    few = sum(steps.get(score.name, 0) < FEW_STEPS for score in result.subnets) if steps else 0
+    if few:
+        chosen = steps.get(result.best.name, 0)
+        page.text(
+            f"{few} of {len(result.subnets)} sub-networks trained for fewer than {FEW_STEPS} steps of their own, too "
+            f"few to be judged; the chosen one for {chosen}."
+        )
     marked = [i for i, score in enumerate(scores) if score.name == result.best.name]
-    page.table(header, rows, marked, summary=f"All {len(rows)} networks, the full one and then best first")
+    others = f", and {len(task.baselines)} others" if task.baselines else ""
+    page.table(header, rows, marked, summary=f"All {len(scores)} networks, the full one and then best first{others}")
     if result.dropped:
         page.table(
             ["not evaluated on all images", "accuracy there, %", "training images", "why"],
@@ -181,7 +232,13 @@ def _clusters(page: HtmlReport, results: Sequence[RoutingResult], pictures: Clus
     page.section("What the chosen sub-networks were trained on")
     clusters = pictures.clusters
     shown = list(dict.fromkeys(chosen.values()))
-    if pictures.image_root is not None:
+    if pictures.image_root is None or not pictures.found:
+        where = "the config names no folder of them" if pictures.image_root is None else f"not in {pictures.image_root}"
+        page.text(
+            f"The images of the clusters were not found ({where}), so none are shown; --cfg-options data_root=DIR "
+            "names their folder."
+        )
+    else:
         file = folder / "chosen_clusters.png"
         picture = draw_montage(choose_rows(clusters, pictures.image_root, 10, only=shown), 10, columns=1)
         write_stream(file, lambda stream: picture.save(stream, format="PNG"))
@@ -204,10 +261,11 @@ def _origin(page: HtmlReport, results: Sequence[RoutingResult], command: str | N
     files = ", ".join(f"{key} {getattr(first, key)}" for key in ("config", "checkpoint", "bank") if getattr(first, key))
     page.text(
         f"mmssl_dynamic {__version__}, python {platform.python_version()}, torch {torch.__version__}. "
-        f"Weights {first.weights_fingerprint[:16]}; {files}. Protocol: {first.protocol}.",
+        f"Weights {first.weights_fingerprint[:16]}; {files}.",
         note=True,
     )
+    page.facts(first.protocol, summary="The protocol: everything that a repetition needs to know")
 
 
-def _reported(score: SubnetScore) -> float:
+def _reported(score: SubnetScore | Baseline) -> float:
     return score.select_accuracy if score.test_accuracy is None else score.test_accuracy
