@@ -18,6 +18,7 @@ import pytest
 
 from mmssl_dynamic.commands.registry import parsed
 from mmssl_dynamic.loading import load_config
+from mmssl_dynamic.presets import Preset
 from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of, header_blocks
 from tests.docs.shell import call_of, lay_out, without_environment
 
@@ -29,6 +30,7 @@ GIVEN = (
     "data/imagenet/train",
     "data/resnet50.pth",
 )
+MY_IMAGES = 2000  # docs/own-images.md
 # Checkpoints of runs that the page cuts short, by the option that does.
 SHORT = {"work_dirs/mask-rcnn_dspnet-mobilenet-v3-w0.5_fpn_180k_coco/iter_5.pth": "train_cfg.max_iters=5"}
 BLOCKS = [*all_blocks("bash"), *header_blocks()]
@@ -50,6 +52,9 @@ def world(tmp_path_factory):
         call = call_of(words)
         if call is not None and call.verb == "route":
             put(world / words[words.index("--out") + 1] / "routing.json")
+    for config in re.findall(r"work_dirs/[\w.-]+/\w+\.py", TEXT):  # that a training writes beside its checkpoints
+        put(world / config)
+        assert list((ROOT / "configs").rglob(Path(config).name)), config
     for checkpoint in set(re.findall(r"work_dirs/[\w./-]+/(?:epoch|iter)_\d+\.pth", TEXT)):
         put(world / checkpoint)
     return world
@@ -84,12 +89,19 @@ def test_a_command_can_be_typed_as_it_stands(block, world, monkeypatch):
     "checkpoint", sorted(set(re.findall(r"work_dirs/[\w.-]+/(?:epoch|iter)_\d+\.pth", TEXT))), ids=lambda c: c[10:]
 )
 def test_a_checkpoint_has_the_name_that_its_training_gives_it(checkpoint, world, monkeypatch):
-    """``work_dirs/CONFIG/epoch_N.pth``, with N epochs in the config, or in the options of the page."""
+    """``work_dirs/CONFIG/epoch_N.pth``, with N epochs in the config, of the preset, or in the options of the page."""
     folder, _, file = checkpoint.removeprefix("work_dirs/").partition("/")
     kind, number = re.fullmatch(r"(epoch|iter)_(\d+)\.pth", file).groups()
     if checkpoint in SHORT:
         assert SHORT[checkpoint].endswith(f"={number}")
         assert SHORT[checkpoint] in TEXT
+        return
+    preset = re.fullmatch(r"([a-z]+)_(small|base)_my_images", folder)
+    if preset is not None:
+        images = ["image.jpg"] * MY_IMAGES
+        monkeypatch.setattr("mmssl_dynamic.datasets.image_listing.list_images", lambda folder: images)
+        monkeypatch.setattr(Preset, "check", lambda *_: None)
+        assert Preset(preset.group(2), preset.group(1)).options("data/my_images")["max_epochs"] == int(number)
         return
     monkeypatch.chdir(world)
     monkeypatch.syspath_prepend(world)

@@ -38,6 +38,7 @@ SMALLER = {
     "configs/sdr/simsiam_r50_custom.py": f"{SDR} {PREDICTOR} model.backbone.base_channels=4 model.neck.in_channels=32",
     "configs/sdr/sdr_simsiam_r50_16path_custom.py": f"{SDR} {PREDICTOR} {STAGES}",
     "sdr_barlowtwins_r50_16path_custom.py": f"{SDR} model.head.in_channels=16 {STAGES}",
+    "--preset": f"{LOADERS} train_dataloader.batch_size=4",
     "dspnet_stack_custom.py": f"{LOADERS} train_dataloader.batch_size=8 warmup_epochs=1 {HEADS} {PREDICTOR}",
 }
 # And options of verbs, in place of what they would be.
@@ -52,7 +53,10 @@ RUN = "work_dirs/sdr_simsiam_r50_16path_custom"
 TEXT = {
     "epoch_200.pth": "epoch_2.pth",
     "epoch_300.pth": "epoch_2.pth",
+    "epoch_64.pth": "epoch_2.pth",
     "--min-size 128": "--min-size 4",
+    "--min-size 64": "--min-size 4",
+    "--num-clusters auto": "--num-clusters auto --images-per-cluster 16",
     "--datasets aircraft,pets,dtd,my_task": "--datasets my_task",
     # In Python, the config of the run: it has the sizes.
     '("sdr_simsiam_r50_16path_custom",': f'("{RUN}/sdr_simsiam_r50_16path_custom.py",',
@@ -75,7 +79,8 @@ def small_call(words: list[str]) -> Call | None:
     if call is None:
         return None
     arguments = [*call.arguments, *shlex.split(OPTIONS.get(call.verb, ""))]
-    options = SMALLER.get(arguments[0], "").split()
+    options = SMALLER["--preset"] if "--preset" in arguments else SMALLER.get(arguments[0], "")
+    options = options.split()
     if options and "--cfg-options" in arguments:
         place = arguments.index("--cfg-options") + 1
         arguments[place:place] = options
@@ -123,7 +128,12 @@ def execute(page: str, which: int, world) -> dict:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """The checkout's configs and tools, images of one's own, and two tasks."""
-    world = lay_out(tmp_path_factory.mktemp("small"))
+    return furnished(tmp_path_factory.mktemp("small"))
+
+
+def furnished(world):
+    """A folder with what the pages ask for."""
+    lay_out(world)
     write_images(world / "data/my_images", 64)
     for seed, task in enumerate(("my_task", "another_task")):
         for part, count in (("train", 24), ("test", 12)):
@@ -190,6 +200,15 @@ def test_statistics_can_be_measured_anew(trained, world):
     before = (trained / "bn_bank.safetensors").stat().st_mtime_ns
     run("docs/numbers.md", 0, world=world)
     assert (trained / "bn_bank.safetensors").stat().st_mtime_ns > before
+
+
+@pytest.mark.slow
+def test_a_folder_of_images_needs_no_config(tmp_path):
+    world = furnished(tmp_path)  # of its own: the page's outputs have the names of those of other pages
+    run("docs/own-images.md", 0, 1, 2, 3, world=world)
+    result = RoutingResult.load(world / "work_dirs/my_task/routing.json")
+    assert len(result.subnets) == 4
+    assert (world / "work_dirs/simsiam_small_my_images/curves.png").is_file()
 
 
 @pytest.mark.slow
