@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from mmssl_dynamic.cpu import prepared_cpu
 from mmssl_dynamic.errors import UserError, UserNotice, first_line
 from mmssl_dynamic.interrupts import STATUS, Interrupts, close_progress_bars
+from mmssl_dynamic.lost_workers import LOST, has_lost_worker
 
 _as_ever = warnings.formatwarning
 # What imports of a correct installation say every time, and nobody at a command line can do anything about.
@@ -64,6 +67,10 @@ def _sentence_of(error: BaseException) -> str | None:
     """What to say of an error that a user can mend; ``None`` for others."""
     if isinstance(error, UserError):
         return one_sentence(error)
+    if has_lost_worker(error):
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or PyTorch raises it again when the other ones end
+        return LOST
     if isinstance(error, Exception) and "mmssl_dynamic.writing" in sys.modules:
         from mmssl_dynamic.writing import is_full, no_room
 

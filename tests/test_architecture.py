@@ -25,6 +25,7 @@ FLOORS = (
     "cpu",
     "options",
     "interrupts",
+    "lost_workers",
     "records",
     "arrays",
     "text_lists",

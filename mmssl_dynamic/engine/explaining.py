@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -52,7 +56,8 @@ def running(work_dir: str) -> Iterator[None]:
         OutputError: the disk is full, and what was writing is not of this package.
     """
     try:
-        yield
+        with _errors_of_writing_threads():
+            yield
     except UserError:
         raise
     except Exception as error:
@@ -71,6 +76,36 @@ def running(work_dir: str) -> Iterator[None]:
             name = getattr(error, "filename", None)
             raise no_room(Path(str(name or work_dir)), None, error) from error
         raise
+
+
+@contextmanager
+def _errors_of_writing_threads() -> Iterator[None]:
+    """Leave a full disk that TensorBoard's thread meets to the run, which gets the error when it writes next."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not is_full(arguments.exc_value):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def tell_of_full_logs(logger: logging.Logger) -> None:
+    """Let a log file that cannot grow end the run in one sentence; ``logging`` prints a traceback for every message."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = partial(_tell, handler)  # type: ignore[method-assign]
+
+
+def _tell(handler: logging.FileHandler, record: logging.LogRecord) -> None:
+    error = sys.exc_info()[1]
+    if error is not None and is_full(error):
+        raise no_room(Path(handler.baseFilename), None, error) from error
+    logging.Handler.handleError(handler, record)
 
 
 def check_fits(state: Mapping[str, Any], own: Mapping[str, Any], source: str, whole: bool) -> None:

@@ -20,9 +20,10 @@ from torch.utils.data import DataLoader
 
 from mmssl_dynamic.datasets.resumable_batch_sampler import ResumableBatchSampler
 from mmssl_dynamic.datasets.shared_memory import HandOver
+from mmssl_dynamic.engine.batch_of_one import check_batches
 from mmssl_dynamic.engine.brief_log import environment, initialization_log, keep_brief
 from mmssl_dynamic.engine.checkpoints import checkpoint_place, is_whole, look_through
-from mmssl_dynamic.engine.explaining import building, check_fits, running
+from mmssl_dynamic.engine.explaining import building, check_fits, running, tell_of_full_logs
 from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmssl_dynamic.engine.hooks.progress_hook import ProgressHook
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
@@ -89,6 +90,7 @@ class Runner(MMEngineRunner):
 
         Raises:
             DataError: there are fewer images than a batch, which would train nothing at all.
+            ConfigError: a batch of one image, where BatchNorm needs two.
         """
         with building("train_dataloader"):
             built = super().build_train_loop(loop)
@@ -97,6 +99,7 @@ class Runner(MMEngineRunner):
                 f"the training set has {len(built.dataloader.dataset)} images, fewer than a batch; use a smaller "
                 "train_dataloader.batch_size or more images."
             )
+        check_batches(self.model.train(), built.dataloader)
         if isinstance(built.dataloader.batch_sampler, ResumableBatchSampler):
             self.register_hook(ResumeSamplerHook())
         self.register_hook(ResumeCheckHook())
@@ -142,6 +145,7 @@ class Runner(MMEngineRunner):
         """As mmengine's, without messages that are the same in every run."""
         logger = super().build_logger(*args, **kwargs)
         keep_brief(logger)
+        tell_of_full_logs(logger)
         return logger
 
     def _log_env(self, env_cfg: dict) -> None:

@@ -188,22 +188,28 @@ class FeatureStore:
             return np.lib.format.open_memmap(self.partial, mode="r+")
         self.partial.parent.mkdir(parents=True, exist_ok=True)
         self.progress.unlink(missing_ok=True)
-        rows = np.lib.format.open_memmap(self.partial, mode="w+", dtype=np.float32, shape=(self.num_rows, dim))
         try:
+            rows = np.lib.format.open_memmap(self.partial, mode="w+", dtype=np.float32, shape=(self.num_rows, dim))
             self._reserve()
         except OSError as error:
             if not is_full(error):
-                return rows  # a file system that cannot reserve space
-            sentence = no_room(self.path, rows.nbytes, error, self.partial)
+                raise
+            sentence = no_room(self.path, 4 * self.num_rows * dim, error, self.partial)
             self.partial.unlink()
             raise sentence from error
         return rows
 
     def _reserve(self) -> None:
         # Writing to a mapped hole of a full disk would kill the process with SIGBUS instead of an error.
-        if hasattr(os, "posix_fallocate"):
-            with self.partial.open("r+b") as file:
+        if not hasattr(os, "posix_fallocate"):
+            return
+        with self.partial.open("r+b") as file:
+            try:
                 os.posix_fallocate(file.fileno(), 0, self.partial.stat().st_size)
+            except OSError as error:
+                if is_full(error):
+                    raise
+                # a file system that cannot reserve space
 
     def flush(self) -> None:
         """Bring the rows to disk, and only then count them as done."""

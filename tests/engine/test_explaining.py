@@ -1,11 +1,15 @@
 import errno
+import logging
+import threading
 
 import pytest
 import torch
 from torch import nn
 
-from mmssl_dynamic.engine.explaining import check_fits, running
+from mmssl_dynamic.engine.explaining import check_fits, running, tell_of_full_logs
 from mmssl_dynamic.errors import ArtifactError, ConfigError, OutputError
+from tests.engine.toy import toy_runner
+from tests.test_writing import largest_file
 
 
 def prefixed(state, prefix):
@@ -49,3 +53,37 @@ def test_errors_of_a_run_that_its_user_can_mend_are_one_sentence():
         fail(OSError(errno.ENOSPC, "No space left on device", "/work/log.txt"))
     with pytest.raises(ZeroDivisionError):
         fail(ZeroDivisionError())
+
+
+def test_a_log_that_cannot_grow_ends_the_run_in_one_sentence(tmp_path, capfd):
+    logger = logging.Logger("test_explaining")
+    handler = logging.FileHandler(tmp_path / "a.log")
+    logger.addHandler(handler)
+    tell_of_full_logs(logger)
+    try:
+        logger.warning("fits")
+        with largest_file(2_000), pytest.raises(OutputError, match=r"no room for .*a\.log"):
+            logger.warning("x" * 5_000)
+        logger.warning("no %d", "number")  # what is no full disk is printed, as ever
+    finally:
+        handler.close()
+    printed = capfd.readouterr().err
+    assert "TypeError: %d format" in printed
+    assert "OSError" not in printed
+    assert (tmp_path / "a.log").read_text().startswith("fits\n")
+
+
+def test_a_run_with_tensorboard_on_a_full_disk_ends_in_one_sentence(tmp_path, capfd):
+    pytest.importorskip("tensorboard")
+    backends = [dict(type="TensorboardVisBackend")]
+    before = threading.excepthook
+    runner = toy_runner(
+        tmp_path / "run",
+        max_epochs=60,
+        default_hooks=dict(checkpoint=None, logger=dict(type="LoggerHook", interval=1)),
+        visualizer=dict(type="Visualizer", vis_backends=backends),
+    )
+    with largest_file(6_000), pytest.raises(OutputError, match="no room for"):
+        runner.train()
+    assert threading.excepthook is before
+    assert "Traceback" not in capfd.readouterr().err

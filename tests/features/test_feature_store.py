@@ -11,6 +11,7 @@ from mmssl_dynamic.errors import ArtifactError, ConfigError, OutputError
 from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.result_cache import COMPUTATIONS, Key
+from tests.test_writing import largest_file
 
 INPUTS = {name: name for name in COMPUTATIONS["features"].depends_on}
 KEY = Key("features", INPUTS)
@@ -140,6 +141,16 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full)
     with (
         pytest.raises(OutputError, match="no room for .*F.npy: it takes 160 B, and .* left"),
+        FeatureStore(tmp_path / "F.npy", 10, KEY) as store,
+    ):
+        write(store, 0, 2)
+    assert files(tmp_path) == []
+
+
+def test_a_disk_without_room_for_its_first_bytes_is_the_same_sentence(tmp_path):
+    with (
+        largest_file(64),
+        pytest.raises(OutputError, match="no room for .*F.npy: it takes 160 B"),
         FeatureStore(tmp_path / "F.npy", 10, KEY) as store,
     ):
         write(store, 0, 2)
