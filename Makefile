@@ -5,6 +5,9 @@
 VENV ?= .venv
 DATA ?=
 PYTEST_ARGS ?=
+# Of `make faults`: its seed, and a file for what it counted, which tests/faults/table.py adds up.
+SEED ?= 0
+FAULTS_TABLE ?=
 # Processes that share the test suite: each takes about one core and 2 GiB of memory. 0: all in one process, for debuggers.
 WORKERS ?= 2
 # The order in which the tests run: the same for everyone who tests this commit, another one for the next. The report
@@ -22,7 +25,7 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-dspnet test docs setup-demo setup-test lint typecheck unit format gpu build clean distclean check-python
+.PHONY: help demo demo-dspnet test docs setup-demo setup-test lint typecheck unit faults format gpu build clean distclean check-python
 
 help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -62,6 +65,10 @@ docs: ## the pages in docs/, with the API and the commands, into site/; a dead l
 	@test -x "$(BIN)/mkdocs" || { echo "error: $(VENV) has no mkdocs: run \`make setup-test\`, or pip install -r requirements/docs.txt there" >&2; exit 1; }
 	NO_MKDOCS_2_WARNING=1 "$(BIN)/python" -m mkdocs build --strict --quiet
 	@echo "open site/index.html"
+
+faults: ## kills at moments drawn from SEED, full disks, bad and hostile files: a table of what was tried and what survived
+	FAULTS_SEED="$(SEED)" FAULTS_TABLE="$(FAULTS_TABLE)" "$(BIN)/python" -m pytest -n 0 -p no:randomly \
+		-m "slow or not slow" tests/faults $(PYTEST_ARGS)
 
 format: ## let ruff mend what it can
 	"$(BIN)/ruff" check --fix .

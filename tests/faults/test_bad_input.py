@@ -30,6 +30,8 @@ from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import build_backbone, load_config
 from tests.tools.running import CONFIG, load_tool, paint
 
+pytestmark = pytest.mark.fault("bad input")
+
 # Command lines that work in the good folder.
 MODEL = "config.py epoch_1.pth"
 EXTRACT = f"extract_features {MODEL} --out out/F.npy"

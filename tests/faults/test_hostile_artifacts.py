@@ -31,6 +31,8 @@ from mmssl_dynamic.routing.result import DroppedSubnet
 from mmssl_dynamic.subnets import PathSpace
 from tests.helpers import IMAGES
 
+pytestmark = pytest.mark.fault("broken and hostile files")
+
 # Put in place of every value of a file: other types, and numbers that no figure has.
 WRONG = (None, True, -1, 10**30, 0.5, 1e308, "x", "", [], [None], {}, {"a": []})
 NOT_JSON = ("NaN", "-Infinity", "9" * 5000, "[" * 100_000)

@@ -14,6 +14,8 @@ from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.loading import build_backbone, load_config
 from tests.tools.running import CONFIG, paint, tool
 
+pytestmark = pytest.mark.fault("folders as people name them")
+
 NAME = "my images, größe [x] (1) 'q' #%& a=b {c} 写真"
 
 
