@@ -15,6 +15,7 @@ _base_ = [
 data_root = "work_dirs/demo-dspnet/data/pretrain"
 max_epochs = 12
 warmup_epochs = 1
+num_networks = 4
 student_bn = "mmssl_dynamic.SyncBN"
 norm_cfg = dict(type=student_bn)
 head_norm_cfg = dict(type="BN1d" if student_bn == "BN" else student_bn)
@@ -58,7 +59,7 @@ default_hooks = dict(
     logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2), progress=dict(label="DSPNet")
 )
 custom_hooks = [
-    dict(type="mmssl_dynamic.SandwichHook", num_networks=4, warmup_epochs=warmup_epochs),
+    dict(type="mmssl_dynamic.SandwichHook", num_networks=num_networks, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.03),
     dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.commands.shared import config_options
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.loading import load_super_network, normalisation_of
+from mmssl_dynamic.loading import build_backbone, load_config, load_super_network, normalisation_of
 from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
-MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "domains", "evaluate_run", "fidelity")
+MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "dspnet", "evaluate_run")
+MODULES += ("fidelity",)
 
 
 @pytest.fixture
@@ -219,7 +221,69 @@ def test_oracles_of_single_domains_are_one_row(studies, folders):
     assert studies["report"].accuracies(results, "oracle", "routed", "knn") == {("a", 0): 1.0, ("b", 0): 1.0}
 
 
-# --- the table of the mixed pool
+def test_networks_of_a_group_are_compared_one_by_one_and_in_the_mean_of_the_small(studies, folders):
+    """Two slimmable networks in one training, and each alone: a and b are tasks, the larger network is not small."""
+    run = studies["runs"].Run
+    stages = (
+        (
+            run("slim", "At once", "c.py", 1, group="slim"),
+            run("alone_s", "Alone", "c.py", 1, group="alone"),
+            run("alone_m", "Alone", "c.py", 1, group="alone"),
+            run("alone_l", "Alone", "c.py", 1, group="alone"),
+        ),
+    )
+    units = studies["runs"].units_of(stages, [0, 1])
+    gains = {"s": 3.0, "m": 1.0, "l": -2.0}  # of slim over alone
+    for unit in units:
+        names = gains if unit.run.name == "slim" else {unit.run.name[-1]: 0}
+        at_once = unit.run.name == "slim"
+        tasks = {
+            task: {"networks": {n: {"knn": base + 10 * unit.seed + gains[n] * at_once} for n in names}}
+            for task, base in (("a", 40.0), ("b", 60.0))
+        }
+        unit.folder(folders).mkdir(parents=True)
+        write_json(unit.result(folders), {"tasks": tasks})
+        unit.checkpoint(folders).write_bytes(b"weights")
+        write_json(unit.folder(folders) / "seconds.json", {"train.py": 120.0, "other.py": 7.0})
+
+    class Study:
+        SMALL = ("s", "m")
+        COMPARISONS = (("slim, small", "alone, small"), ("slim, l", "alone, l"))
+
+    results = studies["report"].read_results(units, folders, Study.SMALL)
+    assert set(results) == {*(f"{g}, {n}" for g in ("slim", "alone") for n in ("s", "m", "l", "small"))}
+    small = studies["report"].accuracies(results, "slim, small", "routed", "knn")
+    assert small == {("a", 0): 42, ("b", 0): 62, ("a", 1): 52, ("b", 1): 72}
+    text = studies["report"].write_report(Study, units, folders)
+    assert "| `slim, small` - `alone, small` | **+2.00 (+2.00 to +2.00)** | 100 % |" in text
+    assert "| `slim, l` - `alone, l` | **-2.00 (-2.00 to -2.00)** | 0 % |" in text
+    assert studies["report"].training_minutes(units, folders) == {"slim": 2.0, "alone": 6.0}  # all three of a seed
+    row = next(line for line in text.splitlines() if "(`alone, m`)" in line)
+    assert row.startswith("| Alone: m (`alone, m`) | 2 | 55.00 |")
+    assert row.endswith("| 6 |")
+    units[-1].result(folders).unlink()  # alone_l with seed 1
+    assert studies["report"].training_minutes(units, folders)["alone"] == 6.0  # of seed 0
+    units[-2].result(folders).unlink()  # alone_m with seed 1
+    results = studies["report"].read_results(units, folders, Study.SMALL)
+    assert set(results["alone, small"]) == {0}
+
+
+def test_a_page_gets_the_report_between_its_marks_and_the_figures_beside(studies, folders, tmp_path):
+    page = tmp_path / "docs" / "mine.md"
+    page.parent.mkdir()
+    publish = studies["page"].publish
+    page.write_text("# Mine\n")
+    with pytest.raises(ConfigError, match="must be a page with the lines"):
+        publish(page, "new", folders)
+    page.write_text("# Mine\nbefore\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
+    (folders.out / "differences.png").write_bytes(b"png")
+    for _ in range(2):  # again, the same
+        publish(page, "new\n", folders)
+        assert page.read_text() == "# Mine\nbefore\n<!-- results -->\nnew\n<!-- end of results -->\nafter\n"
+    assert [file.name for file in (tmp_path / "docs/mine").iterdir()] == ["differences.png"]
+
+
+# --- the tables of runs
 
 
 def test_the_table_of_the_mixed_pool_is_whole(studies, repo_root):
@@ -234,6 +298,35 @@ def test_the_table_of_the_mixed_pool_is_whole(studies, repo_root):
         assert "_" not in unit.run.name or unit.run.tasks or unit.run.start
     for pair in domains.COMPARISONS:
         assert set(pair) <= {*names, "oracle"}
+
+
+def test_the_table_of_slimmable_networks_is_whole_and_names_them_as_the_super_network_does(studies, repo_root):
+    dspnet = studies["dspnet"]
+    units = studies["runs"].units_of(dspnet.STAGES, [0])
+    names = [unit.run.name for unit in units]
+    assert len(set(names)) == len(names)
+    for config in (dspnet.SLIMMABLE, dspnet.DSPNET):
+        assert build_backbone(load_config(repo_root / "configs" / config)).subnets == dspnet.NETWORKS
+    for unit in (unit for unit in units if unit.run.name.startswith(("alone20", "byol_time"))):
+        config = repo_root / "configs" / unit.run.config
+        alone = build_backbone(
+            load_config(config, config_options(str(config), dict(o.split("=") for o in unit.run.options)))
+        )
+        assert alone.subnets == (unit.run.name.split("_")[-1],)
+    groups = {unit.run.group for unit in units}
+    for pair in dspnet.COMPARISONS:
+        for side in pair:
+            group, network = side.split(", ")
+            assert group in groups
+            assert network in (*dspnet.NETWORKS, "small")
+    small = {f"{dspnet.STAGES[0][0].group}_{name}" for name in dspnet.SMALL}
+    assert len(small) == 5
+    # the largest starts from the base of the study of domains
+    base = next(unit for unit in units if unit.run.name == "simsiam10")
+    plain = build_backbone(load_config(repo_root / "configs" / base.run.config))
+    slim = build_backbone(load_config(repo_root / "configs" / dspnet.SLIMMABLE))
+    shapes = {name: value.shape for name, value in slim.static(dspnet.NETWORKS[-1]).named_parameters()}
+    assert shapes == {name: value.shape for name, value in plain.named_parameters()}
 
 
 def test_preparing_unpacks_equal_shares_of_the_pool_and_the_tasks(studies, folders, monkeypatch):

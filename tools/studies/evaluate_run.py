@@ -1,8 +1,8 @@
 """Evaluate the networks of one training on labelled tasks by kNN and by a probe, for a study.
 
 BatchNorm statistics of every network are calibrated alike: a plain network's on its training images, those of SDR's
-sub-networks as the training left them in its bank. Features of all networks are kept in features/TASK.npz beside the
-result, so that other scores can be computed from them later.
+sub-networks and of slimmable ones as the training left them in its bank. Features of all networks are kept in
+features/TASK.npz beside the result, so that other scores can be computed from them later.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, many_shot, spli
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of
 from mmssl_dynamic.models.backbones import SuperNetwork
-from mmssl_dynamic.subnets import FULL
+from mmssl_dynamic.subnets import FULL, SlimmableSpace
 from mmssl_dynamic.writing import atomic_path, write_json
 
 #: The tasks have 84 to 287 training images a class. Among 5, 10, 20, 50, 100 and 200 neighbours, 10 had the highest
@@ -62,7 +62,7 @@ def main() -> None:
         "config": str(args.config),
         "checkpoint": str(args.checkpoint),
         "networks": names,
-        "params": {name: _params(net, name) for name in {FULL, names[-1]}},
+        "params": {name: _params(net, name) for name in {names[0], names[-1]}},
         "knn": KNN.record(),
         "knn-200": KNN_200.record(),
         "probe": PROBE.record() | {"features": "standardised by the training images"},
@@ -80,8 +80,11 @@ def _task_folders(given: list[str]) -> list[Path]:
 
 
 def _calibrate(net: Any, cfg: Any, folder: Path) -> list[str]:
-    """Give every network its statistics; the names of the networks, the full one first."""
+    """Give every network its statistics; the names of the networks, the full or largest one first."""
     bank = folder / "bn_bank.safetensors"
+    if isinstance(net, SuperNetwork) and isinstance(net.space, SlimmableSpace):
+        BNBank.load(bank).apply(net, net.subnets)
+        return [*net.subnets[::-1]]
     if isinstance(net, SuperNetwork) and net.space.paths:
         BNBank.load(bank).apply(net, net.space.names)
         return [FULL, *net.space.paths]
@@ -120,7 +123,10 @@ def _keep(features: dict[str, np.ndarray], file: Path) -> None:
 
 
 def _scores(features: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]:
-    """KNN accuracy of every network, selected on the training images, and a probe of the full and the routed one."""
+    """KNN accuracy of every network, and a probe: of all slimmable ones, of SDR's of the full and the routed one.
+
+    The routed path is chosen on the training images.
+    """
     labels = {part: features[f"labels/{part}"] for part in ("train", "test")}
     networks: dict[str, dict[str, float]] = {}
     for name in names:
@@ -130,6 +136,10 @@ def _scores(features: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]
             "knn": knn_accuracy(train, labels["train"], test, labels["test"], KNN),
             "knn-200": knn_accuracy(train, labels["train"], test, labels["test"], KNN_200),
         }
+    if FULL not in names:
+        for name in names:
+            networks[name]["probe"] = probe(features, name)
+        return {"networks": networks, "full": networks[names[0]]}
     paths = [name for name in names if name != FULL]
     found: dict[str, Any] = {"networks": networks, "full": {**networks[FULL], "probe": probe(features, FULL)}}
     if paths:

@@ -27,11 +27,12 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
     Returns:
         The text of the report.
     """
-    results = read_results(units, folders)
+    results = read_results(units, folders, getattr(study, "SMALL", ()))
     comparisons = list(compare(study.COMPARISONS, results, "knn"))
     probes = list(compare(study.COMPARISONS, results, "probe"))
-    labels = {unit.run.name: unit.run.label for unit in units}
-    lines = [*_markdown(results, labels, comparisons, probes), *_fidelity(units, folders)]
+    labels = {unit.run.group or unit.run.name: unit.run.label for unit in units}
+    minutes = training_minutes(units, folders)
+    lines = [*_markdown(results, labels, minutes, comparisons, probes), *_fidelity(units, folders)]
     text = "\n".join(lines) + "\n"
     folders.out.mkdir(parents=True, exist_ok=True)
     with atomic_path(folders.out / "report.md") as temporary:
@@ -43,16 +44,63 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
     return text
 
 
-def read_results(units: Sequence[Unit], folders: Folders) -> Results:
-    """Of all finished runs; the runs of single domains (``oracle_...``) are one, ``oracle``."""
+def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] = ()) -> Results:
+    """Of all finished runs.
+
+    The runs of single domains (``oracle_...``) are one, ``oracle``. The networks of a group are ``GROUP, NETWORK``
+    each, and ``GROUP, small`` the mean of those in ``small``, as far as all of them are there.
+    """
     found: Results = {}
     for unit in units:
         file = unit.result(folders)
-        if file.is_file():
+        if not file.is_file():
+            continue
+        read = read_json(file, "result")["tasks"]
+        if unit.run.group is None:
             name = unit.run.name.split("_")[0] if unit.run.tasks else unit.run.name
-            tasks = found.setdefault(name, {}).setdefault(unit.seed, {})
-            tasks.update(read_json(file, "result")["tasks"])
+            found.setdefault(name, {}).setdefault(unit.seed, {}).update(read)
+            continue
+        for network in {network: None for scores in read.values() for network in scores["networks"]}:
+            of_one = {task: {"full": scores["networks"][network]} for task, scores in read.items()}
+            found.setdefault(f"{unit.run.group}, {network}", {})[unit.seed] = of_one
+    for group in {unit.run.group: None for unit in units if unit.run.group is not None}:
+        means = _means([found.get(f"{group}, {network}", {}) for network in small])
+        if means:
+            found[f"{group}, small"] = means
     return found
+
+
+def _means(networks: Sequence[dict[int, dict[str, Any]]]) -> dict[int, dict[str, Any]]:
+    """The mean network, for the seeds that all of them have."""
+    if not networks:
+        return {}
+    means: dict[int, dict[str, Any]] = {}
+    for seed in sorted(set.intersection(*(set(by_seed) for by_seed in networks))):
+        means[seed] = {
+            task: {
+                "full": {
+                    metric: float(np.mean([by_seed[seed][task]["full"][metric] for by_seed in networks]))
+                    for metric in networks[0][seed][task]["full"]
+                }
+            }
+            for task in networks[0][seed]
+        }
+    return means
+
+
+def training_minutes(units: Sequence[Unit], folders: Folders) -> dict[str, float]:
+    """Minutes of training of each run, or of all of a group together: the mean over the seeds that have all of them."""
+    spent: dict[str, dict[int, list[float | None]]] = {}
+    for unit in units:
+        done, timings = unit.result(folders).is_file(), unit.folder(folders) / "seconds.json"
+        seconds = read_json(timings, "timings").get("train.py", 0.0) if done and timings.is_file() else None
+        by_seed = spent.setdefault(unit.run.group or unit.run.name, {})
+        by_seed.setdefault(unit.seed, []).append(seconds)
+    whole = {
+        name: [sum(s for s in found if s is not None) for found in by_seed.values() if None not in found]
+        for name, by_seed in spent.items()
+    }
+    return {name: float(np.mean(sums)) / 60 for name, sums in whole.items() if sums}
 
 
 def accuracies(results: Results, name: str, kind: str, metric: str) -> Accuracies:
@@ -88,17 +136,25 @@ def hashes(units: Sequence[Unit], folders: Folders) -> dict[str, str]:
 
 
 def _markdown(
-    results: Results, labels: dict[str, str], comparisons: Sequence[Any], probes: Sequence[Any]
+    results: Results,
+    labels: dict[str, str],
+    minutes: dict[str, float],
+    comparisons: Sequence[Any],
+    probes: Sequence[Any],
 ) -> Iterator[str]:
-    yield "Mean over tasks of the test accuracy in percent, mean over seeds (number of seeds).\n"
+    yield "Mean over tasks of the test accuracy in percent, mean over seeds (number of seeds). Minutes are those of the"
+    yield "training alone on a core, without its start; of networks trained alone, of all of them together.\n"
     head = ["training", "seeds", "kNN, full", "kNN, routed", "kNN, best in hindsight", "probe, full", "probe, routed"]
-    head += ["kNN of 200, full", "kNN of 200, routed"]
+    head += ["kNN of 200, full", "kNN of 200, routed", "minutes"]
     yield _row(head)
     yield _row(["---"] * len(head))
     for name, by_seed in results.items():
-        label = labels.get(name, "SimSiam, base and as many steps on the task's own domain")
+        group, _, network = name.partition(", ")
+        label = labels.get(group, "SimSiam, base and as many steps on the task's own domain")
+        label = f"{label}: {network}" if network else label
         columns = [_mean(results, name, kind, "knn") for kind in _KINDS]
         columns += [_mean(results, name, kind, metric) for metric in ("probe", "knn-200") for kind in _KINDS[:2]]
+        columns.append(f"{minutes[group]:.0f}" if group in minutes else "")
         yield _row([f"{label} (`{name}`)", str(len(by_seed)), *columns])
     yield "\nPaired differences over tasks and seeds, of the network that a task gets (the routed path, or all of a"
     yield "plain network), in points with a bootstrap interval of 95 %; bold where it leaves out 0.\n"

@@ -29,6 +29,8 @@ class Run:
         tasks: Names of the tasks it is evaluated on; all when left out.
         options: ``--cfg-options``.
         splits: Splits to make of its features: name and arguments of ``tools/cluster.py``.
+        group: Of a training of slimmable networks, or of one of them alone: the name that its networks are compared
+            under, one by one, with those of the other runs of the group.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Run:
     tasks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     splits: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    group: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ checkpoint, so a study can be stopped and started anew at any time, with more se
     python tools/studies/study.py domains --data DIR --out work_dirs/domains --plan     # what is left, and how long
     nice -n 19 python tools/studies/study.py domains --data DIR --out work_dirs/domains
     python tools/studies/study.py domains --data DIR --out work_dirs/domains --report   # of what is there
+
+With --page docs/studies/domains.md the report's tables and figures replace those of the page.
 """
 
 import argparse
 import importlib
 from pathlib import Path
 
+from page import publish
 from plan import plan_text
 from queue_runner import perform
 from report import write_report
@@ -21,7 +24,7 @@ from runs import Folders, Unit, units_of
 from mmssl_dynamic import cli
 from mmssl_dynamic.errors import ConfigError
 
-STUDIES = ("domains",)
+STUDIES = ("domains", "dspnet")
 
 
 def main() -> None:
@@ -34,6 +37,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
     parser.add_argument("--plan", action="store_true", help="only say what is left and how long it will take")
     parser.add_argument("--report", action="store_true", help="only write the report of what is there")
+    parser.add_argument(
+        "--page", metavar="PAGE.md", help="with --report: put it into this page of docs/, figures beside"
+    )
     args = parser.parse_args()
     study = importlib.import_module(args.study)
     folders = Folders(Path(args.data).resolve(), Path(args.out).resolve())
@@ -48,7 +54,10 @@ def main() -> None:
     if not args.report:
         study.prepare(folders)
         perform(units, folders, args.jobs, on_finished=lambda: print(plan_text(units, folders), flush=True))
-    print(write_report(study, units, folders))
+    report = write_report(study, units, folders)
+    if args.page is not None:
+        publish(Path(args.page), report, folders)
+    print(report)
 
 
 def _chosen(units: list[Unit], names: list[str]) -> list[Unit]:
