@@ -12,7 +12,7 @@ from runs import Run
 
 __all__ = ["COMPARISONS", "SMALL", "STAGES", "prepare"]
 
-SLIMMABLE = "dspnet/small_scale/slimmable_simsiam_r18-narrow_domains.py"
+SLIMMABLE = "dspnet/small_scale/slimmable-simsiam_r18-narrow_domains.py"
 DSPNET = "dspnet/small_scale/dspnet_r18-narrow_domains.py"
 WIDTHS = (0.1875, 0.28125, 0.375)
 DEPTHS = ((1, 1, 1, 1), (2, 2, 2, 2))

@@ -1,6 +1,6 @@
 # The study of slimmable networks on a mixed pool: three widths and two depths on SimSiam, 48 px. The largest network is
 # the one of sdr/small_scale/simsiam_r18-narrow_domains.py. A step trains the smallest, the largest and another one.
-_base_ = ["../../demo/slimmable_simsiam_demo.py"]
+_base_ = ["../../demo/slimmable-simsiam_demo.py"]
 
 data_root = "data/domains/pool"
 image_size = 48
