@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.downstream.transfer_sets import TRANSFER_SETS, found_below, read_all
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.checkpoint_networks import CheckpointNetworks
-from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, check_labels, many_shot, split_indices
+from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, many_shot
+from mmssl_dynamic.evaluation.search_labels import SearchLabels
 from mmssl_dynamic.evaluation.transfer_result import TransferResult, TransferScore
 from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.features.networks import network_names
@@ -111,7 +112,7 @@ def transfer(
         datasets = found_below(data_root) if Path(data_root).is_dir() else ["found"]
     steps = [dict(type="mmssl_dynamic.LoadImage"), *pipeline]
     tasks = read_all(datasets or list(TRANSFER_SETS), data_root, steps)
-    labels = {task.name: _Labels.of(task, protocol) for task in tasks}
+    labels = {task.name: SearchLabels.of(task, protocol) for task in tasks}
     cfg = load_config(config, cfg_options)
     normalisation = normalisation_of(cfg)
     target = select_device(device)
@@ -142,7 +143,7 @@ def transfer(
     scores = run(tasks)
     result = TransferResult(
         record,
-        {task.name: _record(task, labels[task.name]) for task in tasks},
+        {task.name: labels[task.name].record(task) for task in tasks},
         fingerprint,
         networks.costs,
         networks.full,
@@ -159,49 +160,6 @@ def transfer(
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Labels:
-    """Labels of a task as the search takes them.
-
-    Attributes:
-        train: Of the training images, and of the validation images after them.
-        val: Positions in ``train`` that validate.
-        test: Of the test images.
-        how: What chose the images that validate, for results.
-    """
-
-    train: np.ndarray
-    val: np.ndarray
-    test: np.ndarray
-    how: str
-
-    @classmethod
-    def of(cls, task: Task, protocol: ManyShotProtocol) -> _Labels:
-        try:
-            train, test, how = task.labels("train"), task.labels("test"), "predefined"
-            if "val" in task.data:
-                first = len(train)
-                train = np.concatenate([train, task.labels("val")])
-                val = np.arange(first, len(train))
-            else:
-                val = split_indices(len(train), protocol.val_fraction, protocol.seed)
-                how = f"drawn: {protocol.val_fraction:g} of train, seed {protocol.seed}"
-            check_labels(train, val, test)
-        except DataError as error:
-            raise DataError(f"data set {task.name}: {error}") from error
-        return cls(train, val, test, how)
-
-
-def _record(task: Task, labels: _Labels) -> dict[str, Any]:
-    """A task, for results."""
-    return {
-        "metric": task.metric,
-        "split": task.split,
-        "validation": {"images": len(labels.val), "from": labels.how},
-        **{part: images.record() for part, images in task.images.items()},
-    }
-
-
 def _file_name(network: str, dataset: str) -> str:
     return f"{network}-{dataset}"
 
@@ -215,7 +173,7 @@ class _Transfer:
         cache: FeatureCache,
         kept: ResultCache[TransferScore],
         protocol: ManyShotProtocol,
-        labels: Mapping[str, _Labels],
+        labels: Mapping[str, SearchLabels],
         memory_gib: float,
         keep_features: bool,
         progress: bool,

@@ -30,6 +30,7 @@ class CandidateFigures:
         preference: Accuracy of candidates on cut-out objects in percent; empty without a short list.
         shortlist: How the short list was made.
         exported: What was exported, in a sentence.
+        snippet: Lines of Python that load it.
         full_cost: Iterations that fine-tuning every sub-network to the end would take.
         cost: Iterations that were trained.
         classes: AP of every class in percent, of the kind that was chosen by, of every candidate of the last round;
@@ -41,6 +42,7 @@ class CandidateFigures:
     preference: Mapping[str, float]
     shortlist: str
     exported: str
+    snippet: str
     full_cost: int
     cost: int
     classes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
@@ -66,6 +68,8 @@ def write_detection_report(figures: CandidateFigures, path: str | os.PathLike[st
         for name in dict.fromkeys(order)
     ]
     page.table(header, rows, marked=[0])
+    page.text("To load what was exported:")
+    page.code(figures.snippet.strip())
     _classes(page, figures)
     page.section("What was saved, and what may have been lost")
     page.text(*_balance(figures))

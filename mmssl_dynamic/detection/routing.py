@@ -200,7 +200,7 @@ def route_detection(
     write_detection_report(
         CandidateFigures(
             result, {name: entry["AP"] for name, entry in figures.items()}, preference, plan.shortlist, str(report),
-            (len(names) + (full not in names)) * plan.iterations, trained,
+            report.snippet, (len(names) + (full not in names)) * plan.iterations, trained,
             {name: entry.get("classes", {}).get(plan.kind, {}) for name, entry in figures.items()},
         ),
         folder / "report.html", command,

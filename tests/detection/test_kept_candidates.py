@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -59,7 +60,7 @@ def trained(monkeypatch):
         return record
 
     monkeypatch.setattr(candidate_runs, "run_candidate", fake)
-    monkeypatch.setattr(routing, "export_subnet", lambda *_, **__: None)
+    monkeypatch.setattr(routing, "export_subnet", lambda *_, **__: SimpleNamespace(snippet=""))
     monkeypatch.setattr(routing, "write_detection_report", lambda *_, **__: None)
     return jobs
 

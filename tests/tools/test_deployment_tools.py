@@ -33,6 +33,19 @@ def test_export_writes_a_named_sub_network(work, bank, repo_root, tmp_path, caps
     assert torch.equal(load_state_dict(out)["backbone.bn1.running_mean"], BNBank.load(bank).prefix["stem"]["bn1"][0])
 
 
+def test_what_export_prints_can_be_pasted(work, bank, repo_root, tmp_path, capsys):
+    out = tmp_path / "backbone.pth"
+    common = (work / "config.py", work / "epoch_1.pth", "--bank", bank, "--subnet", "0-0-1-1")
+    tool(repo_root, "export", *common, "--format", "torchvision", "--out", out)
+    first, block = capsys.readouterr().out.split("\n\n", 1)
+    assert first.splitlines()[-1].endswith(f"{out}.json")
+    scope = {}
+    exec(block, scope)
+    weights = load_state_dict(out)
+    assert all(torch.equal(value, weights[key]) for key, value in scope["net"].state_dict().items())
+    assert scope["features"].shape[0] == 1
+
+
 def test_export_needs_no_bank_where_the_checkpoint_holds_the_statistics(work, repo_root, tmp_path):
     out = tmp_path / "full.pth"
     tool(repo_root, "export", work / "config.py", work / "epoch_1.pth", "--subnet", "full", "--out", out)
