@@ -16,6 +16,7 @@ from mmssl_dynamic.routing.result import RoutingResult
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.visualization.routing_plots import save_figure
+from mmssl_dynamic.visualization.routing_report import dropped_table
 
 _ENOUGH = 4  # candidates for a correlation to say anything
 
@@ -73,15 +74,7 @@ def write_detection_report(figures: CandidateFigures, path: str | os.PathLike[st
     _classes(page, figures)
     page.section("What was saved, and what may have been lost")
     page.text(*_balance(figures))
-    if result.dropped:
-        page.table(
-            ["left out", "measured there, %", "iterations", "why"],
-            [
-                [drop.name, "-" if drop.select_accuracy is None else drop.select_accuracy, drop.images, drop.reason]
-                for drop in result.dropped
-            ],
-            summary=f"{len(result.dropped)} sub-networks that were left out",
-        )
+    dropped_table(page, result, ["left out", "measured there, %", "iterations", "why"], "left out")
     page.section("How it was made")
     if command:
         page.code(command)

@@ -213,15 +213,25 @@ def _task(page: HtmlReport, task: RoutedTask, steps: Mapping[str, int]) -> None:
     marked = [i for i, score in enumerate(scores) if score.name == result.best.name]
     others = f", and {len(task.baselines)} others" if task.baselines else ""
     page.table(header, rows, marked, summary=f"All {len(scores)} networks, the full one and then best first{others}")
+    left_out = ["not evaluated on all images", "accuracy there, %", "training images", "why"]
+    dropped_table(page, result, left_out, "left out early")
+
+
+def dropped_table(page: HtmlReport, result: RoutingResult, header: Sequence[str], how: str) -> None:
+    """The sub-networks that were left out on the way, if there are any.
+
+    Args:
+        page: Gets the table.
+        result: The routing.
+        header: What name, measurement, its size and the reason are called.
+        how: What happened to them, for the line above.
+    """
     if result.dropped:
-        page.table(
-            ["not evaluated on all images", "accuracy there, %", "training images", "why"],
-            [
-                [drop.name, "-" if drop.select_accuracy is None else drop.select_accuracy, drop.images, drop.reason]
-                for drop in result.dropped
-            ],
-            summary=f"{len(result.dropped)} sub-networks that were left out early",
-        )
+        rows = [
+            [drop.name, "-" if drop.select_accuracy is None else drop.select_accuracy, drop.images, drop.reason]
+            for drop in result.dropped
+        ]
+        page.table(header, rows, summary=f"{len(rows)} sub-networks that were {how}")
 
 
 def _clusters(page: HtmlReport, results: Sequence[RoutingResult], pictures: ClusterPictures, folder: Path) -> None:

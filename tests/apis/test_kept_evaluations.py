@@ -1,6 +1,5 @@
 """An evaluation is kept as long as nothing has changed that it depends on, and not a moment longer."""
 
-import os
 import shutil
 
 import pytest
@@ -16,7 +15,7 @@ from mmssl_dynamic.evaluation.nearest_neighbours import NearestNeighbours
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol
 from mmssl_dynamic.loading import build_backbone, load_config
 from mmssl_dynamic.result_cache import Computation
-from tests.helpers import randomise, write_images
+from tests.helpers import randomise, touch, write_images
 
 CONFIG = """
 eval_pipeline = [
@@ -115,9 +114,7 @@ def first_image(root):
 
 
 def touched(root):
-    """Another image under the same name, with the same size."""
-    stat = first_image(root).stat()
-    os.utime(first_image(root), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    touch(first_image(root))
 
 
 def one_more(root):

@@ -1,6 +1,5 @@
 """A transfer score is kept as long as nothing has changed that it depends on, and not a moment longer."""
 
-import os
 import shutil
 
 import pytest
@@ -15,7 +14,7 @@ from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol
 from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.loading import build_backbone, load_config
 from mmssl_dynamic.result_cache import Computation
-from tests.helpers import randomise, write_images
+from tests.helpers import randomise, touch, write_images
 
 CONFIG = """
 model = dict(
@@ -91,9 +90,7 @@ def first_image(root):
 
 
 def touched(root):
-    """Another image under the same name, with the same size."""
-    stat = first_image(root).stat()
-    os.utime(first_image(root), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    touch(first_image(root))
 
 
 def one_more(root):

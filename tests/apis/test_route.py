@@ -22,7 +22,7 @@ from mmssl_dynamic.models import StaticResNet
 from mmssl_dynamic.result_cache import Computation
 from mmssl_dynamic.routing import Router, RoutingResult
 from mmssl_dynamic.routing.method import RoutingMethod
-from tests.helpers import randomise
+from tests.helpers import randomise, touch
 from tests.tools.running import CONFIG, paint
 
 PATHS = 4
@@ -105,9 +105,7 @@ def first_image(root):
 
 
 def touched(root):
-    """Another image under the same name, with the same size."""
-    stat = first_image(root).stat()
-    os.utime(first_image(root), ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    touch(first_image(root))
 
 
 def one_more(root):

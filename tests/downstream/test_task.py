@@ -1,5 +1,8 @@
 """Tasks come from image folders and from configs of mmpretrain data sets, and bad ones are refused."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -77,3 +80,42 @@ def test_impossible_tasks_are_refused(tmp_path):
         Task.from_config(config(tmp_path / "odd.py", **data), PIPELINE)
     with pytest.raises(ConfigError, match="does not define 'test"):
         Task.from_config(config(tmp_path / "half.py", train=data["train"]), PIPELINE)
+
+
+def test_a_task_has_one_source(tmp_path):
+    for sources in ((None, None), (tmp_path, tmp_path / "data.py")):
+        with pytest.raises(ConfigError, match="give either --data-root or --dataset-config"):
+            Task.of(*sources, PIPELINE)
+
+
+def test_parts_that_nobody_asks_for_are_not_read(tmp_path):
+    root = write(tmp_path / "task", {part: {"a": 1, "b": 1} for part in ("train", "val", "test")})
+    task = Task.of(root, None, PIPELINE, parts=("train", "test"))
+    assert list(task.data) == list(task.datasets) == list(task.images) == ["train", "test"]
+    assert (task.split, list(task.record())) == ("folders train/, test/", ["name", "train", "test"])
+
+
+def test_labels_and_classes_are_those_of_the_folders(tmp_path):
+    root = write(tmp_path, {"train": {"daisy": 2, "rose": 1}, "test": {"daisy": 1, "rose": 1}})
+    task = Task.from_folder(root, PIPELINE)
+    assert (task.classes, task.num_classes) == (("daisy", "rose"), 2)
+    assert [task.labels(part).tolist() for part in ("train", "test")] == [[0, 0, 1], [0, 1]]
+
+
+def test_several_labels_an_image_are_a_table_for_map_and_refused_otherwise():
+    listing = {
+        "type": "mmssl_dynamic.ListedImages",
+        "images": np.zeros((3, 4, 4, 3), np.uint8),
+        "labels": np.array([[1, 0, 1], [0, 1, 0], [0, 0, 0]], dtype=bool),
+    }
+    task = Task("shapes", {"train": listing, "test": listing}, metric="map")
+    assert task.labels("train").tolist() == listing["labels"].tolist()
+    with pytest.raises(DataError, match="the training images need one label each"):
+        replace(task, metric="top1").labels("train")
+
+
+def test_images_without_labels_are_refused(tmp_path):
+    root = write(tmp_path, {"train": {"a": 1, "b": 1}})
+    listing = {"type": "mmssl_dynamic.ImageFolder", "data_root": str(root / "train"), "with_label": False}
+    with pytest.raises(DataError, match="the test images need one label each"):
+        Task("none", {"train": listing, "test": listing}, PIPELINE).labels("test")
