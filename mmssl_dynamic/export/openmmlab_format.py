@@ -74,7 +74,7 @@ class MMPretrainFormat(OpenMMLabFormat):
 
     def snippet(self, source: Source, target: Path) -> str:
         """A classifier: its config, and lines that build it."""
-        dim, (height, width) = source.twin.out_channels[-1], example_size(source)
+        dim = source.twin.out_channels[-1]
         model = {
             "type": "ImageClassifier",
             **self.usage(source, target),
@@ -94,8 +94,7 @@ class MMPretrainFormat(OpenMMLabFormat):
                 "net.init_weights()  # loads the weights into the backbone",
                 "net.eval()",
                 "",
-                f"images = torch.zeros(1, 3, {height}, {width}, dtype=torch.uint8)  # yours, BGR as mmcv reads them",
-                "inputs = net.data_preprocessor(dict(inputs=list(images), data_samples=None))['inputs']  # normalised",
+                *_inputs(source, example_size(source)),
                 f"features = net.extract_feat(inputs)[-1]  # (N, {dim})",
             ]
         )
@@ -136,11 +135,20 @@ class MMDetFormat(OpenMMLabFormat):
                 "net.init_weights()  # loads the weights into the backbone",
                 "net.eval()",
                 "",
-                "images = torch.zeros(1, 3, 800, 1088, dtype=torch.uint8)  # yours, BGR as mmcv reads them",
-                "inputs = net.data_preprocessor(dict(inputs=list(images), data_samples=None))['inputs']  # normalised",
+                *_inputs(source, (800, 1088)),
                 "features = net.backbone(inputs)  # strides 4, 8, 16 and 32",
             ]
         )
+
+
+def _inputs(source: Source, size: tuple[int, int]) -> list[str]:
+    """Lines that make an example's images and what the model's preprocessor makes of them."""
+    channels = source.architecture.in_channels
+    order = ", BGR as mmcv reads them" if channels == 3 else ""
+    return [
+        f"images = torch.zeros({(1, channels, *size)}, dtype=torch.uint8)  # yours{order}",
+        "inputs = net.data_preprocessor(dict(inputs=list(images), data_samples=None))['inputs']  # normalised",
+    ]
 
 
 def _initialised(model: Any) -> Any:
