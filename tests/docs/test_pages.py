@@ -82,6 +82,22 @@ def test_every_public_name_is_in_the_reference():
         assert not missing, module.__name__
 
 
+def test_docstrings_name_what_there_is():
+    """A reference of a docstring to an object of the package, which the pages would show without a link."""
+    griffe = pytest.importorskip("griffe")
+    package = griffe.load("mmssl_dynamic", search_paths=[ROOT], resolve_aliases=True)
+    missing = []
+    for file in sorted((ROOT / "mmssl_dynamic").rglob("*.py")):
+        if ".mim" in file.parts:
+            continue
+        for match in re.finditer(r":(?:class|func|meth|mod|data|attr):`~?(mmssl_dynamic\.[^`]+)`", file.read_text()):
+            try:
+                package.modules_collection[re.sub(r"\s", "", match.group(1))]
+            except (KeyError, griffe.AliasResolutionError):
+                missing.append(f"{file.relative_to(ROOT)}: {match.group(1)}")
+    assert not missing
+
+
 def test_links_of_files_of_the_checkout_lead_to_their_pages(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     for name in ("docs/a.md", "LICENSE", "CHANGELOG.md"):

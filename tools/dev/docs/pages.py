@@ -176,7 +176,8 @@ def api_pages() -> dict[str, str]:
     found = {}
     shown: set[str] = set()
     for part, title in PARTS.items():
-        names = [name for name in public_names(part) if name not in shown]
+        names = [name for name in (verbs() if part == "apis" else public_names(part)) if name not in shown]
+        names = list(dict.fromkeys(names))
         shown |= set(names)
         page = f"api/{part.replace('.', '_')}.md"
         entries = [f"::: {name}" for name in names]
@@ -194,6 +195,16 @@ def _source(part: str) -> ast.Module:
 
 def _docstring(part: str) -> str:
     return " ".join((ast.get_docstring(_source(part)) or "").split("\n\n")[0].split())
+
+
+def verbs() -> Iterator[str]:
+    """The functions of ``apis`` named after their files, those of the models, and what ``__all__`` has besides."""
+    for file in sorted((ROOT / "mmssl_dynamic" / "apis").glob("[!_]*.py")):
+        for name in public_names(f"apis.{file.stem}"):
+            function = name.rpartition(".")[2]
+            if file.stem == "zoo" or function == file.stem or function.startswith(f"{file.stem}_"):
+                yield name
+    yield from public_names("apis")
 
 
 def public_names(part: str) -> Iterator[str]:
