@@ -1,4 +1,9 @@
-# The same networks on BYOL, as in the paper.
+# The study of slimmable networks on a mixed pool: the networks of slimmable-simsiam_r18-narrow_domains.py on BYOL, as in
+# the paper.
+#
+#   python tools/train.py configs/dspnet/small_scale/dspnet_r18-narrow_domains.py
+#
+# Time and memory: hours on two cores; memory not measured. Result: not measured yet.
 _base_ = ["../../demo/dspnet_demo.py"]
 
 data_root = "data/domains/pool"

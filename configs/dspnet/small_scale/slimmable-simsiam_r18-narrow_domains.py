@@ -1,5 +1,9 @@
 # The study of slimmable networks on a mixed pool: three widths and two depths on SimSiam, 48 px. The largest network is
 # the one of sdr/small_scale/simsiam_r18-narrow_domains.py. A step trains the smallest, the largest and another one.
+#
+#   python tools/train.py configs/dspnet/small_scale/slimmable-simsiam_r18-narrow_domains.py
+#
+# Time and memory: hours on two cores; memory not measured. Result: not measured yet.
 _base_ = ["../../demo/slimmable-simsiam_demo.py"]
 
 data_root = "data/domains/pool"
