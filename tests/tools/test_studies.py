@@ -401,4 +401,4 @@ def test_fidelity_is_kendalls_tau_and_what_the_choice_loses(studies):
     run = {"a": {f"{i}": {"knn": float(i), "probe": p} for i, p in enumerate(probes)}}
     found = studies["fidelity"].summary([run, run])
     assert found["knn"] == "tau 1.000 +- 0.000, regret 0.00 +- 0.00"
-    assert found["chance"] == "tau 0.000 +- 0.000, regret 15.00 +- 0.00"
+    assert found["chance"] == "tau 0.000 +- 0.000, regret 15.00 +- 0.00, +15.00 +- 0.00 against knn"

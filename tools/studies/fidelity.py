@@ -27,6 +27,8 @@ COMPARED: dict[str, dict[str, Any]] = {
     "knn-200": {"type": "knn", "k": 200},
     **{name: {"type": name} for name in ("ncm", "ridge", "logme", "h-score")},
 }
+# The router's own, that others have to beat.
+_DEFAULT = "knn"
 
 
 def main() -> None:
@@ -63,7 +65,10 @@ def judge(features: Mapping[str, np.ndarray], scores: Iterable[str], label: str)
 
 
 def summary(runs: Iterable[Mapping[str, Mapping[str, Mapping[str, float]]]]) -> dict[str, str]:
-    """By score, mean and standard error over tasks and runs of Kendall's tau and of the regret in points."""
+    """By score, mean and standard error over tasks and runs of Kendall's tau and of the regret in points.
+
+    Where kNN is among the scores, also of how much more the regret is than its own, on the same tasks and runs.
+    """
     rows: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
         for paths in run.values():
@@ -78,6 +83,9 @@ def summary(runs: Iterable[Mapping[str, Mapping[str, Mapping[str, float]]]]) -> 
     for name, pairs in rows.items():
         means, errors = np.mean(pairs, axis=0), np.std(pairs, axis=0) / np.sqrt(len(pairs))
         found[name] = f"tau {means[0]:.3f} +- {errors[0]:.3f}, regret {means[1]:.2f} +- {errors[1]:.2f}"
+        if name != _DEFAULT and _DEFAULT in rows:
+            more = np.array([own[1] - default[1] for own, default in zip(pairs, rows[_DEFAULT], strict=True)])
+            found[name] += f", {more.mean():+.2f} +- {more.std() / np.sqrt(len(more)):.2f} against {_DEFAULT}"
     return found
 
 

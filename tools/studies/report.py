@@ -29,10 +29,10 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
     """
     results = read_results(units, folders, getattr(study, "SMALL", ()))
     comparisons = list(compare(study.COMPARISONS, results, "knn"))
-    probes = list(compare(study.COMPARISONS, results, "probe"))
+    others = {metric: list(compare(study.COMPARISONS, results, metric)) for metric in ("probe", "knn-200")}
     labels = {unit.run.group or unit.run.name: unit.run.label for unit in units}
     minutes = training_minutes(units, folders)
-    lines = [*_markdown(results, labels, minutes, comparisons, probes), *_fidelity(units, folders)]
+    lines = [*_markdown(results, labels, minutes, comparisons, others), *_fidelity(units, folders)]
     text = "\n".join(lines) + "\n"
     folders.out.mkdir(parents=True, exist_ok=True)
     with atomic_path(folders.out / "report.md") as temporary:
@@ -140,7 +140,7 @@ def _markdown(
     labels: dict[str, str],
     minutes: dict[str, float],
     comparisons: Sequence[Any],
-    probes: Sequence[Any],
+    others: dict[str, Sequence[Any]],
 ) -> Iterator[str]:
     yield "Mean over tasks of the test accuracy in percent, mean over seeds (number of seeds). Minutes are those of the"
     yield "training alone on a core, without its start; of networks trained alone, of all of them together.\n"
@@ -158,13 +158,12 @@ def _markdown(
         yield _row([f"{label} (`{name}`)", str(len(by_seed)), *columns])
     yield "\nPaired differences over tasks and seeds, of the network that a task gets (the routed path, or all of a"
     yield "plain network), in points with a bootstrap interval of 95 %; bold where it leaves out 0.\n"
-    yield _row(["", "kNN", "tasks better", "probe"])
-    yield _row(["---"] * 4)
-    by_probe = {(one, other): found for one, other, found in probes}
+    yield _row(["", "kNN", "tasks better", "probe", "kNN of 200"])
+    yield _row(["---"] * 5)
+    by_metric = [{(one, other): found for one, other, found in pairs} for pairs in others.values()]
     for one, other, found in comparisons:
-        probe = by_probe.get((one, other))
-        text = "" if probe is None else _interval(probe)
-        yield _row([f"`{one}` - `{other}`", _interval(found), f"{100 * found.better:.0f} %", text])
+        more = [_interval(pairs[one, other]) if (one, other) in pairs else "" for pairs in by_metric]
+        yield _row([f"`{one}` - `{other}`", _interval(found), f"{100 * found.better:.0f} %", *more])
     tasks = sorted({task for by_seed in results.values() for scores in by_seed.values() for task in scores})
     yield "\nkNN of the network that a task gets, mean over seeds:\n"
     yield _row(["training", *tasks])

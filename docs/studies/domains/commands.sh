@@ -1,0 +1,40 @@
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed0/simsiam10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=0
+python tools/extract_features.py $OUT/seed0/simsiam10/simsiam_r18-narrow_domains.py $OUT/seed0/simsiam10/epoch_10.pth --out $OUT/seed0/simsiam10/features.npy
+python tools/cluster.py $OUT/seed0/simsiam10/features.npy --min-size 64 --seed 0 --no-montage --num-clusters 16 --out $OUT/seed0/simsiam10/cluster16.npz
+python tools/cluster.py $OUT/seed0/simsiam10/features.npy --min-size 64 --seed 0 --no-montage --num-clusters 4 --out $OUT/seed0/simsiam10/cluster4.npz
+python tools/cluster.py $OUT/seed0/simsiam10/features.npy --min-size 64 --seed 0 --no-montage --num-clusters 16 --method random --out $OUT/seed0/simsiam10/random16.npz
+python tools/studies/evaluate_run.py $OUT/seed0/simsiam10/simsiam_r18-narrow_domains.py $OUT/seed0/simsiam10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed0/simsiam10+10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1000 load_from=$OUT/seed0/simsiam10/epoch_10.pth optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed0/simsiam10+10/simsiam_r18-narrow_domains.py $OUT/seed0/simsiam10+10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed0/simsiam10+18 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=18 randomness.seed=1000 load_from=$OUT/seed0/simsiam10/epoch_10.pth optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed0/simsiam10+18/simsiam_r18-narrow_domains.py $OUT/seed0/simsiam10+18/epoch_18.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/sdr_r18-narrow_16path_domains.py --work-dir $OUT/seed0/sdr10+10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1000 init_from=$OUT/seed0/simsiam10/epoch_10.pth clusters_file=$OUT/seed0/simsiam10/cluster16.npz optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed0/sdr10+10/sdr_r18-narrow_16path_domains.py $OUT/seed0/sdr10+10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed1/simsiam10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1
+python tools/extract_features.py $OUT/seed1/simsiam10/simsiam_r18-narrow_domains.py $OUT/seed1/simsiam10/epoch_10.pth --out $OUT/seed1/simsiam10/features.npy
+python tools/cluster.py $OUT/seed1/simsiam10/features.npy --min-size 64 --seed 1 --no-montage --num-clusters 16 --out $OUT/seed1/simsiam10/cluster16.npz
+python tools/cluster.py $OUT/seed1/simsiam10/features.npy --min-size 64 --seed 1 --no-montage --num-clusters 4 --out $OUT/seed1/simsiam10/cluster4.npz
+python tools/cluster.py $OUT/seed1/simsiam10/features.npy --min-size 64 --seed 1 --no-montage --num-clusters 16 --method random --out $OUT/seed1/simsiam10/random16.npz
+python tools/studies/evaluate_run.py $OUT/seed1/simsiam10/simsiam_r18-narrow_domains.py $OUT/seed1/simsiam10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed1/simsiam10+10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1001 load_from=$OUT/seed1/simsiam10/epoch_10.pth optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed1/simsiam10+10/simsiam_r18-narrow_domains.py $OUT/seed1/simsiam10+10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed1/simsiam10+18 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=18 randomness.seed=1001 load_from=$OUT/seed1/simsiam10/epoch_10.pth optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed1/simsiam10+18/simsiam_r18-narrow_domains.py $OUT/seed1/simsiam10+18/epoch_18.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/sdr_r18-narrow_16path_domains.py --work-dir $OUT/seed1/sdr10+10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1001 init_from=$OUT/seed1/simsiam10/epoch_10.pth clusters_file=$OUT/seed1/simsiam10/cluster16.npz optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed1/sdr10+10/sdr_r18-narrow_16path_domains.py $OUT/seed1/sdr10+10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed2/simsiam10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=2
+python tools/extract_features.py $OUT/seed2/simsiam10/simsiam_r18-narrow_domains.py $OUT/seed2/simsiam10/epoch_10.pth --out $OUT/seed2/simsiam10/features.npy
+python tools/cluster.py $OUT/seed2/simsiam10/features.npy --min-size 64 --seed 2 --no-montage --num-clusters 16 --out $OUT/seed2/simsiam10/cluster16.npz
+python tools/cluster.py $OUT/seed2/simsiam10/features.npy --min-size 64 --seed 2 --no-montage --num-clusters 4 --out $OUT/seed2/simsiam10/cluster4.npz
+python tools/cluster.py $OUT/seed2/simsiam10/features.npy --min-size 64 --seed 2 --no-montage --num-clusters 16 --method random --out $OUT/seed2/simsiam10/random16.npz
+python tools/studies/evaluate_run.py $OUT/seed2/simsiam10/simsiam_r18-narrow_domains.py $OUT/seed2/simsiam10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed2/simsiam10+10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1002 load_from=$OUT/seed2/simsiam10/epoch_10.pth optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed2/simsiam10+10/simsiam_r18-narrow_domains.py $OUT/seed2/simsiam10+10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed2/simsiam10+18 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=18 randomness.seed=1002 load_from=$OUT/seed2/simsiam10/epoch_10.pth optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed2/simsiam10+18/simsiam_r18-narrow_domains.py $OUT/seed2/simsiam10+18/epoch_18.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/sdr_r18-narrow_16path_domains.py --work-dir $OUT/seed2/sdr10+10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1002 init_from=$OUT/seed2/simsiam10/epoch_10.pth clusters_file=$OUT/seed2/simsiam10/cluster16.npz optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed2/sdr10+10/sdr_r18-narrow_16path_domains.py $OUT/seed2/sdr10+10/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/sdr_r18-narrow_16path_domains.py --work-dir $OUT/seed0/sdr10+10_random --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1000 init_from=$OUT/seed0/simsiam10/epoch_10.pth clusters_file=$OUT/seed0/simsiam10/random16.npz optim_wrapper.optimizer.lr=0.02
+python tools/studies/evaluate_run.py $OUT/seed0/sdr10+10_random/sdr_r18-narrow_16path_domains.py $OUT/seed0/sdr10+10_random/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/sdr/small_scale/sdr_r18-narrow_16path_domains.py --work-dir $OUT/seed0/sdr10+10_all --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1000 init_from=$OUT/seed0/simsiam10/epoch_10.pth optim_wrapper.optimizer.lr=0.02 train_dataloader.dataset.subnet_data=full
+python tools/studies/evaluate_run.py $OUT/seed0/sdr10+10_all/sdr_r18-narrow_16path_domains.py $OUT/seed0/sdr10+10_all/epoch_10.pth --tasks $OUT/images/tasks
