@@ -21,6 +21,9 @@ from mmssl_dynamic.options.custom_imports import import_custom_modules
 from mmssl_dynamic.options.known import check_names
 from mmssl_dynamic.safe_loading import safe_loading
 
+_OPTIONS = "_options_of_load_config"
+PathLike = str | os.PathLike[str]
+
 
 def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None = None) -> Config:
     """Read a config file as if ``--cfg-options`` had been written into it.
@@ -44,7 +47,28 @@ def load_config(path: str | os.PathLike[str], cfg_options: dict[str, Any] | None
     before, config = read_both(path, options)
     import_custom_modules(config)
     check_names(before, config, options)
+    object.__setattr__(config, _OPTIONS, dict(options))  # beside the values, as mmengine keeps the name of the file
     return config
+
+
+def loaded(config: PathLike | Config) -> Config:
+    """A config that a verb was given: read from its file, or already loaded, perhaps with options of one's own.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    return config if isinstance(config, Config) else load_config(config)
+
+
+def source_of(config: Config) -> tuple[str, dict[str, Any]]:
+    """File of a config, and the options that :func:`load_config` read it with: what builds it again.
+
+    Raises:
+        ConfigError: it was made in Python, so that a result could not say what it is the result of.
+    """
+    if config.filename is None:
+        raise ConfigError("a config without a file cannot be named in results; write it to one with config.dump(FILE).")
+    return str(config.filename), dict(vars(config).get(_OPTIONS, {}))
 
 
 def find_config(name: str) -> Path:
@@ -146,10 +170,7 @@ def load_backbone(
 
 
 def load_super_network(
-    config: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str],
-    device: str | None = None,
-    cfg_options: dict[str, Any] | None = None,
+    config: PathLike | Config, checkpoint: PathLike, device: str | None = None
 ) -> tuple[Config, SuperNetwork]:
     """Config and super-network of a pre-training run.
 
@@ -157,11 +178,11 @@ def load_super_network(
         ConfigError: the config's backbone is no super-network.
         ArtifactError: the checkpoint does not fit the config.
     """
-    cfg = load_config(config, cfg_options)
+    cfg = loaded(config)
     net = load_backbone(cfg, checkpoint, device)
     if not isinstance(net, SuperNetwork):
         raise ConfigError(
-            f"the backbone of config {config} ({type(net).__name__}) has no sub-networks; give the config of an SDR "
-            "or DSPNet run."
+            f"the backbone of config {cfg.filename} ({type(net).__name__}) has no sub-networks; give the config of an "
+            "SDR or DSPNet run."
         )
     return cfg, net

@@ -23,7 +23,7 @@ from typing import Any, ParamSpec, TypeVar
 from filelock import FileLock, Timeout
 
 from mmssl_dynamic.errors import LockedError, OutputError, UserNotice
-from mmssl_dynamic.outputs import check_output_file, check_output_folder
+from mmssl_dynamic.outputs import beside, check_output_file, check_output_folder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,19 +77,27 @@ def locked_file(file: PathLike, option: str = "--out") -> Iterator[None]:
         yield
 
 
-def locks_folder(argument: str = "out", option: str = "--out") -> Callable[[Callable[P, T]], Callable[P, T]]:
+def locks_folder(
+    argument: str = "out", option: str = "--out", default: str | None = None
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Let a function hold :func:`locked_folder` as long as it runs, from before it looks at anything else.
 
     Args:
-        argument: Its argument that names the folder; nothing is locked where that is ``None``. An argument
-            ``launcher`` is understood.
+        argument: Its argument that names the folder. An argument ``launcher``, or ``execution`` that has one, is
+            understood.
         option: What that is called on the command line.
+        default: Folder beside its argument ``checkpoint`` where the folder is ``None``; nothing is locked without one.
     """
 
-    def wrap(folder: Any, given: Mapping[str, Any]) -> AbstractContextManager[None]:
-        return nullcontext() if folder is None else locked_folder(folder, option, given.get("launcher", "none"))
+    def lock(given: Mapping[str, Any]) -> AbstractContextManager[None]:
+        folder = given[argument]
+        if folder is None and default is None:
+            return nullcontext()
+        target = folder if default is None else beside(folder, given["checkpoint"], default)
+        launcher = str(given.get("launcher") or getattr(given.get("execution"), "launcher", "none"))
+        return locked_folder(target, option, launcher)
 
-    return _locking(argument, wrap)
+    return locks(lock)
 
 
 def locks_file(
@@ -101,13 +109,18 @@ def locks_file(
         argument: Its argument that names the file, or what tells the file by all arguments.
         option: What that is called on the command line.
     """
-    return _locking(argument, lambda file, given: locked_file(file, option))
+    return locks(lambda given: locked_file(given[argument] if isinstance(argument, str) else argument(given), option))
 
 
-def _locking(
-    argument: str | Callable[[Mapping[str, Any]], PathLike],
-    lock: Callable[[Any, Mapping[str, Any]], AbstractContextManager[None]],
+def locks(
+    lock: Callable[[Mapping[str, Any]], AbstractContextManager[None]],
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Let a function hold a lock as long as it runs.
+
+    Args:
+        lock: Makes the lock of a call, from the function's arguments by their names.
+    """
+
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         signature = inspect.signature(function)
 
@@ -115,8 +128,7 @@ def _locking(
         def locking(*args: P.args, **kwargs: P.kwargs) -> T:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
-            target = given.arguments[argument] if isinstance(argument, str) else argument(given.arguments)
-            with lock(target, given.arguments):
+            with lock(given.arguments):
                 return function(*args, **kwargs)
 
         return locking

@@ -20,6 +20,11 @@ PathLike = str | os.PathLike[str]
 _ENDINGS = {".csv", ".html", ".json", ".npy", ".npz", ".onnx", ".pkl", ".png", ".pth", ".safetensors", ".svg", ".txt"}
 
 
+def beside(out: PathLike | None, checkpoint: PathLike, name: str) -> Path:
+    """A folder for results: the one that was given, else ``name`` in the folder of the checkpoint."""
+    return Path(checkpoint).parent / name if out is None else Path(out)
+
+
 def check_output_file(path: PathLike, option: str = "--out", endings: Sequence[str] = ()) -> None:
     """Refuse a file that cannot be written, without leaving anything behind.
 

@@ -21,6 +21,7 @@ FLOORS = (
     "outputs",
     "config_names",
     "arguments",
+    "execution",
     "locks",
     "cpu",
     "options",

@@ -185,28 +185,24 @@ def test_who_was_killed_is_waited_for_as_long_as_what_it_started_may_take_to_end
 def verbs():
     from mmengine.config import Config
 
-    from mmssl_dynamic.apis.calibrate import calibrate
-    from mmssl_dynamic.apis.evaluate import evaluate
-    from mmssl_dynamic.apis.export import export, export_all
-    from mmssl_dynamic.apis.prune import prune_checkpoint
-    from mmssl_dynamic.apis.route import route
-    from mmssl_dynamic.apis.train import train
-    from mmssl_dynamic.apis.transfer import transfer
+    from mmssl_dynamic.apis import calibrate, cluster, evaluate, export, extract_features, prune, route, transfer
+    from mmssl_dynamic.apis.transfer import KeptFeatures
     from mmssl_dynamic.demo.dspnet_demo import run_dspnet_demo
     from mmssl_dynamic.demo.sdr_demo import run_demo
-    from mmssl_dynamic.features.extract import extract_features
+    from mmssl_dynamic.engine.launch import run_training
 
     return {
-        "train": lambda folder, file: train(Config(dict(work_dir=str(folder)))),
-        "extract_features": lambda folder, file: extract_features(None, None, None, file),
+        "train": lambda folder, file: run_training(Config(dict(work_dir=str(folder)))),
+        "extract_features": lambda folder, file: extract_features("c", "w", file),
+        "cluster": lambda folder, file: cluster("f", 4, file),
         "calibrate": lambda folder, file: calibrate("c", "output/w.pth"),
-        "route": lambda folder, file: route("c", "w", "b", folder),
-        "evaluate": lambda folder, file: evaluate("c", "w", folder),
-        "transfer": lambda folder, file: transfer("c", "w", folder, data_root="d"),
-        "features of transfer": lambda folder, file: transfer("c", "w", "out", data_root="d", features=folder),
-        "export": lambda folder, file: export("c", "w", file),
-        "export_all": lambda folder, file: export_all("c", "w", folder),
-        "prune": lambda folder, file: prune_checkpoint("c", "w", folder, 1),
+        "route": lambda folder, file: route("c", "w", ["t"], folder),
+        "evaluate": lambda folder, file: evaluate("c", "w", "t", folder),
+        "transfer": lambda folder, file: transfer("c", "w", ["t"], folder),
+        "features of transfer": lambda folder, file: transfer("c", "w", ["t"], "out", features=KeptFeatures(folder)),
+        "export": lambda folder, file: export("c", "w", file, "full"),
+        "export of all": lambda folder, file: export("c", "w", folder, "all"),
+        "prune": lambda folder, file: prune("c", "w", folder, num_weights=1),
         "demo": lambda folder, file: run_demo(folder),
         "DSPNet's demo": lambda folder, file: run_dspnet_demo(folder),
     }
@@ -222,6 +218,21 @@ def test_every_verb_asks_for_its_output_before_anything_else(tmp_path, verb, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_folder_beside_the_checkpoint_is_asked_for_where_none_was_given(tmp_path):
+    from mmssl_dynamic.apis import evaluate, prune, route, transfer
+
+    checkpoint = tmp_path / "epoch_1.pth"
+    calls = {
+        "routing": lambda: route("c", checkpoint, ["t"]),
+        "evaluation": lambda: evaluate("c", checkpoint, "t"),
+        "transfer": lambda: transfer("c", checkpoint, ["t"]),
+        "pruned": lambda: prune("c", checkpoint, num_weights=1),
+    }
+    for name, call in calls.items():
+        with locked_folder(tmp_path / name), pytest.raises(LockedError, match=f"/{name} is being written"):
+            call()
+
+
 @pytest.mark.parametrize("verb", ["route_detection", "evaluate_detector"])
 def test_verbs_of_detection_ask_for_their_output_before_anything_else(tmp_path, verb):
     pytest.importorskip("mmdet")
@@ -229,7 +240,7 @@ def test_verbs_of_detection_ask_for_their_output_before_anything_else(tmp_path, 
     from mmssl_dynamic.detection.routing import route_detection
 
     calls = {
-        "route_detection": lambda out: route_detection("c", "w", "b", out, "d"),
+        "route_detection": lambda out: route_detection("c", "w", "d", out),
         "evaluate_detector": lambda out: evaluate_detector("c", "w", out),
     }
     with locked_folder(tmp_path / "out"), pytest.raises(LockedError):

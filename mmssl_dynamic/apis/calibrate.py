@@ -1,18 +1,21 @@
-"""BatchNorm statistics of the sub-networks of a checkpoint: what ``tools/calibrate_bn.py`` does."""
+"""BatchNorm statistics of the sub-networks of a checkpoint: what ``mmssl-dynamic calibrate`` does."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmssl_dynamic.calibration import BNBank, CalibrationImages, calibrate_bank
+from mmengine.config import Config
+
+from mmssl_dynamic.calibration import BNBank, CalibrationImages, CalibrationPlan, calibrate_bank
 from mmssl_dynamic.calibration.bn_bank import BANK_FILE
 from mmssl_dynamic.calibration.calibrate import check_source
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.loading import load_super_network
 from mmssl_dynamic.locks import locks_file
 from mmssl_dynamic.outputs import check_output_folder
@@ -27,52 +30,38 @@ def _bank_file(given: Mapping[str, Any]) -> Path:
 
 @locks_file(_bank_file)
 def calibrate(
-    config: PathLike,
+    config: PathLike | Config,
     checkpoint: PathLike,
     out: PathLike | None = None,
     *,
     clusters: PathLike | None = None,
-    source: str | None = None,
-    transforms: str = "eval",
-    bn: Sequence[str] | None = None,
-    images: int = 2000,
-    batch_size: int = 200,
-    seed: int = 0,
-    num_workers: int = 0,
-    device: str | None = None,
-    cfg_options: dict[str, Any] | None = None,
-    progress: bool = True,
+    plan: CalibrationPlan | None = None,
+    execution: Execution | None = None,
 ) -> BNBank:
-    """Write the BN bank of a checkpoint: what ``tools/calibrate_bn.py`` does.
+    """Write the BN bank of a checkpoint: what ``mmssl-dynamic calibrate`` does.
 
     Args:
-        config: Pre-training config.
-        checkpoint: Of the run.
+        config: Pre-training config, or its file.
+        checkpoint: File with the weights of the run.
         out: Folder for ``bn_bank.safetensors``; that of the checkpoint when left out, where all verbs look for it.
         clusters: Clusters file; ``clusters_file`` of the config when left out.
-        source: Whose images the statistics of a path come from: ``'cluster'``, ``'all'`` or ``'mix'``, see
-            :func:`~mmssl_dynamic.calibration.calibrate_bank`; those that it trained on when left out.
-        transforms: ``'eval'`` or ``'train'``, see :class:`~mmssl_dynamic.calibration.CalibrationImages`.
-        bn: ``'path'``, ``'prefix'`` or both; all that the network has when left out.
-        images: Images per sub-network.
-        batch_size: Images per batch.
-        seed: Of the sample of images.
-        num_workers: Loader processes.
-        device: Such as ``'cuda:0'``.
-        cfg_options: Overrides of the config.
-        progress: Show a bar with the time left.
+        plan: Which statistics, and of which images.
+        execution: How to run: batches of 200 images, whose statistics normalise them, and 2 workers when left out.
 
     Raises:
         UserError: anything that does not fit; nothing is written then.
     """
     folder = Path(checkpoint).parent if out is None else Path(out)
     check_output_folder(folder)
-    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
+    plan, execution = plan or CalibrationPlan(), Execution.of(execution, batch_size=200, workers=2)
+    batch_size, workers = execution.loading
+    cfg, net = load_super_network(config, checkpoint, execution.device)
     split: Clusters | None = None
     training = cfg.get("train_dataloader", {}).get("dataset", {})
-    paths = bool(getattr(net.space, "paths", ()))
-    source = check_source(source, paths) if source or training.get("subnet_data", "cluster") == "cluster" else "all"
-    data = CalibrationImages.of(cfg, transforms, num_workers)
+    paths, source = bool(getattr(net.space, "paths", ())), plan.source
+    own = source or training.get("subnet_data", "cluster") == "cluster"
+    source = check_source(source, paths) if own else "all"
+    data = CalibrationImages.of(cfg, plan.transforms, workers)
     if paths and source != "all":
         file = clusters or training.get("clusters_file") or cfg.get("clusters_file")
         if file is None:
@@ -84,12 +73,12 @@ def calibrate(
         net,
         data,
         split,
-        bn=bn,
-        images=images,
+        bn=plan.bn,
+        images=plan.images,
         batch_size=batch_size,
-        seed=seed,
+        seed=plan.seed,
         source=source,
-        progress=progress,
+        progress=execution.progress,
     )
     file = folder / BANK_FILE
     bank.save(file)

@@ -1,85 +1,62 @@
-"""Accuracy and cost of every network of a checkpoint: what ``tools/evaluate.py`` does."""
+"""Accuracy and cost of every network of a checkpoint: what ``mmssl-dynamic evaluate`` does."""
 
 from __future__ import annotations
 
 import os
-import platform
-import shutil
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
-import mmcv
-import mmengine
-import mmpretrain
 import torch
-from mmengine.dist import barrier, broadcast_object_list, is_main_process
-from torch import nn
+from mmengine.config import Config
+from mmengine.dist import is_main_process
 
-from mmssl_dynamic.calibration.statistics import OWN, apply_bank
+from mmssl_dynamic.calibration.statistics import apply_bank
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.engine.processes import start_processes, stop_processes, wait_of
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.evaluation.complexity import complexity
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
 from mmssl_dynamic.evaluation.knn import KNNProtocol
-from mmssl_dynamic.evaluation.latency import Latency, latency
 from mmssl_dynamic.evaluation.nearest_neighbours import NearestNeighbours, evaluation_pipeline
+from mmssl_dynamic.evaluation.network_evaluation import Method, NetworkEvaluation, Timing, statistics_text, versions
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol
-from mmssl_dynamic.features.networks import Network, network_names, single_network
-from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.execution import Execution
+from mmssl_dynamic.features.networks import Networks, network_names
 from mmssl_dynamic.fingerprints import precision
-from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
+from mmssl_dynamic.loading import load_backbone, loaded, normalisation_of, select_device, source_of
 from mmssl_dynamic.locks import locks_folder
-from mmssl_dynamic.outputs import check_output_folder
-from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
-from mmssl_dynamic.version import __version__
+from mmssl_dynamic.outputs import beside, check_output_folder
+from mmssl_dynamic.result_cache import ResultCache
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
 from mmssl_dynamic.visualization.routing_plots import save_figure
 
 PathLike = str | os.PathLike[str]
 
 
-class _Method(Protocol):
-    """How one network is evaluated."""
+@dataclass(frozen=True)
+class Comparison:
+    """What accuracies are laid beside.
 
-    size: tuple[int, int]
+    Args:
+        timing: How latency is measured.
+        baselines: (name, ``results.json``) of other evaluations, for the plot; files of the same name become one curve.
+    """
 
-    def record(self) -> dict[str, Any]:
-        """Everything that can change a result."""
-        ...
-
-    def __call__(self, network: Network, folder: Path, label: str) -> tuple[float, float | None]:
-        """Top-1 and top-5 accuracy in percent."""
-        ...
+    timing: Timing = Timing()
+    baselines: Sequence[tuple[str, PathLike]] = ()
 
 
-@locks_folder()
+@locks_folder(default="evaluation")
 def evaluate(
-    config: PathLike,
+    config: PathLike | Config,
     checkpoint: PathLike,
-    out: PathLike,
+    task: PathLike | Task,
+    out: PathLike | None = None,
     *,
     protocol: KNNProtocol | TrainedProtocol | None = None,
-    subnets: Sequence[str] | None = None,
-    data_root: PathLike | None = None,
-    dataset_config: PathLike | None = None,
-    bank: PathLike | None = None,
-    bn: str = "path",
-    image_size: int | None = None,
-    batch_size: int | None = None,
-    num_workers: int | None = None,
-    seed: int = 0,
-    latency_batch: int = 1,
-    latency_repeats: int = 50,
-    baselines: Iterable[tuple[str, PathLike]] = (),
-    device: str | None = None,
-    launcher: str = "none",
-    cfg_options: dict[str, Any] | None = None,
-    again: bool = False,
-    progress: bool = True,
+    networks: Networks | None = None,
+    comparison: Comparison | None = None,
+    execution: Execution | None = None,
 ) -> EvaluationResult:
     """Evaluate the networks of a checkpoint; write ``results.json``, ``accuracy_cost.png`` and ``.svg``.
 
@@ -87,29 +64,16 @@ def evaluate(
     depends on; a training that was stopped goes on from its last epoch.
 
     Args:
-        config: Pre-training config, of a super-network or of any backbone.
-        checkpoint: Of the run, or the backbone's own weights.
-        out: Folder of the results.
+        config: Pre-training config, or its file, of a super-network or of any backbone.
+        checkpoint: File with the weights of the run, or with the backbone's own.
+        task: Labelled images: a folder with ``train/`` and ``test/`` (or ``val/``), a config file with the data sets
+            ``train`` and ``test``, or a :class:`~mmssl_dynamic.downstream.task.Task`.
+        out: Folder of the results; ``evaluation`` beside the checkpoint when left out.
         protocol: k nearest neighbours, or a classifier that is trained; the default of kNN when left out.
-        subnets: Names of sub-networks; all by default.
-        data_root: Image folder with ``train/`` and ``test/`` (or ``val/``); or give ``dataset_config``.
-        dataset_config: Config with the data sets ``train`` and ``test``.
-        bank: BN bank of the checkpoint, for networks without statistics of their own; the one beside the checkpoint
-            when left out.
-        bn: ``'path'`` or ``'prefix'``: which of the bank's statistics.
-        image_size: Side of the images; that of the config's ``eval_pipeline`` (kNN) or of the protocol when left out.
-        batch_size: Images per batch (and process, in training); 64 (kNN) or the protocol's when left out.
-        num_workers: Loader processes; 2 (kNN) or the protocol's when left out.
-        seed: Of a training.
-        latency_batch: Images per pass that is timed.
-        latency_repeats: Passes that are timed; 0 leaves the latency out.
-        baselines: (name, ``results.json``) of other evaluations to lay beside in the plot; files of the same name
-            become one curve.
-        device: Such as ``'cuda:0'``.
-        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'`` in processes of theirs, for a training on several GPUs.
-        cfg_options: Overrides of ``config``.
-        again: Evaluate anew what is kept from an earlier run, and begin trainings anew.
-        progress: Show bars with the time left.
+        networks: Those to evaluate, all when left out, and their BatchNorm statistics.
+        comparison: Latency, and other evaluations.
+        execution: How to run; a batch of 64 images and 2 workers (kNN) or the protocol's when left out. ``memory_gib``
+            bounds the features of kNN and their comparison.
 
     Returns:
         The results, cheapest network first.
@@ -117,45 +81,47 @@ def evaluate(
     Raises:
         UserError: anything that does not fit.
     """
-    protocol = protocol or KNNProtocol()
-    kind = protocol.kind if isinstance(protocol, TrainedProtocol) else "knn"
-    check_output_folder(out)
-    others = _curves(baselines, kind)
-    cfg = load_config(config, cfg_options)
+    protocol, networks, comparison = protocol or KNNProtocol(), networks or Networks(), comparison or Comparison()
+    execution = Execution.of(execution, launcher=True)
     trained = protocol if isinstance(protocol, TrainedProtocol) else None
-    pipeline = trained.test_pipeline if trained else evaluation_pipeline(cfg, image_size)
-    task = Task.of(data_root, dataset_config, pipeline, ("train", "test"))
+    folder = beside(out, checkpoint, "evaluation")
+    check_output_folder(folder)
+    others = _curves(comparison.baselines, trained.kind if trained else "knn")
+    cfg = loaded(config)
+    name = Path(source_of(cfg)[0]).stem
+    pipeline = trained.test_pipeline if trained else evaluation_pipeline(cfg, protocol.image_size)
+    labelled = Task.given(task, pipeline, ("train", "test"))
     normalisation = normalisation_of(cfg)
-    target = _device(device, protocol, launcher)
-    start_processes(launcher, wait_of(cfg))
+    target = _device(execution.device, protocol, execution.launcher)
+    start_processes(execution.launcher, wait_of(cfg))
     try:
-        if launcher != "none" and target.type == "cuda":
+        if execution.launcher != "none" and target.type == "cuda":
             target = torch.device("cuda", torch.cuda.current_device())
-        shown = progress and is_main_process()
+        execution = replace(execution, progress=execution.progress and is_main_process())
         net = load_backbone(cfg, checkpoint, target)
-        names = network_names(net, subnets, Path(config).stem)
-        bank, statistics = apply_bank(net, names, checkpoint, bank, bn)
-        method: _Method
+        names = network_names(net, networks.names, name)
+        bank, statistics = apply_bank(net, names, checkpoint, networks.bank, networks.bn)
+        method: Method
         if isinstance(protocol, TrainedProtocol):
-            sizes = image_size, batch_size, num_workers
-            method = Probe(protocol, task, normalisation, *sizes, seed, launcher, shown)
+            method = Probe(protocol, labelled, normalisation, execution)
         else:
-            method = NearestNeighbours(protocol, task, normalisation, batch_size, num_workers, target, shown)
-        data, how = task.record(), method.record()  # of as many processes as there are now
-        inputs = {"precision": precision(target), "protocol": how, **task.inputs(normalisation)}
-        kept = ResultCache(Path(out) / "networks", NetworkResult.from_record, again)
-        evaluation = _Evaluation(method, net, cfg.model.backbone, kept, inputs, shown)
-        networks = evaluation(names, latency_batch, latency_repeats)
+            if execution.memory_gib is not None:
+                protocol = replace(protocol, memory_gib=execution.memory_gib)
+            method = NearestNeighbours(protocol, labelled, normalisation, execution, target)
+        data, how = labelled.record(), method.record()  # of as many processes as there are now
+        inputs = {"precision": precision(target), "protocol": how, **labelled.inputs(normalisation)}
+        kept = ResultCache(folder / "networks", NetworkResult.from_record, execution.again)
+        evaluation = NetworkEvaluation(method, net, cfg.model.backbone, kept, inputs, execution.progress)
+        found = evaluation(names, comparison.timing)
         main = is_main_process()
     finally:
         stop_processes()
-    files = str(config), str(checkpoint), None if bank is None else str(bank)
+    files = source_of(cfg)[0], str(checkpoint), None if bank is None else str(bank)
     record = {**how, "bn_statistics": statistics_text(statistics)}
-    result = EvaluationResult(record, data, evaluation.weights, by_cost(networks), versions(), *files)
+    result = EvaluationResult(record, data, evaluation.weights, by_cost(found), versions(), *files)
     if main:
-        result.save(Path(out) / "results.json")
-        own = Curve(Path(config).stem, result.networks)
-        save_figure(accuracy_cost([own, *others], _axis(result)), Path(out) / "accuracy_cost")
+        result.save(folder / "results.json")
+        save_figure(accuracy_cost([Curve(name, result.networks), *others], _axis(result)), folder / "accuracy_cost")
     return result
 
 
@@ -170,98 +136,6 @@ def _device(name: str | None, protocol: KNNProtocol | TrainedProtocol, launcher:
     elif launcher != "none":
         raise ConfigError("--launcher is for protocols that train; kNN runs on one device.")
     return target
-
-
-class _Evaluation:
-    """Evaluates networks one after the other and keeps each result as soon as it is there."""
-
-    def __init__(
-        self,
-        method: _Method,
-        net: nn.Module,
-        options: Mapping[str, Any],
-        kept: ResultCache[NetworkResult],
-        inputs: Mapping[str, Any],
-        progress: bool,
-    ) -> None:
-        self.method, self.net, self.options, self.kept = method, net, options, kept
-        self.inputs, self.progress = inputs, progress
-        self.weights = weights_fingerprint(net.state_dict())
-        self.device = next(net.parameters()).device
-        self.main = is_main_process()
-
-    def __call__(self, names: Sequence[str], latency_batch: int, latency_repeats: int) -> list[NetworkResult]:
-        """Results in the order of ``names``."""
-        keys = {name: self._key(self._network(name)) for name in names}  # refuses what lacks statistics, before all
-        done = self._finished(keys)
-        pending = [name for name in names if name not in done]
-
-        def is_timed(name: str) -> bool:
-            found = done[name].latency if name in done else None
-            return found is not None and found.measured_on(self.device, latency_batch, latency_repeats)
-
-        untimed = [name for name in names if not is_timed(name)]
-        timed = self._latencies(untimed, latency_batch, latency_repeats)
-        for name in [name for name in done if timed.get(name) is not None]:
-            done[name] = replace(done[name], latency=timed[name])
-            self._keep(keys[name], done[name])
-        start = time.monotonic()
-        for index, name in enumerate(pending):
-            began = time.monotonic()
-            network, folder = self._network(name), self.kept.file(keys[name], name).with_suffix("")
-            if self.kept.again and self.main:
-                shutil.rmtree(folder, ignore_errors=True)  # of a training, which would go on from its last epoch
-            barrier()
-            top1, top5 = self.method(network, folder, f"{name} ({index + 1} of {len(pending)})")
-            cost = complexity(network.backbone, None, self.method.size)
-            seconds = round(time.monotonic() - began, 2)
-            done[name] = NetworkResult(name, top1, top5, cost.params, cost.macs, timed[name], seconds)
-            self._keep(keys[name], done[name])
-            left = (time.monotonic() - start) / (index + 1) * (len(pending) - index - 1)
-            self._say(f"{name}: top-1 {top1:.2f} %" + (f", about {duration(left)} left" if left else ""))
-        return [done[name] for name in names]
-
-    def _network(self, name: str) -> Network:
-        return single_network(self.net, name, self.options)
-
-    def _key(self, network: Network) -> Key:
-        """What a result depends on."""
-        return Key("evaluation", {"network": network.name, "weights": self.weights, **network.inputs(), **self.inputs})
-
-    def _finished(self, keys: Mapping[str, Key]) -> dict[str, NetworkResult]:
-        """Results that are kept; the main process finds them, so that all processes train the same networks."""
-        loaded = {name: self.kept.load(key, name) for name, key in keys.items()} if self.main else {}
-        told = [{name: entry for name, entry in loaded.items() if entry is not None}]
-        broadcast_object_list(told)
-        found = told[0]
-        if found:
-            what = f"{len(found)} of {len(keys)} networks are"
-            self._say(kept_line(what, found.values(), next(iter(keys.values()))))
-        return {name: entry.value for name, entry in found.items()}
-
-    def _keep(self, key: Key, result: NetworkResult) -> None:
-        if self.main:
-            self.kept.save(key, result.name, result.record())
-
-    def _latencies(self, names: Sequence[str], batch: int, repeats: int) -> dict[str, Latency | None]:
-        """All of them now, under the same conditions; networks of one shape, such as SDR's paths, once."""
-        found: dict[tuple, Latency] = {}
-        timed: dict[str, Latency | None] = dict.fromkeys(names)
-        for name in names if repeats else ():
-            network = self._network(name)
-            if network.shape not in found:
-                found[network.shape] = latency(network.backbone, self.method.size, batch, repeats)
-            timed[name] = found[network.shape]
-        return timed
-
-    def _say(self, text: str) -> None:
-        if self.progress:
-            print(text, flush=True)
-
-
-def statistics_text(source: str) -> str:
-    """Where BatchNorm statistics are from, for a result."""
-    return "the checkpoint's" if source == OWN else f"calibrated ({source})"
 
 
 def _curves(baselines: Iterable[tuple[str, PathLike]], kind: str) -> list[Curve]:
@@ -284,15 +158,3 @@ def _axis(result: EvaluationResult) -> str:
     if kind == "linear":
         return f"top-1 of a linear probe on {data} (%)"
     return f"top-1 on {data} with {result.protocol['labels']['images']:,} labels (%)"
-
-
-def versions() -> dict[str, str]:
-    """Of the software that a result depends on."""
-    modules: Mapping[str, Any] = {"torch": torch, "mmengine": mmengine, "mmcv": mmcv, "mmpretrain": mmpretrain}
-    found = {name: str(module.__version__) for name, module in modules.items()}
-    return {"mmssl_dynamic": __version__, "python": platform.python_version(), **found}
-
-
-def duration(seconds: float) -> str:
-    """Such as ``'40 s'`` or ``'3 min'``."""
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

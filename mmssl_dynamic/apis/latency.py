@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.evaluation import latency as timing
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.export.load_export import Sidecar, load_export, read_sidecar
 from mmssl_dynamic.fileio import read_json, sidecar_path
 from mmssl_dynamic.locks import locks_file
@@ -61,9 +62,7 @@ def latency(
     out: PathLike,
     *,
     passes: Passes = Passes(),
-    device: str | None = None,
-    again: bool = False,
-    progress: bool = True,
+    execution: Execution | None = None,
 ) -> DeviceTable:
     """Measure exports, and write a table of the device. What is in the table already is kept.
 
@@ -73,9 +72,8 @@ def latency(
         exports: Files that ``export`` wrote, with their sidecars, or folders of them; of one kind.
         out: The table, a ``.json`` file.
         passes: How.
-        device: Of PyTorch, such as ``'cuda:0'``; the CPU when left out.
-        again: Measure anew what is in the table.
-        progress: Show a bar with the time left.
+        execution: Device of PyTorch, the CPU when left out, whether to measure anew what is in the table, and to show a
+            bar.
 
     Returns:
         The table.
@@ -83,6 +81,8 @@ def latency(
     Raises:
         UserError: anything that does not fit; the table stays as it was then.
     """
+    execution = Execution.of(execution)
+    device, again, progress = execution.device, execution.again, execution.progress
     check_output_file(out, endings=(".json",))
     files = [file for path in exports for file in _files(Path(path))]
     sidecars = {file: read_sidecar(file) for file in files}

@@ -1,4 +1,4 @@
-"""Routing from files to files: what ``tools/route.py`` does."""
+"""Routing from files to files: what ``mmssl-dynamic route`` does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from torch import nn
@@ -17,46 +16,38 @@ from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError, UserError
-from mmssl_dynamic.evaluation import KNNProtocol
+from mmssl_dynamic.evaluation.nearest_neighbours import evaluation_pipeline
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
+from mmssl_dynamic.features.networks import Networks
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.loading import load_super_network, need
+from mmssl_dynamic.loading import load_super_network, loaded, need, source_of
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SDRResNet
-from mmssl_dynamic.outputs import check_output_folder
+from mmssl_dynamic.outputs import beside, check_output_folder
 from mmssl_dynamic.routing import RoutingResult
 from mmssl_dynamic.routing.baselines import RANDOM, BaselineTask, random_path
 from mmssl_dynamic.routing.kept_ranking import KeptRanking
-from mmssl_dynamic.routing.method import RoutingMethod
+from mmssl_dynamic.routing.method import RoutingMethod, RoutingOutput
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
 from mmssl_dynamic.visualization.routing_report import ClusterPictures, RoutedTask, write_routing_report
 
 PathLike = str | os.PathLike[str]
 
 
-@locks_folder()
+@locks_folder(default="routing")
 def route(
-    config: PathLike,
+    config: PathLike | Config,
     checkpoint: PathLike,
-    bank: PathLike | None,
-    out: PathLike,
+    tasks: Sequence[PathLike | Task],
+    out: PathLike | None = None,
     *,
-    data_roots: Sequence[PathLike] = (),
-    dataset_configs: Sequence[PathLike] = (),
     method: RoutingMethod | None = None,
-    protocol: KNNProtocol | None = None,
-    references: Sequence[RoutingResult] = (),
-    batch_size: int = 64,
-    num_workers: int = 0,
-    memory_gib: float | None = None,
-    format: str = "mmpretrain",
-    device: str | None = None,
-    cfg_options: dict[str, Any] | None = None,
-    again: bool = False,
-    progress: bool = True,
-    command: str | None = None,
+    networks: Networks | None = None,
+    output: RoutingOutput | None = None,
+    execution: Execution | None = None,
 ) -> list[tuple[RoutingResult, ExportReport]]:
     """Find and export the best sub-network for each of some tasks, and write a report.
 
@@ -64,81 +55,82 @@ def route(
     settings are kept beside it in ``kept/``.
 
     Args:
-        config: Pre-training config.
-        checkpoint: Of the run.
-        bank: Its BN bank; the one beside the checkpoint if ``None``.
+        config: Pre-training config, or its file.
+        checkpoint: File with the weights of the run.
+        tasks: Labelled images: folders with ``train/`` and ``test/``, config files with the data sets ``train`` and
+            ``test``, or :class:`~mmssl_dynamic.downstream.task.Task`.
         out: Folder for ``report.html`` and its figures, ``routing.json``, ``gains_histogram.png`` and ``.svg``, and the
-            exported winner; of several tasks, the last ones go into a folder for each.
-        data_roots: Image folders with ``train/`` and ``test/``, one for each task.
-        dataset_configs: Configs with the data sets ``train`` and ``test``, one for each further task.
-        method: How sub-networks are found.
-        protocol: How to classify.
-        references: Rankings of all sub-networks on the same tasks, for the regret of a faster
-            method.
-        batch_size: Images per batch.
-        num_workers: Loader processes.
-        memory_gib: Bound on features and stage outputs held at a time.
-        format: Of the exported winners.
-        device: Such as ``'cuda:0'``.
-        cfg_options: Overrides of the config.
-        again: Route anew what was kept from an earlier run.
-        progress: Show a bar with the time left, and say what was kept.
-        command: The command line, for the report.
+            exported winner; of several tasks, the last ones go into a folder for each. ``routing`` beside the
+            checkpoint when left out.
+        method: How sub-networks are found and ranked.
+        networks: Those to choose from, all paths when left out, and the bank with their BatchNorm statistics.
+        output: What is written beside the ranking.
+        execution: How to run: batches of 64 images and 2 workers when left out. ``memory_gib`` bounds features and
+            stage outputs held at a time.
 
     Returns:
         Ranking and export of every task.
 
     Raises:
         UserError: anything that does not fit.
+
+    Example:
+        >>> ((ranking, winner),) = route("config.py", "epoch_200.pth", tasks=["data/pets"])
+        >>> ranking.best.name, winner.path
     """
-    if not data_roots and not dataset_configs:
+    if isinstance(tasks, str | os.PathLike | Task):
+        raise ConfigError(f"tasks is a list: give tasks=[{str(tasks)!r}].")
+    if not tasks:
         raise ConfigError("routing needs the images of a task: give --data-root or --dataset-config.")
+    folder = beside(out, checkpoint, "routing")
+    check_output_folder(folder)
+    method, networks, output = method or RoutingMethod(), networks or Networks(), output or RoutingOutput()
+    execution, format = Execution.of(execution, workers=2), output.format or "mmpretrain"
+    bn = networks.bn or "path"
+    cfg = loaded(config)  # registers formats and scores of the user's own
     find_format(format)  # before hours of routing
-    check_output_folder(out)
-    method, protocol = method or RoutingMethod(), protocol or KNNProtocol()
-    cfg, net = load_super_network(config, checkpoint, device, cfg_options)
+    cfg, net = load_super_network(cfg, checkpoint, execution.device)
     need(cfg, "eval_pipeline")
     images = InputImages.of(cfg)
-    normalisation = images.normalisation
     if not isinstance(net, SDRResNet):
         raise ConfigError(
             "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
         )
-    tasks = _tasks(data_roots, dataset_configs, cfg)
-    bank = find_bank(net, checkpoint, bank, method.subnets or net.space.paths, method.bn)
+    found_tasks = _tasks(tasks, evaluation_pipeline(cfg, method.protocol.image_size))
+    bank = find_bank(net, checkpoint, networks.bank, networks.names or net.space.paths, bn)
     if bank is None:
         raise ConfigError("routing compares sub-networks by the statistics of one BN bank; give --bank.")
-    router = method.router(
-        net, BNBank.load(bank), normalisation, protocol=protocol, memory_gib=memory_gib, progress=progress
-    )
-    others = _baselines(method, net, normalisation)
-    sources: dict[str, Any] = dict(config=str(config), checkpoint=str(checkpoint), bank=str(bank))
+    limits = {"memory_gib": execution.memory_gib, "progress": execution.progress}
+    router = method.router(net, BNBank.load(bank), images.normalisation, bn, **limits)
+    file, options = source_of(cfg)
+    others = _baselines(method, net, images.normalisation)
     found: list[tuple[RoutingResult, ExportReport]] = []
     routed = []
-    for task in tasks:
-        folder = Path(out) / task.name if len(tasks) > 1 else Path(out)
-        ranking = KeptRanking(task, normalisation, batch_size, num_workers, again, progress)
-        result = replace(ranking(router, method.subnets, folder / "kept"), **sources)
-        result.save(folder / "routing.json")
-        save_figure(gains_histogram(result), folder / "gains_histogram")
-        router.bank.apply(net, [result.best.name], method.bn)
+    for task in found_tasks:
+        place = folder / task.name if len(tasks) > 1 else folder
+        result = KeptRanking(task, images.normalisation, execution)(router, networks.names, place / "kept")
+        result = replace(result, config=file, checkpoint=str(checkpoint), bank=str(bank))
+        result.save(place / "routing.json")
+        save_figure(gains_histogram(result), place / "gains_histogram")
+        router.bank.apply(net, [result.best.name], bn)
         report = export_subnet(
             net,
             result.best.name,
-            folder / default_file_name(result.best.name, format),
+            place / default_file_name(result.best.name, format),
             format,
             images=images,
-            bn=method.bn,
-            provenance=provenance(config, checkpoint, bank, task.name, cfg_options, result.fingerprints),
+            bn=bn,
+            provenance=provenance(file, checkpoint, bank, task.name, options, result.fingerprints),
         )
         found.append((result, report))
-        reference = next((entry for entry in references if entry.task == task.name), None)
-        measure = BaselineTask(task, normalisation, protocol, folder / "kept", batch_size, num_workers, again)
+        reference = next((entry for entry in output.references if entry.task == task.name), None)
+        kept = place / "kept"
+        measure = BaselineTask(task, images.normalisation, method.protocol, kept, *execution.loading, execution.again)
         baselines = [measure(name, network) for name, network in others.items()]
         counts = {part: len(dataset) for part, dataset in task.datasets.items()}
         routed.append(RoutedTask(result, str(report), reference, report.snippet, baselines, counts))
     pictures = _pictures(method, net, cfg)
-    write_routing_report(routed, Path(out) / "report.html", pictures, command, _steps(checkpoint))
+    write_routing_report(routed, folder / "report.html", pictures, output.command, _steps(checkpoint))
     return found
 
 
@@ -148,7 +140,7 @@ def _baselines(method: RoutingMethod, net: SDRResNet, normalisation: Normalisati
     if method.base_config is None or method.base_checkpoint is None:
         return found
     base = method.base(normalisation, next(net.parameters()).device)
-    return {Path(method.base_config).stem: base, **found}
+    return {Path(source_of(loaded(method.base_config))[0]).stem: base, **found}
 
 
 def _steps(checkpoint: PathLike) -> dict[str, int]:
@@ -161,15 +153,14 @@ def _steps(checkpoint: PathLike) -> dict[str, int]:
         return {}  # a remark of the report, not worth ending a routing for
 
 
-def _tasks(data_roots: Sequence[PathLike], dataset_configs: Sequence[PathLike], cfg: Config) -> list[Task]:
+def _tasks(given: Sequence[PathLike | Task], pipeline: Sequence[dict]) -> list[Task]:
     """All tasks, checked before the first of them is routed.
 
     Raises:
         ConfigError: two tasks have the same name.
         DataError: a task's images are missing.
     """
-    tasks = [Task.from_folder(root, cfg.eval_pipeline) for root in data_roots]
-    tasks += [Task.from_config(file, cfg.eval_pipeline) for file in dataset_configs]
+    tasks = [Task.given(task, pipeline) for task in given]
     names = [task.name for task in tasks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

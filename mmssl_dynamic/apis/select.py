@@ -11,6 +11,7 @@ from mmssl_dynamic.apis.export import export
 from mmssl_dynamic.budget import Budget
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.export.formats import default_file_name, find_format
+from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.selection import Choice, DeviceTable, TaskCandidates, choose, read_results
@@ -100,16 +101,8 @@ def _exported(
         if name in {Path(file).name for file in files.values()}:
             name = f"{network[0][:8]}_{name}"  # of another super-network
         bank, bn = choice.task.files["bank"], choice.task.files["bn"]
-        report = export(
-            config,
-            checkpoint,
-            out / name,
-            subnet=choice.chosen.name,
-            bank=bank,
-            bn=bn,
-            format=format,
-            cfg_options=cfg_options,
-        )
+        source = load_config(config, cfg_options), checkpoint
+        (report,) = export(*source, out / name, choice.chosen.name, bank=bank, bn=bn, format=format)
         files[network] = str(report.path)
     return files
 

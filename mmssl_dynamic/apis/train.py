@@ -1,26 +1,38 @@
-"""Training from a config: what ``tools/train.py`` does."""
+"""Training from a config: what ``mmssl-dynamic train`` does."""
 
 from __future__ import annotations
 
-import torch.distributed as dist
+import os
+
 from mmengine.config import Config
-from mmengine.runner import Runner as MMEngineRunner
+from mmengine.runner import Runner
 
-from mmssl_dynamic.cpu import prepare_cpu
-from mmssl_dynamic.engine.launch import build_runner
-from mmssl_dynamic.locks import locked_folder
+from mmssl_dynamic.engine.launch import TrainingOptions, prepare_config, run_training
+
+PathLike = str | os.PathLike[str]
 
 
-def train(config: Config) -> MMEngineRunner:
-    """Run a prepared config to its end; returns the Runner.
+def train(
+    config: PathLike | Config,
+    work_dir: PathLike | None = None,
+    *,
+    resume: PathLike | None = None,
+    launcher: str = "none",
+    options: TrainingOptions | None = None,
+) -> Runner:
+    """Pre-train a network or super-network.
+
+    Args:
+        config: Config, or its file.
+        work_dir: Folder of logs and checkpoints; the config's, or ``work_dirs/<name of the config>``, when left out.
+        resume: Checkpoint to go on from, or ``'auto'`` for the latest one in ``work_dir``, if there is one.
+        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'`` in processes of theirs.
+        options: How the training runs.
+
+    Returns:
+        The Runner at the end of the training.
 
     Raises:
-        LockedError: another process trains in the same work dir.
+        UserError: the config cannot do what an option asks for, or another process trains in the same work dir.
     """
-    with locked_folder(config.work_dir, "--work-dir", config.get("launcher", "none")):
-        prepare_cpu()
-        runner = build_runner(config)
-        runner.train()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    return runner
+    return run_training(prepare_config(config, work_dir, resume, launcher, options=options))

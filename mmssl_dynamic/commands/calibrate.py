@@ -50,21 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
     from mmssl_dynamic.apis.calibrate import calibrate
+    from mmssl_dynamic.calibration import CalibrationPlan
 
-    bank = calibrate(
-        args.config,
-        args.checkpoint,
-        args.out,
-        clusters=args.clusters,
-        source=args.source,
-        transforms=args.transforms,
-        bn=args.bn,
-        images=args.images,
-        batch_size=args.batch_size,
-        seed=args.seed,
-        num_workers=args.workers,
-        device=args.device,
-        cfg_options=args.cfg_options,
-        progress=args.progress,
-    )
+    config, execution = shared.config_and_execution(args)
+    plan = CalibrationPlan(args.source, args.transforms, args.bn, args.images, args.seed)
+    bank = calibrate(config, args.checkpoint, args.out, clusters=args.clusters, plan=plan, execution=execution)
     print(f"wrote the {bank.source}: {len(bank.path)} sub-networks, {len(bank.prefix)} prefixes")

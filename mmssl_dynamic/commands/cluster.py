@@ -7,10 +7,12 @@ Writes clusters.npz (for training), clusters.json (figures), clusters_sizes.png 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from mmssl_dynamic.arguments import Checked, existing, file_ending
 from mmssl_dynamic.commands import shared
+from mmssl_dynamic.execution import Execution
+
+SINKHORN = ("epochs", "lr", "temperature", "epsilon", "iterations", "batch_size", "queue")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: cluster i gets path i, as in the paper)",
     )
     shared.add_seed(parser)
-    shared.add_device(parser)
-
+    shared.add_execution(parser)
     sinkhorn = parser.add_argument_group("Sinkhorn prototypes (SDR Eq. 2)")
     sinkhorn.add_argument(
         "--epochs", type=int, default=20, metavar="N", help="passes over the features (default: %(default)s)"
@@ -109,71 +110,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
-    from mmssl_dynamic.locks import locked_file
+    from mmssl_dynamic.apis.cluster import ClusterPlan, Montage, cluster
+    from mmssl_dynamic.clustering import recommend
 
-    with locked_file(args.out):
-        cluster(args)
-
-
-def cluster(args: argparse.Namespace) -> None:
-    """Cluster, and write figures and pictures beside the clusters."""
-    from mmssl_dynamic.clustering import (
-        ClusterReport,
-        SinkhornOptions,
-        check_hierarchy,
-        chosen_number,
-        cluster_features,
-        order_by_hierarchy,
-        recommend,
-    )
-    from mmssl_dynamic.features import Features
-    from mmssl_dynamic.loading import select_device
-    from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
-    from mmssl_dynamic.writing import write_json
-
-    out = Path(args.out)
-    features = Features.load(args.features)
-    recommendation = recommend(features.num_images, args.images_per_cluster)
-    num_clusters = chosen_number(args.num_clusters, features.num_images, args.images_per_cluster)
-    if args.hierarchy:
-        check_hierarchy(args.hierarchy, num_clusters, args.method)
-    image_root = find_image_root(features, args.image_root) if args.montage else None
-    clusters = cluster_features(
-        features,
-        num_clusters,
+    plan = ClusterPlan(
         args.method,
-        SinkhornOptions(
-            num_clusters=num_clusters,
-            epochs=args.epochs,
-            lr=args.lr,
-            temperature=args.temperature,
-            epsilon=args.epsilon,
-            iterations=args.iterations,
-            batch_size=args.batch_size,
-            queue=args.queue,
-        ),
-        center=args.center,
-        min_size=args.min_size,
-        assignment=args.assign,
-        seed=args.seed,
-        device=select_device(args.device),
+        args.images_per_cluster,
+        args.min_size,
+        args.assign,
+        args.center,
+        args.hierarchy,
+        {name: getattr(args, name) for name in SINKHORN},
+        args.seed,
     )
+    montage = Montage(args.montage, args.image_root, args.montage_samples, args.montage_clusters)
+    execution = Execution(args.device, progress=args.progress)  # its batches are of features, and one of the options
+    made = cluster(args.features, args.num_clusters, args.out, plan=plan, montage=montage, execution=execution)
+    print(made.report.text())
+    advice = recommend(len(made.clusters), args.images_per_cluster)
+    print(f"  advice    {advice.reason(made.clusters.num_clusters)}")
     if args.hierarchy:
-        clusters = order_by_hierarchy(clusters, args.hierarchy, args.seed)
-    report = ClusterReport.of(clusters, features.labels, args.seed)
-    clusters.meta["report"] = report.as_dict()
-    clusters.save(out)
-    write_json(out.with_suffix(".json"), {**clusters.meta, "features": str(args.features)})
-    written = [out, out.with_suffix(".json"), size_plot(clusters, out.with_name(f"{out.stem}_sizes.png"))]
-    if image_root is not None:
-        picture = out.with_name(f"{out.stem}_montage.png")
-        shown, seed = args.montage_clusters, args.seed
-        written.append(cluster_montage(clusters, image_root, picture, args.montage_samples, shown, seed=seed))
-    print(report.text())
-    print(f"  advice    {recommendation.reason(num_clusters)}")
-    if args.hierarchy:
-        figures = clusters.meta["hierarchy"]
+        figures = made.clusters.meta["hierarchy"]
         print("mean cosine of clusters whose paths have 0, 1, ... groups in common")
         print("  by index     ", *(f"{cosine:.3f}" for cosine in figures["similarity_by_index"]))
         print("  by hierarchy ", *(f"{cosine:.3f}" for cosine in figures["similarity"]))
-    print("wrote", *written)
+    print("wrote", *made.files)

@@ -20,6 +20,7 @@ from typing import Any
 
 from mmssl_dynamic.arguments import Checked, at_least, existing, existing_folder, names, refuse_idle
 from mmssl_dynamic.commands import budget_options, shared
+from mmssl_dynamic.config_names import config_file
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.file_checks import existing_file
 
@@ -106,11 +107,12 @@ def protocol(args: argparse.Namespace) -> Any:
 
     if args.protocol == "knn":
         options = {"k": args.k, "vote": args.vote, "temperature": args.temperature}
-        return KNNProtocol.of(args.knn, **options, backend=args.knn_backend, memory_gib=args.memory_gib)
+        return KNNProtocol.of(args.knn, **options, backend=args.knn_backend, image_size=args.image_size)
     labels = None
     if args.protocol == "semisup" or args.label_fraction is not None or args.label_list is not None:
         labels = LabelSubset(args.label_fraction, args.label_list, args.seed or 0)
-    protocol = TrainedProtocol(args.protocol, args.protocol_config, args.semisup_mode or "finetune", labels)
+    how = {"image_size": args.image_size, "seed": args.seed or 0}
+    protocol = TrainedProtocol(args.protocol, args.protocol_config, args.semisup_mode or "finetune", labels, **how)
     return replace(protocol, cfg_options=shared.config_options(str(protocol.file), args.protocol_options))
 
 
@@ -126,30 +128,20 @@ def pair(text: str) -> tuple[str, str]:
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
     check(args)
-    from mmssl_dynamic.apis.evaluate import evaluate
+    from mmssl_dynamic.apis.evaluate import Comparison, evaluate
+    from mmssl_dynamic.evaluation.network_evaluation import Timing
+    from mmssl_dynamic.features.networks import Networks
 
+    config, execution = shared.config_and_execution(args)
     result = evaluate(
-        args.config,
+        config,
         args.checkpoint,
+        args.data_root or config_file(args.dataset_config),
         args.out,
         protocol=protocol(args),
-        subnets=names(args.subnets),
-        data_root=args.data_root,
-        dataset_config=args.dataset_config,
-        bank=args.bank,
-        bn=args.bn,
-        image_size=args.image_size,
-        batch_size=args.batch_size,
-        num_workers=args.workers,
-        seed=args.seed or 0,
-        latency_batch=args.latency_batch,
-        latency_repeats=args.latency_repeats,
-        baselines=args.baseline,
-        device=args.device,
-        launcher=args.launcher,
-        cfg_options=args.cfg_options,
-        again=args.again,
-        progress=args.progress,
+        networks=Networks(names(args.subnets), args.bank, args.bn),
+        comparison=Comparison(Timing(args.latency_batch, args.latency_repeats), args.baseline),
+        execution=execution,
     )
     if os.environ.get("RANK", "0") == "0":
         print(f"\n{result.table()}")

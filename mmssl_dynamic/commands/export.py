@@ -68,14 +68,16 @@ def check(args: argparse.Namespace) -> None:
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
     check(args)
-    from mmssl_dynamic.apis.export import export, export_all
+    from mmssl_dynamic.apis.export import ALL, export
+    from mmssl_dynamic.routing import RoutingResult
 
-    common = {"bank": args.bank, "bn": args.bn, "format": args.format}
-    common |= {"device": args.device, "cfg_options": args.cfg_options}
+    config, execution = shared.config_and_execution(args)
+    chosen = ALL if args.all else args.subnet if args.routing is None else RoutingResult.load(args.routing)
+    how = {"bank": args.bank, "bn": args.bn, "format": args.format}
+    reports = export(config, args.checkpoint, args.out, chosen, **how, execution=execution)
     if args.all:
-        export_all(args.config, args.checkpoint, args.out, **common, progress=args.progress)
         print(f"architectures and how to load them: the .json files in {args.out}")
         return
-    report = export(args.config, args.checkpoint, args.out, subnet=args.subnet, routing=args.routing, **common)
+    (report,) = reports
     print(report)
     print(f"architecture, provenance and the configs below as data: {report.sidecar}\n\n{report.snippet}", end="")

@@ -41,28 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
-    from mmssl_dynamic.calibration.statistics import apply_bank
-    from mmssl_dynamic.datasets.batches import build_dataset
-    from mmssl_dynamic.features.extract import extract_features
-    from mmssl_dynamic.loading import load_backbone, load_config, need, normalisation_of, select_device
+    from mmssl_dynamic.apis.extract_features import extract_features
 
-    config = load_config(args.config, args.cfg_options)
-    need(config, "extract_dataloader")
-    device = select_device(args.device)
-    backbone = load_backbone(config, args.checkpoint, device)
-    apply_bank(backbone, [args.subnet], args.checkpoint, args.bank)
-    loader = config.extract_dataloader
-    features = extract_features(
-        backbone,
-        build_dataset(loader.dataset),
-        normalisation_of(config),
-        args.out,
-        subnet=args.subnet,
-        batch_size=loader.get("batch_size", 64) if args.batch_size is None else args.batch_size,
-        num_workers=loader.get("num_workers", 0) if args.workers is None else args.workers,
-        device=device,
-        limit_images=args.limit_images,
-        again=args.again,
-        progress=args.progress,
-    )
+    config, execution = shared.config_and_execution(args)
+    what = {"subnet": args.subnet, "bank": args.bank, "limit_images": args.limit_images}
+    features = extract_features(config, args.checkpoint, args.out, **what, execution=execution)
     print(f"{args.out}: {features.num_images} images x {features.dim} features")

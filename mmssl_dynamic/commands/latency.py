@@ -14,6 +14,7 @@ import argparse
 
 from mmssl_dynamic.arguments import Checked, at_least
 from mmssl_dynamic.commands import shared
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.outputs import check_output_file
 
 
@@ -40,7 +41,12 @@ def main(args: argparse.Namespace) -> None:
     from mmssl_dynamic.apis.latency import Passes, latency
 
     passes = Passes(args.batch_size, args.repeats, args.warm_up, args.threads, args.image_size)
-    table = latency(args.exports, args.out, passes=passes, device=args.device, again=args.again, progress=args.progress)
+    table = latency(
+        args.exports,
+        args.out,
+        passes=passes,
+        execution=Execution(args.device, progress=args.progress, again=args.again),
+    )
     width = max(len("network"), *(len(entry.subnet) for entry in table.entries))
     print(f"{'network':<{width}}  median ms  10 to 90 %")
     for entry in table.entries:

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
-    from mmssl_dynamic.apis.log_scalars import log_results
+    from mmssl_dynamic.visualization.log_scalars import log_results
 
     for folder in log_results(args.paths):
         print(f"wrote {folder}")

@@ -25,10 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Do what was asked for, and print what came of it."""
-    from mmssl_dynamic.apis.prune import prune_checkpoint, subnet_size
+    from mmssl_dynamic.apis.prune import prune, subnet_size
+    from mmssl_dynamic.loading import load_config
 
     count = args.num_weights if args.like is None else subnet_size(args.like)
-    figures = prune_checkpoint(args.config, args.checkpoint, args.out, count, args.cfg_options)
+    config = load_config(args.config, args.cfg_options)
+    figures = prune(config, args.checkpoint, args.out, num_weights=count)
     for name, share in figures["layers"].items():
         print(f"{100 * share:5.1f} %  {name}")
     kept = figures["after"] / figures["before"]

@@ -22,7 +22,8 @@ import argparse
 from mmssl_dynamic import cli
 from mmssl_dynamic.arguments import Checked, at_least, existing_folder, refuse_idle
 from mmssl_dynamic.commands import budget_options, route_detection, routing_options, shared
-from mmssl_dynamic.commands.routing_options import HALVING, knn_protocol, need_clusters, routing_method
+from mmssl_dynamic.commands.routing_options import HALVING, need_clusters, networks, routing_method
+from mmssl_dynamic.config_names import config_file
 from mmssl_dynamic.errors import ConfigError
 
 
@@ -94,27 +95,19 @@ def classification(args: argparse.Namespace) -> None:
     from mmssl_dynamic.apis.route import route
     from mmssl_dynamic.evaluation.knn import protocol_text
     from mmssl_dynamic.routing import RoutingResult
+    from mmssl_dynamic.routing.method import RoutingOutput
 
     references = [RoutingResult.load(file) for file in args.reference or ()]
+    config, execution = shared.config_and_execution(args)
     found = route(
-        args.config,
+        config,
         args.checkpoint,
-        args.bank,
+        [*args.data_root, *map(config_file, args.dataset_config)],
         args.out,
-        data_roots=args.data_root,
-        dataset_configs=args.dataset_config,
         method=routing_method(args, args.candidates),
-        protocol=knn_protocol(args),
-        references=references,
-        batch_size=args.batch_size,
-        num_workers=args.workers,
-        memory_gib=args.memory_gib,
-        format=args.format or "mmpretrain",
-        device=args.device,
-        cfg_options=args.cfg_options,
-        again=args.again,
-        progress=args.progress,
-        command=cli.command_line(),
+        networks=networks(args),
+        output=RoutingOutput(args.format, references, cli.command_line()),
+        execution=execution,
     )
     for result, report in found:
         if len(found) > 1:

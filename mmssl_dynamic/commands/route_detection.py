@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.arguments import at_least, refuse_idle
 from mmssl_dynamic.commands import shared
-from mmssl_dynamic.commands.routing_options import CLUSTER, knn_protocol, need_clusters, routing_method
+from mmssl_dynamic.commands.routing_options import CLUSTER, need_clusters, networks, routing_method
 from mmssl_dynamic.errors import ConfigError
 
 # What does nothing in routing for classification.
@@ -67,6 +68,7 @@ def main(args: argparse.Namespace) -> None:
     """Route by fine-tuning in a detector."""
     check(args)
     from mmssl_dynamic.detection.routing import DetectionPlan, route_detection
+    from mmssl_dynamic.routing.method import RoutingOutput
 
     plan = DetectionPlan(
         iterations=args.iters or 1000,
@@ -76,26 +78,20 @@ def main(args: argparse.Namespace) -> None:
         factor=args.factor or 4,
         finalists=args.finalists or 2,
         kind=args.ap or "boxes",
-        protocol=knn_protocol(args),
         seed=args.seed or 0,
     )
-    devices = args.devices or args.device
+    config, execution = shared.config_and_execution(args)
     result, report = route_detection(
-        args.config,
+        config,
         args.checkpoint,
-        args.bank,
-        args.out,
         args.det_config,
+        args.out,
+        det_options=args.det_options,
         plan=plan,
         method=routing_method(args, None),
-        det_options=args.det_options,
-        cfg_options=args.cfg_options,
-        devices=None if devices is None else [name.strip() for name in devices.split(",")],
-        batch_size=args.batch_size,
-        num_workers=args.workers,
-        format=args.format or "mmdet",
-        again=args.again,
-        command=cli.command_line(),
+        networks=networks(args),
+        output=RoutingOutput(args.format, command=cli.command_line()),
+        execution=replace(execution, device=args.devices or args.device),
     )
     print(result.table(args.rows or None))
     cost = result.cost

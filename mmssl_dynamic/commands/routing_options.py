@@ -10,7 +10,7 @@ from mmssl_dynamic.commands import shared
 from mmssl_dynamic.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mmssl_dynamic.evaluation import KNNProtocol
+    from mmssl_dynamic.features.networks import Networks
     from mmssl_dynamic.routing.method import RoutingMethod
 
 # What belongs to one method, and does nothing with the others.
@@ -77,27 +77,27 @@ def need_clusters(args: argparse.Namespace, where: str) -> None:
 
 
 def routing_method(args: argparse.Namespace, candidates: str | None) -> RoutingMethod:
-    """What the options say of how sub-networks are found."""
+    """What the options say of how sub-networks are found and ranked."""
+    from mmssl_dynamic.evaluation import KNNProtocol
+    from mmssl_dynamic.loading import load_config
     from mmssl_dynamic.routing.method import RoutingMethod
 
     return RoutingMethod(
         (args.method or "knn") if args.task == "classification" else "knn",
         args.clusters,
-        args.base_config,
+        None if args.base_config is None else load_config(args.base_config, args.base_options),
         args.base_checkpoint,
-        args.base_options,
         candidates=int(candidates or 16),
         factor=args.factor or 4,
         finalists=args.finalists or 4,
         least_images=args.least_images,
-        bn=args.bn,
-        subnets=names(args.subnets),
         score=args.score or "knn",
+        protocol=KNNProtocol.of(args.knn, k=args.k, vote=args.vote, temperature=args.temperature),
     )
 
 
-def knn_protocol(args: argparse.Namespace) -> KNNProtocol:
-    """How images are classified."""
-    from mmssl_dynamic.evaluation import KNNProtocol
+def networks(args: argparse.Namespace) -> Networks:
+    """The sub-networks to choose from, and their BatchNorm statistics."""
+    from mmssl_dynamic.features.networks import Networks
 
-    return KNNProtocol.of(args.knn, k=args.k, vote=args.vote, temperature=args.temperature)
+    return Networks(names(args.subnets), args.bank, args.bn)

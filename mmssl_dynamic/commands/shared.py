@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from mmssl_dynamic.arguments import Check, Checked, at_least, config_or_name, existing, positive
 from mmssl_dynamic.config_names import config_file
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.options.text import OptionAction
 from mmssl_dynamic.outputs import check_output_file, check_output_folder
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 # Options KEY=VALUE, and the config that they edit: both as in the parsed arguments.
 _EDITED_BY = {"cfg_options": "config", "base_options": "base_config", "det_options": "det_config"}
@@ -37,6 +42,19 @@ def finished(args: argparse.Namespace) -> argparse.Namespace:
             )
             setattr(args, options, config_options(getattr(args, config), getattr(args, options), flags))
     return args
+
+
+def config_and_execution(args: argparse.Namespace) -> tuple[Config, Execution]:
+    """CONFIG with its options, and what :func:`add_execution` added, for a function of ``apis``."""
+    from mmssl_dynamic.loading import load_config
+
+    return load_config(args.config, args.cfg_options), execution_of(args)
+
+
+def execution_of(args: argparse.Namespace) -> Execution:
+    """What :func:`add_execution` added."""
+    names = {field.name for field in fields(Execution)}
+    return Execution(**{name: value for name, value in vars(args).items() if name in names})
 
 
 def _flag(name: str) -> str:

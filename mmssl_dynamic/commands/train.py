@@ -96,12 +96,12 @@ def complete(args: argparse.Namespace) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Train to the end."""
-    options = vars(args)
-    preset, data, _, clusters, init_from = (options.pop(name) for name in ("preset", *PRESET_ARGUMENTS))
+    preset, cfg_options, work_dir = args.preset, args.cfg_options, args.work_dir
     if preset is not None:
-        options["cfg_options"] = {**preset.options(data, clusters, init_from), **options["cfg_options"]}
-        options["work_dir"] = options["work_dir"] or str(preset.work_dir(data))
+        cfg_options = {**preset.options(args.data, args.clusters, args.init_from), **cfg_options}
+        work_dir = work_dir or preset.work_dir(args.data)
     from mmssl_dynamic.apis.train import train
-    from mmssl_dynamic.engine.launch import prepare_config
+    from mmssl_dynamic.loading import load_config
 
-    train(prepare_config(options.pop("config"), **options))
+    config, options = load_config(args.config, cfg_options), training_options.parsed(args)
+    train(config, work_dir, resume=args.resume, launcher=args.launcher, options=options)

@@ -20,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     """Train to the end."""
-    options = vars(args)
-    from mmssl_dynamic.apis.train import train
     from mmssl_dynamic.detection.detector import prepare_detection
+    from mmssl_dynamic.engine.launch import run_training
 
-    train(prepare_detection(options.pop("config"), **options))
+    given = {"work_dir": args.work_dir, "resume": args.resume, "launcher": args.launcher}
+    options = training_options.parsed(args)
+    run_training(prepare_detection(args.config, cfg_options=args.cfg_options, options=options, **given))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from mmssl_dynamic.arguments import Checked, existing
 from mmssl_dynamic.commands import shared
 from mmssl_dynamic.outputs import check_output_folder
+
+if TYPE_CHECKING:
+    from mmssl_dynamic.engine.launch import TrainingOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,3 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared.add_cfg_options(parser)
     shared.add_launcher(parser)
+
+
+def parsed(args: argparse.Namespace) -> TrainingOptions:
+    """What the options say of how a training runs."""
+    from mmssl_dynamic.engine.launch import TrainingOptions
+
+    names = {field.name for field in fields(TrainingOptions)}
+    return TrainingOptions(**{name: value for name, value in vars(args).items() if name in names})

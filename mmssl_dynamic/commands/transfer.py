@@ -68,29 +68,23 @@ def main(args: argparse.Namespace) -> None:
             shown = name.upper() if name in ("config", "checkpoint") else f"--{name.replace('_', '-')}"
             raise ConfigError(f"{shown} is missing; a transfer needs CONFIG CHECKPOINT --data-root DIR --out DIR.")
     existing_folder("--data-root", "give the folder of the data sets")(args.data_root, "")
-    from mmssl_dynamic.apis.transfer import transfer
+    from mmssl_dynamic.apis.transfer import KeptFeatures, transfer
+    from mmssl_dynamic.downstream.transfer_sets import read_all
     from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol
+    from mmssl_dynamic.evaluation.transfer_run import transfer_pipeline
+    from mmssl_dynamic.features.networks import Networks
 
+    config, execution = shared.config_and_execution(args)
+    protocol = ManyShotProtocol(solver=args.solver, patience=args.patience, image_size=args.image_size)
     result = transfer(
-        args.config,
+        config,
         args.checkpoint,
+        read_all(names(args.datasets), args.data_root, transfer_pipeline(args.image_size, load=True)),
         args.out,
-        data_root=args.data_root,
-        datasets=names(args.datasets),
-        subnets=names(args.subnets),
-        bank=args.bank,
-        bn=args.bn,
-        protocol=ManyShotProtocol(solver=args.solver, patience=args.patience),
-        image_size=args.image_size,
-        batch_size=args.batch_size,
-        num_workers=args.workers,
-        memory_gib=args.memory_gib,
-        features=args.features,
-        keep_features=not args.discard_features,
-        device=args.device,
-        cfg_options=args.cfg_options,
-        again=args.again,
-        progress=args.progress,
+        protocol=protocol,
+        networks=Networks(names(args.subnets), args.bank, args.bn),
+        features=KeptFeatures(args.features, not args.discard_features),
+        execution=execution,
     )
     pictures = "scores" if result.full is None or len(result.networks) < 2 else "scores and gains"
     print(f"\n{result.table()}\nwritten to {args.out}: results.json, {pictures} (.png, .svg)")

@@ -13,8 +13,9 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from mmssl_dynamic.apis.calibrate import calibrate
-from mmssl_dynamic.apis.evaluate import evaluate
-from mmssl_dynamic.apis.export import export_all
+from mmssl_dynamic.apis.evaluate import Comparison, evaluate
+from mmssl_dynamic.apis.export import ALL, export
+from mmssl_dynamic.calibration import CalibrationPlan
 from mmssl_dynamic.calibration.bn_bank import BANK_FILE
 from mmssl_dynamic.demo.dspnet_report import DSPNET, DSPNetDemoResults, Training, write_dspnet_report
 from mmssl_dynamic.demo.steps import (
@@ -28,6 +29,9 @@ from mmssl_dynamic.demo.steps import (
 )
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
+from mmssl_dynamic.evaluation.network_evaluation import Timing
+from mmssl_dynamic.execution import Execution
+from mmssl_dynamic.features.networks import Networks
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import build_backbone, find_config, load_config
 from mmssl_dynamic.locks import locks_folder
@@ -136,14 +140,8 @@ def run_dspnet_demo(
                 bar.update()
 
     with clock.step("export of every network"):
-        exports = export_all(
-            config_file,
-            dspnet.checkpoint,
-            folder / "networks",
-            bank=dspnet.bank,
-            format="torchvision",
-            cfg_options=options,
-        )
+        run = load_config(config_file, options), dspnet.checkpoint
+        exports = export(*run, folder / "networks", ALL, bank=dspnet.bank, format="torchvision")
 
     with clock.step("report"):
         results = DSPNetDemoResults(
@@ -181,7 +179,9 @@ def _random_weights(
 
     def make(_: bool) -> None:
         save_torch(random_backbone(config, seed).state_dict(), checkpoint)
-        calibrate(config_file, checkpoint, folder, seed=seed, cfg_options=options, **sample)
+        plan = CalibrationPlan(images=sample["images"], seed=seed)
+        execution = Execution(batch_size=sample["batch_size"], workers=0)
+        calibrate(load_config(config_file, options), checkpoint, folder, plan=plan, execution=execution)
 
     inputs = {**training_inputs(config_file, seed, options), "settings": sample}
     del inputs["clusters"], inputs["start"]
@@ -199,18 +199,13 @@ def _evaluate(
     again: bool = False,
 ) -> EvaluationResult:
     return evaluate(
-        config,
+        load_config(config, weights.options),
         weights.checkpoint,
+        root,
         weights.folder / task,
-        data_root=root,
-        bank=weights.bank,
-        batch_size=128,
-        num_workers=0,
-        latency_repeats=latency_repeats,
-        baselines=baselines or [],
-        cfg_options=weights.options,
-        again=again,
-        progress=False,
+        networks=Networks(bank=weights.bank),
+        comparison=Comparison(Timing(repeats=latency_repeats), baselines or []),
+        execution=Execution(batch_size=128, workers=0, again=again, progress=False),
     )
 
 

@@ -5,11 +5,11 @@ Every step is the one that the command lines in ``tools/`` run, at a size that t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from mmssl_dynamic.apis.route import route
@@ -26,9 +26,11 @@ from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.knn import knn_correct, leave_one_out_correct
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features import Features
-from mmssl_dynamic.features.extract import extract_features
+from mmssl_dynamic.features.extract import write_features
 from mmssl_dynamic.features.feature_store import OtherFeaturesError
+from mmssl_dynamic.features.networks import Networks
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.fingerprints import precision
@@ -44,6 +46,7 @@ from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.models.drift import path_distance
 from mmssl_dynamic.result_cache import KeptFiles, Key
+from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.visualization.montage import cluster_montage
 
@@ -110,7 +113,7 @@ def run_demo(
         simsiam = load_backbone(config, checkpoint, target)
         dataset = build_dataset(config.extract_dataloader.dataset)
         normalisation = normalisation_of(config)
-        features = _features(simsiam, dataset, normalisation, folder / "features.npy", target, again)
+        features = _features(simsiam, dataset, normalisation, folder / "features.npy", again)
         recommendation = recommend(len(dataset))
         assert recommendation.num_paths is not None  # of as many images as there are at least
         paths = min(recommendation.num_paths, _MOST_PATHS)
@@ -151,15 +154,13 @@ def run_demo(
         for name, root in tasks.items():
             results.tasks[name] = TaskFigures(
                 *route(
-                    sdr_config,
+                    load_config(sdr_config, sdr_options),
                     sdr_checkpoint,
-                    bank,
+                    [root],
                     folder / "routing" / name,
-                    data_roots=[root],
-                    protocol=_PROTOCOL,
-                    batch_size=128,
-                    cfg_options=sdr_options,
-                    again=again,
+                    method=RoutingMethod(protocol=_PROTOCOL),
+                    networks=Networks(bank=bank),
+                    execution=Execution(batch_size=128, workers=0, again=again),
                 )[0]
             )
 
@@ -173,7 +174,7 @@ def run_demo(
         calibration = sample_batches(dataset, sample, normalisation, 128, device=target)
         for network in plain.values():
             load_statistics(network, pooled_statistics(network, calibration))  # as the sub-networks get them
-        sdr, net = load_super_network(sdr_config, sdr_checkpoint, str(target), sdr_options)
+        sdr, net = load_super_network(load_config(sdr_config, sdr_options), sdr_checkpoint, str(target))
         assert isinstance(net, SDRResNet)
         BNBank.load(bank).apply(net, net.space.names)
         results.distance = path_distance(net)
@@ -204,15 +205,13 @@ def _with_paths(number: int) -> dict[str, Any]:
     return {"stage_groups": groups, "stage_channels": widths, "full_share": share}
 
 
-def _features(
-    network: nn.Module, dataset: Any, normalisation: Normalisation, out: Path, device: torch.device, again: bool
-) -> Features:
+def _features(network: nn.Module, dataset: Any, normalisation: Normalisation, out: Path, again: bool) -> Features:
     """Features of a network; those of another one that lie there are the demo's own, and are replaced."""
-    options: dict[str, Any] = dict(batch_size=128, num_workers=1, device=device)
+    how = Execution(batch_size=128, workers=1, again=again)
     try:
-        return extract_features(network, dataset, normalisation, out, again=again, **options)
+        return write_features(network, dataset, normalisation, out, execution=how)
     except OtherFeaturesError:
-        return extract_features(network, dataset, normalisation, out, again=True, **options)
+        return write_features(network, dataset, normalisation, out, execution=replace(how, again=True))
 
 
 def _measured(network: nn.Module, splits: Splits, name: str | None = None) -> Measured:

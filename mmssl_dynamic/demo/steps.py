@@ -16,13 +16,12 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmssl_dynamic.apis.train import train
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.fingerprint import folder_record
 from mmssl_dynamic.demo.images import shrink_images
 from mmssl_dynamic.demo.photos import write_demo_data
 from mmssl_dynamic.downstream.folders import is_labelled, labelled_folders
-from mmssl_dynamic.engine.launch import prepare_config
+from mmssl_dynamic.engine.launch import prepare_config, run_training
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import quiet_openmmlab
 from mmssl_dynamic.fileio import read_json
@@ -165,7 +164,7 @@ def train_to_end(steps: KeptFiles, config: Path, work_dir: Path, seed: int, opti
             shutil.rmtree(work_dir, ignore_errors=True)
         overrides = {**options, "randomness.seed": seed, "log_level": "WARNING"}
         with a_core_for_the_loader():
-            train(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
+            run_training(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
 
     files = [final, work_dir / "collapse.json", work_dir / "bn_bank.safetensors"]
     steps(f"training {work_dir.name}", Key("training", training_inputs(config, seed, options)), files, fit)

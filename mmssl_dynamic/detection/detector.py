@@ -51,8 +51,8 @@ def prepare_detection(
         path: Config file.
         cfg_options: Overrides of its values.
         training: Whether the weights of the pre-training are needed.
-        options: Of :func:`~mmssl_dynamic.engine.launch.prepare_config`: ``work_dir``, ``resume``, ``amp``,
-            ``auto_scale_lr`` and ``launcher``.
+        options: Of :func:`~mmssl_dynamic.engine.launch.prepare_config`: ``work_dir``, ``resume``, ``launcher`` and
+            ``options``.
 
     Raises:
         ConfigError: mmdet or the operators of mmcv are missing, or the config cannot do what an option asks for.

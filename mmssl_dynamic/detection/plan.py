@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.evaluation.knn import KNNProtocol
 
 SHORTLISTS = ("knn", "cluster", "halving", "random")
 
@@ -24,7 +23,6 @@ class DetectionPlan:
         finalists: Halving: candidates in the last round.
         kind: AP of ``'boxes'`` or ``'masks'``.
         crops: Cut-out objects for the short list at most.
-        protocol: How cut-out objects are classified.
         seed: Of everything random.
     """
 
@@ -36,7 +34,6 @@ class DetectionPlan:
     finalists: int = 2
     kind: str = "boxes"
     crops: int = 2000
-    protocol: KNNProtocol = KNNProtocol()
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -30,41 +29,39 @@ from mmssl_dynamic.detection.pretrained_weights import check_normalisation
 from mmssl_dynamic.detection.report import CandidateFigures, write_detection_report
 from mmssl_dynamic.detection.shortlist import shortlist
 from mmssl_dynamic.evaluation.complexity import complexity
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
+from mmssl_dynamic.features.networks import Networks
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import precision
-from mmssl_dynamic.loading import load_super_network, need
+from mmssl_dynamic.loading import load_super_network, loaded, need, source_of
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SuperNetwork
-from mmssl_dynamic.outputs import check_output_folder
-from mmssl_dynamic.routing.method import RoutingMethod
+from mmssl_dynamic.outputs import beside, check_output_folder
+from mmssl_dynamic.routing.method import RoutingMethod, RoutingOutput
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
 from mmssl_dynamic.subnets import FULL
 
 PathLike = str | os.PathLike[str]
+# Side of the images to count multiply-accumulates with: detectors see images of many sizes.
+_SIDE = 224
 
 
-@locks_folder()
+@locks_folder(default="routing")
 def route_detection(
-    config: PathLike,
+    config: PathLike | Config,
     checkpoint: PathLike,
-    bank: PathLike | None,
-    out: PathLike,
     det_config: PathLike,
+    out: PathLike | None = None,
     *,
+    det_options: dict[str, Any] | None = None,
     plan: DetectionPlan | None = None,
     method: RoutingMethod | None = None,
-    det_options: dict[str, Any] | None = None,
-    cfg_options: dict[str, Any] | None = None,
-    devices: Sequence[str] | None = None,
-    batch_size: int = 64,
-    num_workers: int = 2,
-    format: str = "mmdet",
-    again: bool = False,
-    progress: bool = True,
-    command: str | None = None,
+    networks: Networks | None = None,
+    output: RoutingOutput | None = None,
+    execution: Execution | None = None,
 ) -> tuple[RoutingResult, ExportReport]:
     """Fine-tune candidates in a detector, rank them by AP on its validation set, and export the best.
 
@@ -72,48 +69,46 @@ def route_detection(
     result depends on.
 
     Args:
-        config: Pre-training config.
-        checkpoint: Of the run.
-        bank: Its BN bank; the one beside the checkpoint when left out. Not needed if the checkpoint holds the
-            statistics of all candidates.
-        out: Folder for ``routing.json``, ``report.html``, the exported winner, and a folder for each candidate.
-        det_config: mmdet config of the detector; its backbone is replaced.
-        plan: Candidates and iterations.
-        method: Clusters, base network and BN statistics, as for classification.
+        config: Pre-training config, or its file.
+        checkpoint: File with the weights of the run.
+        det_config: File of mmdet's config of the detector; its backbone is replaced.
+        out: Folder for ``routing.json``, ``report.html``, the exported winner, and a folder for each candidate;
+            ``routing`` beside the checkpoint when left out.
         det_options: Overrides of ``det_config``.
-        cfg_options: Overrides of ``config``.
-        devices: One process trains on each of them at a time, such as ``['cuda:0', 'cuda:1']``; all GPUs by default.
-        batch_size: Images per batch of the short list.
-        num_workers: Its loader processes.
-        format: Of the exported winner.
-        again: Begin every candidate anew.
-        progress: Show a bar with the time left.
-        command: The command line, for the report.
+        plan: Candidates and iterations.
+        method: How the short list is made, as for classification.
+        networks: The sub-networks to choose from, and the BN bank; none is needed if the checkpoint holds the
+            statistics of all candidates.
+        output: What is written beside the ranking.
+        execution: How to run. Several devices have commas between, such as ``'cuda:0,cuda:1'``: one process trains on
+            each of them at a time, on all GPUs when left out. Batch size and workers are of the short list.
 
     Raises:
         UserError: anything that does not fit, or a candidate that failed; the message names its log.
     """
     start = time.monotonic()
-    plan, method, folder = plan or DetectionPlan(), method or RoutingMethod(), Path(out)
-    find_format(format)
+    plan, method, networks = plan or DetectionPlan(), method or RoutingMethod(), networks or Networks()
+    output, execution = output or RoutingOutput(), Execution.of(execution, workers=2)
+    folder, bn, format = beside(out, checkpoint, "routing"), networks.bn or "path", output.format or "mmdet"
     check_output_folder(folder)
-    places = devices_of(devices)
-    cfg, net = load_super_network(config, checkpoint, "cpu", cfg_options)
+    places = devices_of(None if execution.device is None else [name.strip() for name in execution.device.split(",")])
+    cfg = loaded(config)  # registers formats and scores of the user's own
+    find_format(format)
+    cfg, net = load_super_network(cfg, checkpoint, "cpu")
+    file, options = source_of(cfg)
     images = InputImages.of(cfg)
     detector = prepare_detection(det_config, cfg_options=det_options, training=False)
     need(detector, "train_dataloader", "val_dataloader", "val_evaluator")
     check_data(detector, ("train", "val"))
     check_evaluators(evaluators(detector, "val"), "val", masks=plan.kind == "masks")
-    check_normalisation(detector, det_config, images.normalisation, f"the super-network of {config}")
-    names = _all_names(net, method.subnets)
-    bank = find_bank(net, checkpoint, bank, names, method.bn)
+    check_normalisation(detector, det_config, images.normalisation, f"the super-network of {file}")
+    names = _all_names(net, networks.names)
+    bank = find_bank(net, checkpoint, networks.bank, names, bn)
     statistics = None if bank is None else BNBank.load(bank)
     if statistics is not None:
         statistics.check(net)
     data = DetectionData(detector)
-    chosen, preference = shortlist(
-        plan, method, cfg, net, bank, data, names, folder, batch_size, num_workers, again, progress
-    )
+    chosen, preference = shortlist(plan, method, cfg, net, Networks(names, bank, bn), data, folder, execution)
     shared = {
         "weights": weights_fingerprint(net.state_dict()),
         "detector": detector_fingerprint(detector),
@@ -124,7 +119,7 @@ def route_detection(
     def statistics_of(names: Sequence[str]) -> str:
         if statistics is None:
             return network_statistics_fingerprint(net, names)
-        return statistics.statistics_fingerprint(names, method.bn)
+        return statistics.statistics_fingerprint(names, bn)
 
     def job(name: str, iterations: int) -> CandidateJob:
         backbone, channels = detector_backbone(net, name, detector)
@@ -136,7 +131,7 @@ def route_detection(
             channels,
             str(checkpoint),
             None if bank is None else str(bank),
-            method.bn,
+            bn,
             str(det_config),
             det_options or {},
             plan.seed,
@@ -144,7 +139,7 @@ def route_detection(
         )
 
     rounds = plan.rounds(len(chosen))
-    if again:
+    if execution.again:
         for name in {*chosen, _full_name(net)}:  # once: the later rounds go on from the first one
             shutil.rmtree(job(name, 0).work_dir, ignore_errors=True)
     # The last round trains the full network, too, as the baseline of the gains.
@@ -153,7 +148,7 @@ def route_detection(
     left, trained = list(chosen), 0
     figures: dict[str, dict[str, Any]] = {}
     dropped: list[DroppedSubnet] = []
-    with tqdm(total=total, desc="fine-tuning candidates", unit="candidate", disable=not progress) as bar:
+    with tqdm(total=total, desc="fine-tuning candidates", unit="candidate", disable=not execution.progress) as bar:
         before = 0
         for number, (_, iterations) in enumerate(rounds, start=1):
             last = number == len(rounds)
@@ -176,10 +171,31 @@ def route_detection(
         for name in names
         if name not in chosen
     ]
-    result = _result(plan, method, net, full, left, figures, dropped, detector, det_config, rounds, trained, start)
+    protocol = {
+        "method": "fine-tuning with early stopping",
+        "metric": f"AP of {plan.kind} in percent",
+        "selection": "the detector's validation set",
+        "gain_over_full": "AP",
+        "iterations": plan.iterations,
+        "rounds": [{"subnets": size, "iterations": iterations} for size, iterations in rounds],
+        "shortlist": plan.shortlist if any(entry.images == 0 for entry in dropped) else None,
+        "det_config": str(det_config),
+        "bn": bn,
+        "seed": plan.seed,
+        "image_size": [_SIDE, _SIDE],
+        "macs": "multiply-accumulates",
+    }
+    cost = {
+        "iterations": trained,
+        "iterations_of_all": plan.iterations * (len(left) + len(dropped) + (full not in left)),
+        "seconds": round(time.monotonic() - start, 1),
+    }
+    task = str(detector.get("dataset_type") or "detection")
+    ranked, baseline = _scores(net, full, left, {name: entry["AP"][plan.kind]["AP"] for name, entry in figures.items()})
+    result = RoutingResult(task, protocol, weights_fingerprint(net.state_dict()), ranked, baseline, cost, dropped)
     result = replace(
         result,
-        config=str(config),
+        config=file,
         checkpoint=str(checkpoint),
         bank=None if bank is None else str(bank),
         inputs={
@@ -191,11 +207,11 @@ def route_detection(
     )
     result.save(folder / "routing.json")
     if statistics is not None:
-        statistics.apply(net, [result.best.name], method.bn)
-    origin = provenance(config, checkpoint, bank, result.task, cfg_options, result.fingerprints)
+        statistics.apply(net, [result.best.name], bn)
+    origin = provenance(file, checkpoint, bank, result.task, options, result.fingerprints)
     report = export_subnet(
         net, result.best.name, folder / default_file_name(result.best.name, format), format,
-        images=images, bn=method.bn if bank is not None else "checkpoint", provenance=origin,
+        images=images, bn=bn if bank is not None else "checkpoint", provenance=origin,
     )  # fmt: skip
     write_detection_report(
         CandidateFigures(
@@ -203,7 +219,7 @@ def route_detection(
             report.snippet, (len(names) + (full not in names)) * plan.iterations, trained,
             {name: entry.get("classes", {}).get(plan.kind, {}) for name, entry in figures.items()},
         ),
-        folder / "report.html", command,
+        folder / "report.html", output.command,
     )  # fmt: skip
     return result, report
 
@@ -223,48 +239,13 @@ def _all_names(net: SuperNetwork, subnets: Sequence[str] | None) -> list[str]:
     return [name for name in net.subnets if name in set(subnets)]
 
 
-def _result(
-    plan: DetectionPlan,
-    method: RoutingMethod,
-    net: SuperNetwork,
-    full: str,
-    left: Sequence[str],
-    figures: dict[str, dict[str, Any]],
-    dropped: list[DroppedSubnet],
-    detector: Config,
-    det_config: PathLike,
-    rounds: Sequence[tuple[int, int]],
-    trained: int,
-    start: float,
-) -> RoutingResult:
-    baseline = figures[full]["AP"][plan.kind]["AP"]
-    side = 224  # of images to count multiply-accumulates with: detectors see images of many sizes
+def _scores(
+    net: SuperNetwork, full: str, left: Sequence[str], found: Mapping[str, float]
+) -> tuple[list[SubnetScore], SubnetScore]:
+    """Candidates, the best first, and the full network; ``found`` has their AP in percent."""
 
     def score(name: str) -> SubnetScore:
-        found = figures[name]["AP"][plan.kind]["AP"]
-        return SubnetScore(
-            name, found, None, found - baseline, net.num_parameters(name), complexity(net, name, side).macs
-        )
+        gain = found[name] - found[full]
+        return SubnetScore(name, found[name], None, gain, net.num_parameters(name), complexity(net, name, _SIDE).macs)
 
-    protocol = {
-        "method": "fine-tuning with early stopping",
-        "metric": f"AP of {plan.kind} in percent",
-        "selection": "the detector's validation set",
-        "gain_over_full": "AP",
-        "iterations": plan.iterations,
-        "rounds": [{"subnets": size, "iterations": iterations} for size, iterations in rounds],
-        "shortlist": plan.shortlist if any(entry.images == 0 for entry in dropped) else None,
-        "det_config": str(det_config),
-        "bn": method.bn,
-        "seed": plan.seed,
-        "image_size": [side, side],
-        "macs": "multiply-accumulates",
-    }
-    cost = {
-        "iterations": trained,
-        "iterations_of_all": plan.iterations * (len(left) + len(dropped) + (full not in left)),
-        "seconds": round(time.monotonic() - start, 1),
-    }
-    ranked = rank(score(name) for name in left)
-    task = str(detector.get("dataset_type") or "detection")
-    return RoutingResult(task, protocol, weights_fingerprint(net.state_dict()), ranked, score(full), cost, dropped)
+    return rank(score(name) for name in left), score(full)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +14,13 @@ from mmssl_dynamic.detection.object_crops import write_object_crops
 from mmssl_dynamic.detection.plan import DetectionPlan
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.execution import Execution
+from mmssl_dynamic.features.networks import Networks
 from mmssl_dynamic.loading import need, normalisation_of, select_device
 from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork
 from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.routing.kept_ranking import KeptRanking
 from mmssl_dynamic.routing.method import RoutingMethod
-
-PathLike = str | os.PathLike[str]
 
 
 def shortlist(
@@ -29,30 +28,22 @@ def shortlist(
     method: RoutingMethod,
     cfg: Config,
     net: SuperNetwork,
-    bank: PathLike | None,
+    networks: Networks,
     data: DetectionData,
-    names: list[str],
     folder: Path,
-    batch_size: int,
-    num_workers: int,
-    again: bool,
-    progress: bool,
+    execution: Execution,
 ) -> tuple[list[str], dict[str, float]]:
     """The candidates that are fine-tuned.
 
     Args:
         plan: How many, and how they are found.
-        method: Clusters, base network and BN statistics.
+        method: Clusters, base network and protocol.
         cfg: Pre-training config.
         net: The super-network.
-        bank: Its BN bank.
+        networks: All candidates, and their BN bank, if there is one.
         data: The detector's images.
-        names: All candidates.
         folder: Of the routing.
-        batch_size: Images per batch.
-        num_workers: Loader processes.
-        again: Cut out objects and route anew.
-        progress: Say what was kept.
+        execution: Batch size and workers, whether to cut out objects and route anew, and to say what was kept.
 
     Returns:
         Candidates in their own order, and the accuracy in percent on cut-out objects of those it was measured of.
@@ -60,7 +51,7 @@ def shortlist(
     Raises:
         UserError: the short list cannot be made for this network, or from these images.
     """
-    count = plan.candidates
+    count, names, bank = plan.candidates, list(networks.names or ()), networks.bank
     if count is None or count >= len(names):
         return names, {}
     if plan.shortlist == "random":
@@ -73,16 +64,16 @@ def shortlist(
         )
     need(cfg, "eval_pipeline")
     device = select_device(None)
-    crops = _crops(plan, data, folder, again, progress)
+    crops = _crops(plan, data, folder, execution)
     data_set = dict(type="mmssl_dynamic.ImageFolder", data_root=str(crops), with_label=True)
     objects = Task("cut-out objects", {"train": data_set}, cfg.eval_pipeline)
     normalisation = normalisation_of(cfg)
-    ranking = KeptRanking(objects, normalisation, batch_size, num_workers, again, progress)
+    ranking = KeptRanking(objects, normalisation, execution)
     if plan.shortlist == "cluster":
         method = replace(method, name="cluster", candidates=count)
     else:
         method = replace(method, name=plan.shortlist, finalists=max(count, method.finalists))
-    router = method.router(net.to(device), BNBank.load(bank), normalisation, protocol=plan.protocol)
+    router = method.router(net.to(device), BNBank.load(bank), normalisation, networks.bn or "path")
     result = ranking(router, names, folder / "kept")
     net.to("cpu")
     result.save(folder / "shortlist.json")
@@ -90,12 +81,12 @@ def shortlist(
     return [name for name in names if name in chosen], {s.name: s.select_accuracy for s in result.subnets}
 
 
-def _crops(plan: DetectionPlan, data: DetectionData, folder: Path, again: bool, progress: bool) -> Path:
+def _crops(plan: DetectionPlan, data: DetectionData, folder: Path, execution: Execution) -> Path:
     """The folder of the objects, cut out unless that has been done."""
     target = folder / "crops"
     settings = {"limit": plan.crops, "seed": plan.seed}
     inputs = {"images": data.images["train"], "classes": list(data.train.metainfo["classes"]), "settings": settings}
-    steps = KeptFiles(folder / "kept", again, print if progress else lambda _: None)
+    steps = KeptFiles(folder / "kept", execution.again, print if execution.progress else lambda _: None)
     steps(
         "cutting out objects",
         Key("object crops", inputs),

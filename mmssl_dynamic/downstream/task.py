@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,24 +52,26 @@ class Task:
     file: PathLike | None = None
 
     @classmethod
-    def of(
-        cls,
-        data_root: PathLike | None,
-        dataset_config: PathLike | None,
-        pipeline: Sequence[dict],
-        parts: Sequence[str] = PARTS,
-    ) -> Task:
-        """The task that ``--data-root`` or ``--dataset-config`` names.
+    def given(cls, task: PathLike | Task, pipeline: Sequence[dict], parts: Sequence[str] = PARTS) -> Task:
+        """The task that a verb was given: as it is, or that of an image folder or a config file.
+
+        Args:
+            task: The task, folder or file.
+            pipeline: What images go through where the task does not say it.
+            parts: Those that are wanted, as far as they are there.
 
         Raises:
-            ConfigError: neither or both are given, or as :meth:`from_config`.
+            ConfigError: as :meth:`from_config`.
             DataError: as :meth:`from_folder` and :meth:`from_config`.
         """
-        if dataset_config is not None and data_root is None:
-            return cls.from_config(dataset_config, pipeline, parts)
-        if data_root is not None and dataset_config is None:
-            return cls.from_folder(data_root, pipeline, parts)
-        raise ConfigError("an evaluation needs labelled images: give either --data-root or --dataset-config.")
+        if isinstance(task, Task):
+            data = {part: config for part, config in task.data.items() if part in parts}
+            if task.pipeline and len(data) == len(task.data):
+                return task  # which may have looked at its images already
+            return replace(task, data=data, pipeline=task.pipeline or pipeline)
+        if Path(task).suffix in (".py", ".yaml", ".yml", ".json") and not os.path.isdir(task):
+            return cls.from_config(task, pipeline, parts)
+        return cls.from_folder(task, pipeline, parts)
 
     @classmethod
     def from_folder(cls, root: PathLike, pipeline: Sequence[dict] = (), parts: Sequence[str] = PARTS) -> Task:

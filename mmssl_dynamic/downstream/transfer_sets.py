@@ -181,12 +181,13 @@ TRANSFER_SETS = {
 }
 
 
-def read_all(names: Sequence[str], root: PathLike, pipeline: Sequence[dict] = ()) -> list[Task]:
+def read_all(names: Sequence[str] | None, root: PathLike, pipeline: Sequence[dict] = ()) -> list[Task]:
     """Read data sets, and check that every image of theirs is there.
 
     Args:
-        names: Of known data sets, or of folders ``root/NAME`` with ``train/CLASS``, ``test/CLASS`` and, if there is
-            one, ``val/CLASS``, which is the test set where there is no ``test``. A known data set may lie so, too.
+        names: All known data sets when left out; ``['found']``: all that lie there. Else names of known data sets, or
+            of folders ``root/NAME`` with ``train/CLASS``, ``test/CLASS`` and, if there is one, ``val/CLASS``, which is
+            the test set where there is no ``test``. A known data set may lie so, too.
         root: Folder of all data sets.
         pipeline: What images go through.
 
@@ -196,6 +197,10 @@ def read_all(names: Sequence[str], root: PathLike, pipeline: Sequence[dict] = ()
     base = Path(root)
     if not base.is_dir():
         raise DataError(f"--data-root {printable(base)} does not exist; give the folder of the data sets.")
+    if names is None:
+        names = list(TRANSFER_SETS)
+    elif list(names) == ["found"]:
+        names = found_below(base)
     if not names:
         raise DataError("there is no data set to transfer to; name at least one.")
     found, problems = [], []

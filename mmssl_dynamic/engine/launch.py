@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,17 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
+from mmssl_dynamic.cpu import prepare_cpu
 from mmssl_dynamic.engine.checkpoints import checkpoint_files
 from mmssl_dynamic.engine.processes import wait_of
 from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import load_config, need
+from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.outputs import check_output_folder
+
+PathLike = str | os.PathLike[str]
 
 # Optimiser wrappers and what they are under automatic mixed precision.
 _AMP = {
@@ -26,27 +32,11 @@ _AMP = {
 }
 
 
-def prepare_config(
-    path: str | os.PathLike[str],
-    work_dir: str | None = None,
-    resume: str | None = None,
-    amp: bool = False,
-    auto_scale_lr: bool = False,
-    tensorboard: bool = False,
-    channels_last: bool = False,
-    validate: bool = True,
-    pin_memory: bool = True,
-    persistent_workers: bool = True,
-    monitor: str | os.PathLike[str] | None = None,
-    launcher: str = "none",
-    cfg_options: dict[str, Any] | None = None,
-) -> Config:
-    """A config with the command line's options merged into it.
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a training runs, beside what its config says.
 
     Args:
-        path: Config file.
-        work_dir: Where logs and checkpoints go. Defaults to the config's, or ``work_dirs/<name of the config>``.
-        resume: A checkpoint to go on from, or ``'auto'`` for the latest one in ``work_dir``.
         amp: Train with automatic mixed precision.
         auto_scale_lr: Scale the learning rate by the total batch size over ``auto_scale_lr.base_batch_size``.
         tensorboard: Write scalars for TensorBoard, too.
@@ -56,24 +46,52 @@ def prepare_config(
         persistent_workers: Keep loader processes from epoch to epoch, where the config does not say otherwise.
         monitor: Labelled image folder whose kNN accuracy is logged during the training, see
             :class:`~mmssl_dynamic.evaluation.knn_monitor_hook.KNNMonitorHook`.
+    """
+
+    amp: bool = False
+    auto_scale_lr: bool = False
+    tensorboard: bool = False
+    channels_last: bool = False
+    validate: bool = True
+    pin_memory: bool = True
+    persistent_workers: bool = True
+    monitor: PathLike | None = None
+
+
+def prepare_config(
+    config: PathLike | Config,
+    work_dir: PathLike | None = None,
+    resume: PathLike | None = None,
+    launcher: str = "none",
+    cfg_options: dict[str, Any] | None = None,
+    options: TrainingOptions | None = None,
+) -> Config:
+    """A config with the command line's options merged into it.
+
+    Args:
+        config: Config file, or what :func:`~mmssl_dynamic.loading.load_config` read from one; that stays as it is.
+        work_dir: Where logs and checkpoints go. Defaults to the config's, or ``work_dirs/<name of the config>``.
+        resume: A checkpoint to go on from, or ``'auto'`` for the latest one in ``work_dir``.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
-        cfg_options: Further overrides.
+        cfg_options: Overrides, for a config file.
+        options: How the training runs.
 
     Raises:
         ConfigError: the config cannot do what an option asks for.
     """
-    config = load_config(path, cfg_options)
+    options = options or TrainingOptions()
+    config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config, cfg_options)
     need(config, "model", "train_dataloader", "optim_wrapper", "train_cfg")
     config.launcher = launcher
     if work_dir is not None:
-        config.work_dir = work_dir
+        config.work_dir = os.fspath(work_dir)
     elif config.get("work_dir") is None:
-        config.work_dir = str(Path("work_dirs") / Path(path).stem)
-    if not validate:
+        config.work_dir = str(Path("work_dirs") / Path(config.filename or "training").stem)
+    if not options.validate:
         config.val_cfg = config.val_dataloader = config.val_evaluator = None
-    _set_loaders(config, pin_memory, persistent_workers)
+    _set_loaders(config, options.pin_memory, options.persistent_workers)
     _check_schedule(config)
-    if amp:
+    if options.amp:
         if not torch.cuda.is_available():
             raise ConfigError("--amp needs a GPU, and torch sees none; leave it out.")
         kind = config.optim_wrapper.get("type", "OptimWrapper")
@@ -81,23 +99,23 @@ def prepare_config(
             raise ConfigError(f"--amp does not know optim_wrapper.type='{kind}'; use one of {sorted(_AMP)}.")
         config.optim_wrapper.type = _AMP.get(kind, kind)
         config.optim_wrapper.setdefault("loss_scale", "dynamic")
-    if auto_scale_lr:
+    if options.auto_scale_lr:
         if config.get("auto_scale_lr", {}).get("base_batch_size") is None:
             raise ConfigError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config.")
         config.auto_scale_lr.enable = True
-    if monitor is not None:
-        hook = dict(type="mmssl_dynamic.KNNMonitorHook", data_root=str(monitor))
+    if options.monitor is not None:
+        hook = dict(type="mmssl_dynamic.KNNMonitorHook", data_root=str(options.monitor))
         config.custom_hooks = [*(config.get("custom_hooks") or []), hook]
-    if tensorboard:
+    if options.tensorboard:
         add_tensorboard(config)
-    if channels_last:
+    if options.channels_last:
         config.channels_last = True
     if resume == "auto":
         # With nothing there to go on from, the training starts as the config says: from load_from, if it names one.
         if checkpoint_files(config):
             config.resume, config.load_from = True, None
     elif resume is not None:
-        config.resume, config.load_from = True, resume
+        config.resume, config.load_from = True, os.fspath(resume)
     return config
 
 
@@ -144,6 +162,21 @@ def _check_schedule(config: Config) -> None:
             f"param_scheduler.{index} ({entry.get('type')}) begins at {begin} and ends at {end}; set begin and end so "
             "that it has a duration."
         )
+
+
+def run_training(config: Config) -> MMEngineRunner:
+    """Run a prepared config to its end; returns the Runner.
+
+    Raises:
+        LockedError: another process trains in the same work dir.
+    """
+    with locked_folder(config.work_dir, "--work-dir", config.get("launcher", "none")):
+        prepare_cpu()
+        runner = build_runner(config)
+        runner.train()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    return runner
 
 
 def build_runner(config: Config) -> MMEngineRunner:

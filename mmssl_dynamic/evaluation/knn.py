@@ -47,6 +47,7 @@ class KNNProtocol:
             else on the CPU). They agree, ties included, but for rounding.
         memory_gib: Bound on the memory of the chunks in work, in GiB; the features themselves, which may be mapped from
             a file of any size, are not counted.
+        image_size: Side of the images; that of the config's ``eval_pipeline`` when left out.
 
     Raises:
         ConfigError: a value that cannot work.
@@ -57,6 +58,7 @@ class KNNProtocol:
     vote: str = "weighted"
     backend: str = "torch"
     memory_gib: float = 1.0
+    image_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -69,6 +71,8 @@ class KNNProtocol:
             raise ConfigError(f"unknown kNN backend '{self.backend}'; choose one of {', '.join(BACKENDS)}.")
         if not self.memory_gib > 0:
             raise ConfigError(f"memory_gib={self.memory_gib} must be positive.")
+        if self.image_size is not None and self.image_size < 1:
+            raise ConfigError(f"--image-size {self.image_size} must be positive.")
 
     @property
     def name(self) -> str:
@@ -81,8 +85,8 @@ class KNNProtocol:
         return self.k, self.vote, self.temperature if self.vote == "weighted" else None
 
     def record(self) -> dict[str, Any]:
-        """What has to stand beside a result: everything that can change it, and so not the memory."""
-        values = {name: value for name, value in asdict(self).items() if name != "memory_gib"}
+        """What has to stand beside a result: how votes are cast, and so neither the memory nor what the images are."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("memory_gib", "image_size")}
         return {"name": self.name, **values, "features": "global average pooled, L2-normalised"}
 
     @classmethod

@@ -40,6 +40,7 @@ class ManyShotProtocol:
             out, as the protocol has it.
         val_fraction: Share of the training images that validates where a data set has no validation images.
         seed: Of the draw of these.
+        image_size: Side of the images.
 
     Raises:
         ConfigError: a value that cannot work.
@@ -54,8 +55,11 @@ class ManyShotProtocol:
     patience: int | None = None
     val_fraction: float = 0.2
     seed: int = 0
+    image_size: int = 224
 
     def __post_init__(self) -> None:
+        if self.image_size < 1:
+            raise ConfigError(f"--image-size {self.image_size} must be positive.")
         if self.solver not in SOLVERS:
             raise ConfigError(f"unknown solver '{self.solver}'; choose one of {', '.join(SOLVERS)}.")
         if self.patience is not None and self.patience < 1:

@@ -19,7 +19,8 @@ from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.evaluation.knn import Array, KNNProtocol, knn_accuracy
 from mmssl_dynamic.evaluation.linear_probe import set_image_size
 from mmssl_dynamic.evaluation.probing import LINEAR
-from mmssl_dynamic.features.extract import extract_features
+from mmssl_dynamic.execution import Execution
+from mmssl_dynamic.features.extract import write_features
 from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.loading import find_config, load_config
@@ -41,10 +42,8 @@ class NearestNeighbours:
         protocol: How to vote.
         task: Labelled images.
         normalisation: That of the pre-training.
-        batch_size: Images per batch, 64 when left out.
-        num_workers: Loader processes, 2 when left out.
+        execution: Images per batch, 64 when left out, workers, 2 when left out, and whether to show bars.
         device: Of the networks.
-        progress: Show bars with the time left.
     """
 
     def __init__(
@@ -52,15 +51,12 @@ class NearestNeighbours:
         protocol: KNNProtocol,
         task: Task,
         normalisation: Normalisation,
-        batch_size: int | None,
-        num_workers: int | None,
+        execution: Execution,
         device: torch.device,
-        progress: bool,
     ) -> None:
-        self.protocol, self.task, self.normalisation = protocol, task, normalisation
-        self.device, self.progress = device, progress
-        self.batch_size, self.num_workers = batch_size or 64, 2 if num_workers is None else num_workers
-        self.splits = task.splits(normalisation, self.batch_size, self.num_workers, device)
+        self.protocol, self.task, self.normalisation, self.device = protocol, task, normalisation, device
+        self.execution = Execution.of(execution, workers=2)
+        self.splits = task.splits(normalisation, *self.execution.loading, device)
         height, width = task.datasets["test"][0]["inputs"].shape[-2:]
         self.size = (int(height), int(width))
         self._cut = min(protocol.k, len(task.datasets["train"]))
@@ -99,17 +95,14 @@ class NearestNeighbours:
     def _on_disk(self, network: Network, part: str, folder: Path, label: str) -> tuple[Array, Array]:
         """Memory-mapped features and labels of the images of a part."""
         dataset = self.task.datasets[part]
-        found = extract_features(
+        found = write_features(
             network.backbone,
             dataset,
             self.normalisation,
             folder / f"{part}.npy",
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            device=self.device,
-            progress=self.progress,
+            execution=self.execution,
         )
         return found.rows, self.task.labels(part)
 
     def _bar(self, batches: Any, label: str) -> Iterable[Any]:
-        return tqdm(batches, desc=label, unit="batch", disable=not self.progress, leave=False)
+        return tqdm(batches, desc=label, unit="batch", disable=not self.execution.progress, leave=False)

@@ -28,6 +28,7 @@ from mmssl_dynamic.evaluation.linear_probe import (
     set_network,
     training_record,
 )
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.loading import find_config, load_config
 from mmssl_dynamic.registry import default_scope_kept
@@ -50,6 +51,8 @@ class TrainedProtocol:
         mode: Semi-supervised: ``'finetune'`` or ``'frozen'``.
         labels: Semi-supervised: whose labels may be used.
         cfg_options: Overrides of the transfer config.
+        image_size: Side of the crops; the transfer config's when left out.
+        seed: Of the training.
 
     Raises:
         ConfigError: options that do not belong together.
@@ -60,6 +63,8 @@ class TrainedProtocol:
     mode: str = "finetune"
     labels: LabelSubset | None = None
     cfg_options: dict[str, Any] = field(default_factory=dict)
+    image_size: int | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in ("linear", "semisup") or self.mode not in SEMISUP:
@@ -89,12 +94,8 @@ class Probe:
         protocol: What to do.
         task: Labelled images; they go through the transfer config's pipelines unless their own configs name one.
         normalisation: That of the pre-training.
-        image_size: Side of the crops; the transfer config's when left out.
-        batch_size: Images per step and process; the transfer config's when left out.
-        num_workers: Loader processes.
-        seed: Of everything random.
-        launcher: What started the processes that train together, see :mod:`mmssl_dynamic.engine.processes`.
-        progress: Show bars with the time left.
+        execution: Batch size (per step and process) and workers, the transfer config's when left out; what started the
+            processes that train together, see :mod:`mmssl_dynamic.engine.processes`; and whether to show bars.
     """
 
     def __init__(
@@ -102,16 +103,9 @@ class Probe:
         protocol: TrainedProtocol,
         task: Task,
         normalisation: Normalisation,
-        image_size: int | None = None,
-        batch_size: int | None = None,
-        num_workers: int | None = None,
-        seed: int = 0,
-        launcher: str = "none",
-        progress: bool = True,
+        execution: Execution,
     ) -> None:
-        self.protocol, self.task, self.normalisation = protocol, task, normalisation
-        self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
-        self.seed, self.launcher, self.progress = seed, launcher, progress
+        self.protocol, self.task, self.normalisation, self.execution = protocol, task, normalisation, execution
         self._warned = False
         self._labelled = protocol.labels.indices(task) if protocol.labels is not None else None
         config = self._config("unused", None)
@@ -152,7 +146,7 @@ class Probe:
         set_network(config, network.config, folder / "backbone.pth", network.feature_dim, stages, self.normalisation)
         config.experiment_name = f"{folder.parent.name}-{network.name}-{next(_counter)}"
         hooks = dict(config.get("default_hooks") or {})
-        config.default_hooks = {**hooks, "progress": {"label": label} if self.progress else None}
+        config.default_hooks = {**hooks, "progress": {"label": label} if self.execution.progress else None}
         prepare_cpu()
         runner = build_runner(config)
         if stages >= 0:
@@ -165,23 +159,24 @@ class Probe:
     def _config(self, work_dir: str, labels: Path | None) -> Config:
         """The transfer config with everything but the network."""
         options = {**self.protocol.cfg_options}
-        if self.batch_size is not None:
-            options["train_dataloader.batch_size"] = self.batch_size
-            options["val_dataloader.batch_size"] = self.batch_size
-        config = prepare_config(self.protocol.file, work_dir=work_dir, launcher=self.launcher, cfg_options=options)
+        if self.execution.batch_size is not None:
+            options["train_dataloader.batch_size"] = self.execution.batch_size
+            options["val_dataloader.batch_size"] = self.execution.batch_size
+        launcher = self.execution.launcher
+        config = prepare_config(self.protocol.file, work_dir, launcher=launcher, cfg_options=options)
         go_on_if_begun(config)
         for key in ("train_pipeline", "test_pipeline", "val_dataloader", "val_evaluator", "auto_scale_lr"):
             if config.get(key) is None:
                 raise ConfigError(f"config {self.protocol.file} does not define '{key}'; start from configs/transfer.")
-        if self.image_size is not None:
-            set_image_size(config, self.image_size)
+        if self.protocol.image_size is not None:
+            set_image_size(config, self.protocol.image_size)
         train: Mapping[str, Any] = self.task.data["train"]
         if self._labelled is not None:
             train = {"type": "CustomDataset", "ann_file": ""}
             if labels is not None:
                 train = {**train, "ann_file": str(labels.resolve())}
-        set_data(config, train, self.task.data["test"], self.task.num_classes, self.num_workers)
-        config.randomness = {**(config.get("randomness") or {}), "seed": self.seed}
+        set_data(config, train, self.task.data["test"], self.task.num_classes, self.execution.workers)
+        config.randomness = {**(config.get("randomness") or {}), "seed": self.protocol.seed}
         config.log_level = "ERROR"  # below it, mmengine lists every parameter that does not train
         self._cut_batch(config)
         return config

@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerpri
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.pooling import pool
@@ -29,7 +29,6 @@ from mmssl_dynamic.fingerprints import (
     running_statistics,
     statistics_fingerprint,
 )
-from mmssl_dynamic.locks import locks_file
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.outputs import check_output_file
@@ -37,38 +36,31 @@ from mmssl_dynamic.result_cache import Key, kept_line
 from mmssl_dynamic.subnets import FULL
 
 
-@locks_file()
-def extract_features(
+def write_features(
     backbone: nn.Module,
     dataset: Any,
     normalisation: Normalisation,
     out: str | os.PathLike[str],
     subnet: str = FULL,
-    batch_size: int = 64,
-    num_workers: int = 0,
-    device: torch.device | str = "cpu",
     limit_images: int | None = None,
-    again: bool = False,
+    execution: Execution | None = None,
     flush_seconds: float = 20.0,
-    progress: bool = True,
 ) -> Features:
     """Write ``F.npy`` and ``F.json``, or go on where an earlier run stopped.
 
-    Memory does not grow with N, apart from the image names.
+    Memory does not grow with N, apart from the image names. Whoever calls this sees to it that nobody else writes the
+    file meanwhile, see :mod:`mmssl_dynamic.locks`.
 
     Args:
-        backbone: on ``device``; a plain one or a super-network. Put in evaluation mode for the time of the call.
+        backbone: a plain one or a super-network, on the device to compute on. Put in evaluation mode for the time of
+            the call.
         dataset: a data set whose pipeline has no random transforms.
         normalisation: that of the network, see :func:`mmssl_dynamic.loading.normalisation_of`.
         out: ``F.npy``.
         subnet: sub-network of a super-network; a plain backbone has only ``'full'``.
-        batch_size: images per batch.
-        num_workers: loader processes.
-        device: where the backbone is.
         limit_images: take only so many images, evenly spaced over the data set.
-        again: throw away what an earlier run wrote.
+        execution: batch size (64) and workers (0), whether to throw away what an earlier run wrote, and to show a bar.
         flush_seconds: how much work a kill may cost.
-        progress: show a bar with the time left.
 
     Returns:
         The memory-mapped features.
@@ -79,6 +71,8 @@ def extract_features(
         SubnetError: the backbone has no such sub-network.
         MissingStatisticsError: the sub-network has no BatchNorm statistics.
     """
+    execution = Execution.of(execution)
+    progress, device = execution.progress, next(backbone.parameters()).device
     check_output_file(out)
     names = sample_names(dataset)
     indices = _spaced(len(names), limit_images)
@@ -100,14 +94,14 @@ def extract_features(
             "precision": precision(device),
         },
     )
-    store = FeatureStore(out, len(indices), key, again, flush_seconds)
+    store = FeatureStore(out, len(indices), key, execution.again, flush_seconds)
     left = indices[store.done :]
     if store.finished and progress:
         print(kept_line(f"{store.path}: all features are", [store.kept], key), flush=True)
     elif store.done and progress:
         print(f"{store.path}: {store.done} of {len(indices)} images were done before", flush=True)
     if left:
-        batches = ImageBatches(dataset, normalisation, batch_size, num_workers, device, indices=left)
+        batches = ImageBatches(dataset, normalisation, *execution.loading, device, indices=left)
         active: AbstractContextManager = backbone.subnet(subnet) if elastic else nullcontext()  # type: ignore[operator]
         bar = tqdm(total=len(indices), initial=store.done, desc="features", unit="img", disable=not progress)
         with bar, store, eval_mode(backbone), active:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,22 @@ from mmssl_dynamic.fingerprints import architecture_fingerprint, running_statist
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.backbones.layers import on_one_device
 from mmssl_dynamic.models.eval_mode import eval_mode
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Which networks of a checkpoint, and with which BatchNorm statistics.
+
+    Args:
+        names: Sub-networks, such as ``['w0.5', 'w1.0']``; all when left out.
+        bank: BN bank of the checkpoint, for sub-networks without statistics of their own; the one beside the checkpoint
+            when left out.
+        bn: Which statistics of the bank: ``'path'``, which is the default, or ``'prefix'``.
+    """
+
+    names: Sequence[str] | None = None
+    bank: str | os.PathLike[str] | None = None
+    bn: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.routing.result import RoutingResult
 from mmssl_dynamic.routing.router import Router
@@ -20,31 +21,25 @@ class KeptRanking:
     Attributes:
         task: The labelled images.
         normalisation: What the pre-training did to pixels.
-        batch_size: Images per batch.
-        num_workers: Loader processes.
-        again: Route in any case.
-        progress: Say what was kept.
+        execution: Batch size and workers, whether to route in any case, and to say what was kept.
     """
 
     task: Task
     normalisation: Normalisation
-    batch_size: int
-    num_workers: int
-    again: bool
-    progress: bool
+    execution: Execution
 
     def __call__(self, router: Router, names: Sequence[str] | None, folder: Path) -> RoutingResult:
         """The ranking of some sub-networks; ``folder`` keeps it."""
         inputs = {"task": self.task.name, **router.inputs(names), **self.task.inputs(self.normalisation)}
-        key, cache = Key("routing", inputs), ResultCache(folder, RoutingResult.from_record, self.again)
+        key, cache = Key("routing", inputs), ResultCache(folder, RoutingResult.from_record, self.execution.again)
         kept = cache.load(key, "routing")
         if kept is not None:
             self._say(kept_line(f"{self.task.name}: the ranking is", [kept], key))
             return kept.value
         changed = cache.changed(key, "routing")
-        if changed and not self.again:
+        if changed and not self.execution.again:
             self._say(f"{self.task.name}: ranked anew, for other {', '.join(changed)} than the last time")
-        splits = self.task.splits(self.normalisation, self.batch_size, self.num_workers, router.device)
+        splits = self.task.splits(self.normalisation, *self.execution.loading, router.device)
         result = router.route(splits, names, self.task.name)
         protocol = {**result.protocol, "normalisation": self.normalisation.record()}
         result = replace(result, protocol=protocol, inputs=key.record())
@@ -52,5 +47,5 @@ class KeptRanking:
         return result
 
     def _say(self, text: str) -> None:
-        if self.progress:
+        if self.execution.progress:
             print(text, flush=True)

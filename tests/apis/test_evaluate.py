@@ -10,16 +10,16 @@ from mmengine.runner import EpochBasedTrainLoop
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
-from mmssl_dynamic.apis import evaluate as evaluate_module
-from mmssl_dynamic.apis.evaluate import evaluate
 from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.downstream.label_subsets import LabelSubset
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
+from mmssl_dynamic.evaluation.nearest_neighbours import NearestNeighbours
 from mmssl_dynamic.evaluation.probing import TrainedProtocol
 from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, weights_fingerprint
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config
+from tests.apis.by_option import evaluate
 from tests.helpers import randomise, write_images
 
 CONFIG = """
@@ -234,13 +234,13 @@ def test_an_interrupted_evaluation_goes_on_and_ends_as_an_uninterrupted_one(work
 
 def test_nothing_that_is_finished_is_computed_again_and_whatever_changed_is(work, tmp_path, monkeypatch):
     evaluated = []
-    original = evaluate_module.NearestNeighbours.__call__
+    original = NearestNeighbours.__call__
 
     def note(method, network, folder, label):
         evaluated.append(network.name)
         return original(method, network, folder, label)
 
-    monkeypatch.setattr(evaluate_module.NearestNeighbours, "__call__", note)
+    monkeypatch.setattr(NearestNeighbours, "__call__", note)
     first = run(work, tmp_path, subnets=[LARGE])
     run(work, tmp_path)
     assert evaluated == [LARGE, SMALL]
@@ -327,7 +327,6 @@ def test_statistics_in_the_checkpoint_need_no_bank(work, tmp_path):
     [
         (dict(subnets=["w0.9"]), SubnetError, "unknown sub-network 'w0.9'"),
         (dict(data_root="nowhere"), DataError, "data folder nowhere does not exist"),
-        (dict(data_root=None), ConfigError, "either --data-root or --dataset-config"),
         (dict(launcher="pytorch"), ConfigError, "kNN runs on one device"),
         (dict(protocol=linear(), launcher="pytorch"), ConfigError, "needs torchrun"),
         (dict(protocol=linear(), launcher="slurm"), ConfigError, "needs srun"),

@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from mmssl_dynamic.apis.export import export
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError
@@ -18,6 +17,7 @@ from mmssl_dynamic.export import InputImages
 from mmssl_dynamic.features.pooling import pool, pooled_features
 from mmssl_dynamic.loading import build_backbone, load_config, load_super_network, normalisation_of
 from mmssl_dynamic.models.eval_mode import eval_mode
+from tests.apis.by_option import export
 from tests.helpers import randomise
 
 CONFIG = """

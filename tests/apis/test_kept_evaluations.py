@@ -1,13 +1,12 @@
 """An evaluation is kept as long as nothing has changed that it depends on, and not a moment longer."""
 
 import shutil
+from importlib import import_module
 
 import pytest
 import torch
 
 from mmssl_dynamic import result_cache
-from mmssl_dynamic.apis import evaluate as evaluate_module
-from mmssl_dynamic.apis.evaluate import evaluate
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.downstream.label_subsets import LabelSubset
 from mmssl_dynamic.evaluation import KNNProtocol
@@ -15,6 +14,7 @@ from mmssl_dynamic.evaluation.nearest_neighbours import NearestNeighbours
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol
 from mmssl_dynamic.loading import build_backbone, load_config
 from mmssl_dynamic.result_cache import Computation
+from tests.apis.by_option import evaluate
 from tests.helpers import randomise, touch, write_images
 
 CONFIG = """
@@ -69,7 +69,7 @@ def finished(tmp_path_factory):
 def work(finished, tmp_path, monkeypatch):
     """A copy of it with the times of the files."""
     shutil.copytree(finished, tmp_path / "work")
-    monkeypatch.setattr(evaluate_module, "save_figure", lambda *_: None)
+    monkeypatch.setattr(import_module("mmssl_dynamic.apis.evaluate"), "save_figure", lambda *_: None)
     return tmp_path / "work"
 
 

@@ -1,19 +1,20 @@
 """A transfer score is kept as long as nothing has changed that it depends on, and not a moment longer."""
 
 import shutil
+from importlib import import_module
 
 import pytest
 import sklearn
 import torch
 
 from mmssl_dynamic import result_cache
-from mmssl_dynamic.apis import transfer as transfer_module
-from mmssl_dynamic.apis.transfer import transfer
 from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.evaluation import transfer_run
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol
 from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.loading import build_backbone, load_config
 from mmssl_dynamic.result_cache import Computation
+from tests.apis.by_option import transfer
 from tests.helpers import randomise, touch, write_images
 
 CONFIG = """
@@ -55,7 +56,7 @@ def finished(tmp_path_factory):
 def work(finished, tmp_path, monkeypatch):
     """A copy of it with the times of the files."""
     shutil.copytree(finished, tmp_path / "work")
-    monkeypatch.setattr(transfer_module, "save_figure", lambda *_: None)
+    monkeypatch.setattr(import_module("mmssl_dynamic.apis.transfer"), "save_figure", lambda *_: None)
     return tmp_path / "work"
 
 
@@ -63,7 +64,7 @@ def work(finished, tmp_path, monkeypatch):
 def done(monkeypatch):
     """What is computed from now on: ``'features'`` of a network, ``'fit'``."""
     found = []
-    fit, extract = transfer_module.many_shot, FeatureCache._extract
+    fit, extract = transfer_run.many_shot, FeatureCache._extract
 
     def fitting(*args):
         found.append("fit")
@@ -73,7 +74,7 @@ def done(monkeypatch):
         found.extend(["features"] * len(networks))
         return extract(cache, networks, *args)
 
-    monkeypatch.setattr(transfer_module, "many_shot", fitting)
+    monkeypatch.setattr(transfer_run, "many_shot", fitting)
     monkeypatch.setattr(FeatureCache, "_extract", extracting)
     return found
 

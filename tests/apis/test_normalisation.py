@@ -7,11 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from mmssl_dynamic.apis.calibrate import calibrate
-from mmssl_dynamic.apis.evaluate import evaluate
-from mmssl_dynamic.apis.export import export
-from mmssl_dynamic.apis.route import route
-from mmssl_dynamic.apis.transfer import transfer
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.calibrate import calibrate_path
 from mmssl_dynamic.clusters import Clusters
@@ -24,6 +19,7 @@ from mmssl_dynamic.evaluation.probing import TrainedProtocol
 from mmssl_dynamic.fileio import load_state_dict, read_json
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config, normalisation_of
 from mmssl_dynamic.routing.method import RoutingMethod
+from tests.apis.by_option import calibrate, evaluate, export, route, transfer
 from tests.helpers import write_images
 from tests.tools.running import tool
 

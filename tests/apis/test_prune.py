@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmssl_dynamic.apis.prune import prune_checkpoint, subnet_size
+from mmssl_dynamic.apis.prune import prune, subnet_size
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fileio import load_state_dict
@@ -50,7 +50,7 @@ def folder(tmp_path_factory, repo_root):
     config.experiment_name = "wide"
     build_runner(config).train()
     count = subnet_size(folder / "super.py")
-    figures = prune_checkpoint(folder / "wide.py", folder / "wide/iter_4.pth", folder, count)
+    figures = prune(folder / "wide.py", folder / "wide/iter_4.pth", folder, num_weights=count)
     assert figures["after"] == count < figures["before"]
     return folder
 
@@ -89,7 +89,7 @@ def test_a_backbones_own_weights_are_pruned_as_well(folder, tmp_path):
     bare = {key.removeprefix("backbone."): value for key, value in run.items() if key.startswith("backbone.")}
     torch.save({"state_dict": bare}, tmp_path / "bare.pth")
     count = subnet_size(folder / "super.py")
-    prune_checkpoint(folder / "wide.py", tmp_path / "bare.pth", tmp_path, count)
+    prune(folder / "wide.py", tmp_path / "bare.pth", tmp_path, num_weights=count)
     pruned = load_state_dict(tmp_path / "pruned.pth")
     expected = load_state_dict(folder / "pruned.pth")
     assert pruned.keys() == bare.keys()

@@ -3,15 +3,13 @@
 import json
 import os
 import shutil
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
 
 from mmssl_dynamic import result_cache
-from mmssl_dynamic.apis import route as route_module
-from mmssl_dynamic.apis.export import export
-from mmssl_dynamic.apis.route import route
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ArtifactError
@@ -22,6 +20,7 @@ from mmssl_dynamic.models import StaticResNet
 from mmssl_dynamic.result_cache import Computation
 from mmssl_dynamic.routing import Router, RoutingResult
 from mmssl_dynamic.routing.method import RoutingMethod
+from tests.apis.by_option import export, route
 from tests.helpers import randomise, touch
 from tests.tools.running import CONFIG, paint
 
@@ -74,7 +73,7 @@ def work(finished, tmp_path, monkeypatch):
     root = tmp_path / "work"
     shutil.copytree(finished, root)
     for name in ("save_figure", "write_routing_report"):  # seconds of drawing that decide nothing
-        monkeypatch.setattr(route_module, name, lambda *_, **__: None)
+        monkeypatch.setattr(import_module("mmssl_dynamic.apis.route"), name, lambda *_, **__: None)
     return root
 
 
@@ -89,8 +88,9 @@ def routed(monkeypatch):
 
 
 def cluster_method(root, **options):
-    files = dict(clusters="clusters.npz", base_config="base.py", base_checkpoint="base.pth")
-    return RoutingMethod("cluster", **{key: root / name for key, name in files.items()}, candidates=2, **options)
+    base = load_config(root / "base.py", options.pop("base_options", None))
+    files = root / "clusters.npz", base, root / "base.pth"
+    return RoutingMethod("cluster", *files, candidates=2, **options)
 
 
 def run(root, task="pets", **options):
@@ -147,7 +147,7 @@ CHANGES = {
     "vote": lambda root: dict(protocol=KNNProtocol(k=5, vote="majority")),
     "temperature": lambda root: dict(protocol=KNNProtocol(k=5, temperature=0.5)),
     "method": lambda root: dict(method=RoutingMethod("halving", finalists=2, factor=2, least_images=8)),
-    "sub-networks": lambda root: dict(method=RoutingMethod(subnets=["0-0-0-1", "0-0-1-0"])),
+    "sub-networks": lambda root: dict(subnets=["0-0-0-1", "0-0-1-0"]),
     "score": lambda root: dict(method=RoutingMethod(score="ncm")),
     "again": lambda root: dict(again=True),
 }

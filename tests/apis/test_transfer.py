@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from mmssl_dynamic.apis import transfer as transfer_module
-from mmssl_dynamic.apis.transfer import transfer
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.errors import ConfigError, DataError, MissingStatisticsError
+from mmssl_dynamic.evaluation import transfer_run
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, split_indices
 from mmssl_dynamic.evaluation.transfer_result import TransferResult
 from mmssl_dynamic.loading import build_backbone, load_backbone, load_config
+from tests.apis import by_option
+from tests.apis.by_option import transfer
 from tests.downstream import transfer_files
 from tests.helpers import randomise, write_images
 
@@ -109,7 +110,7 @@ def test_scores_are_those_of_the_protocol_written_out(work, tmp_path):
 
 def test_a_crash_loses_no_more_than_one_network_on_one_data_set(work, tmp_path, monkeypatch):
     whole = run(work, tmp_path / "whole")
-    search, calls = transfer_module.many_shot, []
+    search, calls = transfer_run.many_shot, []
 
     def failing(*args):
         calls.append(1)
@@ -117,7 +118,7 @@ def test_a_crash_loses_no_more_than_one_network_on_one_data_set(work, tmp_path, 
             raise RuntimeError("the power failed")
         return search(*args)
 
-    monkeypatch.setattr(transfer_module, "many_shot", failing)
+    monkeypatch.setattr(transfer_run, "many_shot", failing)
     with pytest.raises(RuntimeError, match="power"):
         run(work, tmp_path / "stopped")
     assert not (tmp_path / "stopped/results.json").exists()
@@ -132,7 +133,7 @@ def test_finished_results_are_taken_up_and_other_protocols_are_other_results(wor
     def never(*args):
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr(transfer_module, "many_shot", never)
+    monkeypatch.setattr(transfer_run, "many_shot", never)
     assert run(work, tmp_path) == first
     assert run(work, tmp_path, ["two"], subnets=["full"]).score("full", "two") == first.score("full", "two")
     with pytest.raises(AssertionError, match="fitted again"):
@@ -147,15 +148,13 @@ def test_one_network_per_pass_and_without_keeping_features_gives_the_same(work, 
 
 
 def test_images_with_several_classes_are_scored_by_mean_average_precision(work, tmp_path, monkeypatch):
-    shown = transfer_module.read_all(["voc2007"], work / "voc")[0]
+    shown = by_option.read_all(["voc2007"], work / "voc")[0]
     data = {  # of its 20 classes the two that these images show
         part: {**listing, "labels": listing["labels"][:, :2], "classes": listing["classes"][:2]}
         for part, listing in shown.data.items()
     }
     assert len(data["val"]["images"]) == 2
-    monkeypatch.setattr(
-        transfer_module, "read_all", lambda names, root, steps: [replace(shown, data=data, pipeline=steps)]
-    )
+    monkeypatch.setattr(by_option, "read_all", lambda names, root, steps: [replace(shown, data=data, pipeline=steps)])
     (score,) = run(work, tmp_path, ["voc2007"], subnets=["full"], image_size=8).scores
     assert score.metric == "map"
     assert score.metrics == {"map": score.score}

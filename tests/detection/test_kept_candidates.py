@@ -11,8 +11,9 @@ from mmssl_dynamic import result_cache
 from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.detection import candidate_runs, routing, shortlist
 from mmssl_dynamic.detection.candidate import candidate_config
-from mmssl_dynamic.detection.routing import DetectionPlan, route_detection
+from mmssl_dynamic.detection.plan import DetectionPlan
 from mmssl_dynamic.result_cache import Computation
+from tests.apis.by_option import route_detection
 from tests.detection.test_routing import CONFIG
 from tests.detection_data import small_networks, small_options, write_voc
 
@@ -74,9 +75,8 @@ def run(work, repo_root, plan=None, det_options=None, subnets=("0-0-0-0",), pref
     }
     files = (root / "config.py", root / f"{prefix}epoch_1.pth", root / f"{prefix}bank.safetensors", root / "out")
     config = repo_root / "configs/detection" / f"{network.config}.py"
-    method = routing.RoutingMethod(subnets=list(subnets))
     result, _ = route_detection(
-        *files, config, plan=DetectionPlan(**{"iterations": 3, **(plan or {})}), method=method,
+        *files, config, plan=DetectionPlan(**{"iterations": 3, **(plan or {})}), subnets=list(subnets),
         det_options={**given, **(det_options or {})}, devices=["cpu"], num_workers=0, progress=False, **options,
     )  # fmt: skip
     return result

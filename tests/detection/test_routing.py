@@ -9,12 +9,13 @@ import torch
 from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.detection import candidate_runs
 from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config, detector_backbone
-from mmssl_dynamic.detection.routing import DetectionPlan, route_detection
+from mmssl_dynamic.detection.plan import DetectionPlan
 from mmssl_dynamic.errors import ConfigError, MissingStatisticsError, UserError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.result_cache import COMPUTATIONS
 from mmssl_dynamic.routing import RoutingResult
+from tests.apis.by_option import route_detection
 from tests.detection_data import small_networks, small_options, write_voc
 
 pytest.importorskip("mmdet")

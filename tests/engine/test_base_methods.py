@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from mmssl_dynamic.apis.train import train
 from mmssl_dynamic.datasets import build_dataset, sample_names
-from mmssl_dynamic.engine.launch import prepare_config
+from mmssl_dynamic.engine.launch import prepare_config, run_training
 from mmssl_dynamic.fileio import load_state_dict, read_json
 from tests.helpers import write_clusters, write_images
 
@@ -101,7 +100,7 @@ def folder(tmp_path_factory, repo_root):
 def run(config, work_dir, resume=None):
     prepared = prepare_config(config, work_dir=str(work_dir), resume=resume)
     prepared.experiment_name = f"{work_dir.name}{resume is not None}"
-    return train(prepared)
+    return run_training(prepared)
 
 
 def test_moco_resumes_queue_and_momentum_encoder_to_the_bit(folder, tmp_path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmssl_dynamic.engine.launch import prepare_config
+from mmssl_dynamic.engine.launch import TrainingOptions, prepare_config
 from mmssl_dynamic.errors import ConfigError
 
 DSPNET = "configs/demo/dspnet_demo.py"
@@ -35,7 +35,7 @@ def test_another_schedule_without_a_duration_is_named(repo_root):
 def test_no_validate_takes_validation_out_of_the_config(repo_root):
     config = prepare_config(repo_root / SUPERVISED)
     assert config.val_dataloader.dataset.data_root == "data/tiny-imagenet-200/val"
-    config = prepare_config(repo_root / SUPERVISED, validate=False)
+    config = prepare_config(repo_root / SUPERVISED, options=TrainingOptions(validate=False))
     assert (config.val_cfg, config.val_dataloader, config.val_evaluator) == (None, None, None)
     assert config.test_dataloader is not None
 
@@ -56,7 +56,9 @@ def test_loaders_have_the_defaults_and_switches_of_mmpretrains_tools(repo_root, 
             "collate_fn": {"type": "default_collate"},
         }
         assert "persistent_workers" not in config.val_dataloader  # torch refuses it without workers
-        config = prepare_config(tmp_path / "stock.py", pin_memory=False, persistent_workers=False)
+        config = prepare_config(
+            tmp_path / "stock.py", options=TrainingOptions(pin_memory=False, persistent_workers=False)
+        )
         assert (config.train_dataloader.pin_memory, config.train_dataloader.persistent_workers) == (False, False)
         assert config.val_dataloader.pin_memory is False
 

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets import build_dataset, sample_names
-from mmssl_dynamic.engine.launch import build_runner, prepare_config
+from mmssl_dynamic.engine.launch import TrainingOptions, build_runner, prepare_config
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, read_json
 from mmssl_dynamic.models import StaticResNet
@@ -383,7 +383,10 @@ def test_channels_last_takes_the_same_steps_in_another_order(setup, uninterrupte
     losses = {}
     for last in (False, True):
         config = prepare_config(
-            setup / "config.py", work_dir=str(tmp_path / f"{last}"), channels_last=last, cfg_options=options
+            setup / "config.py",
+            work_dir=str(tmp_path / f"{last}"),
+            cfg_options=options,
+            options=TrainingOptions(channels_last=last),
         )
         config.experiment_name = f"channels_last_{last}"
         runner = build_runner(config)
@@ -401,16 +404,15 @@ def test_channels_last_takes_the_same_steps_in_another_order(setup, uninterrupte
 def test_amp_without_a_gpu_is_refused(setup, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="--amp needs a GPU"):
-        prepare_config(setup / "config.py", amp=True)
+        prepare_config(setup / "config.py", options=TrainingOptions(amp=True))
 
 
 def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     config = prepare_config(
         repo_root / "configs/sdr/sdr_simsiam_r50_256path.py",
-        amp=True,
-        auto_scale_lr=True,
         cfg_options=dict(data_root="/elsewhere", clusters_file="c.npz", max_epochs=100),
+        options=TrainingOptions(amp=True, auto_scale_lr=True),
     )
     assert config.optim_wrapper.type == "mmssl_dynamic.SubnetAmpOptimWrapper"
     assert config.auto_scale_lr.enable

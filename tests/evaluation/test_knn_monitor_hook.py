@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmssl_dynamic.engine.launch import build_runner, prepare_config
+from mmssl_dynamic.engine.launch import TrainingOptions, build_runner, prepare_config
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.knn_monitor_hook import KNNMonitorHook
 from mmssl_dynamic.fileio import load_state_dict
@@ -59,8 +59,8 @@ def run(folder, kind, name, monitor=True):
     config = prepare_config(
         find_config(f"demo/{kind}_demo.py"),
         work_dir=str(folder / f"{kind}_{name}"),
-        monitor=folder / "images" if monitor else None,
         cfg_options=options,
+        options=TrainingOptions(monitor=folder / "images" if monitor else None),
     )
     if monitor:
         config.custom_hooks[-1].interval = 2
@@ -115,8 +115,8 @@ def test_what_cannot_be_watched_is_refused_before_the_first_step(folder, tmp_pat
     config = prepare_config(
         find_config("demo/simsiam_demo.py"),
         work_dir=str(tmp_path / "run"),
-        monitor=tmp_path / "one",
         cfg_options=options,
+        options=TrainingOptions(monitor=tmp_path / "one"),
     )
     config.experiment_name = "monitor-refused"
     with pytest.raises(DataError, match="only one class"):

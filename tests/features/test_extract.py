@@ -14,7 +14,8 @@ from mmssl_dynamic.calibration.bn_bank import BNBank
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.features.extract import extract_features
+from mmssl_dynamic.execution import Execution
+from mmssl_dynamic.features.extract import write_features
 from mmssl_dynamic.models import SDRResNet
 
 NORMALISATION = Normalisation((120.0, 110.0, 100.0), (60.0, 60.0, 60.0), to_rgb=True)
@@ -63,9 +64,9 @@ class Interrupting:
 
 
 def extract(backbone, dataset, out, **arguments):
-    return extract_features(
-        backbone, dataset, NORMALISATION, out, **{"batch_size": 4, "progress": False, "flush_seconds": 0, **arguments}
-    )
+    execution = Execution(batch_size=4, progress=False, again=arguments.pop("again", False))
+    options = {"execution": execution, "flush_seconds": 0, **arguments}
+    return write_features(backbone, dataset, NORMALISATION, out, **options)
 
 
 @pytest.mark.parametrize("make", [plain_backbone, super_network])

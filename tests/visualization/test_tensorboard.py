@@ -5,7 +5,7 @@ import sys
 import pytest
 from mmengine.config import Config
 
-from mmssl_dynamic.engine.launch import build_runner, prepare_config
+from mmssl_dynamic.engine.launch import TrainingOptions, build_runner, prepare_config
 from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult
@@ -96,7 +96,6 @@ def test_a_training_writes_its_losses_while_it_runs_beside_the_usual_log(tmp_pat
     config = prepare_config(
         repo_root / "configs/demo/simsiam_demo.py",
         work_dir=str(tmp_path / "run"),
-        tensorboard=True,
         cfg_options={
             "data_root": str(write_images(tmp_path / "images", 16)),
             "max_epochs": 2,
@@ -105,6 +104,7 @@ def test_a_training_writes_its_losses_while_it_runs_beside_the_usual_log(tmp_pat
             "default_hooks.logger.interval": 1,
             "log_level": "WARNING",
         },
+        options=TrainingOptions(tensorboard=True),
     )
     build_runner(config).train()
     (log,) = (tmp_path / "run").glob("*/vis_data/scalars.json")
@@ -130,5 +130,5 @@ def test_without_tensorboard_the_remedy_is_said_before_anything_is_written(tmp_p
     with pytest.raises(ConfigError, match=r"pip install 'mmssl-dynamic\[tensorboard\]'"):
         write_scalars(routing(), tmp_path)
     with pytest.raises(ConfigError, match="tensorboard"):
-        prepare_config(repo_root / "configs/demo/simsiam_demo.py", tensorboard=True)
+        prepare_config(repo_root / "configs/demo/simsiam_demo.py", options=TrainingOptions(tensorboard=True))
     assert not list(tmp_path.iterdir())

@@ -198,13 +198,10 @@ def _docstring(part: str) -> str:
 
 
 def verbs() -> Iterator[str]:
-    """The functions of ``apis`` named after their files, those of the models, and what ``__all__`` has besides."""
+    """The functions of ``apis``, with the values that they take, file by file."""
     for file in sorted((ROOT / "mmssl_dynamic" / "apis").glob("[!_]*.py")):
-        for name in public_names(f"apis.{file.stem}"):
-            function = name.rpartition(".")[2]
-            if file.stem == "zoo" or function == file.stem or function.startswith(f"{file.stem}_"):
-                yield name
-    yield from public_names("apis")
+        yield from public_names(f"apis.{file.stem}")
+    yield from public_names("execution")
 
 
 def public_names(part: str) -> Iterator[str]:

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from mmssl_dynamic.apis.log_scalars import log_results
 from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.visualization.log_scalars import log_results
 from tests.visualization.test_tensorboard import evaluation, routing, shown, transfer
 
 pytest.importorskip("tensorboard")
