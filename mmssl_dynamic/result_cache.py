@@ -172,10 +172,13 @@ class KeptFiles:
         folder: Where is noted what was done.
         again: Do every step anew.
         say: Is told what was kept, and why something is done anew.
+
+    Attributes:
+        made: How many steps were done, and not kept.
     """
 
     def __init__(self, folder: Path, again: bool = False, say: Callable[[str], object] = print) -> None:
-        self.folder, self.say = folder, say
+        self.folder, self.say, self.made = folder, say, 0
         self.cache: ResultCache[list[str]] = ResultCache(folder, _texts, again)
 
     def __call__(self, name: str, key: Key, files: Sequence[Path], make: Callable[[bool], object]) -> None:
@@ -199,6 +202,7 @@ class KeptFiles:
             self.say(f"{name} is done anew, for other {', '.join(changed)} than the last time")
         write_json(begun, key.record())
         make(going_on)
+        self.made += 1
         self.cache.save(key, name, _contents(files))
         begun.unlink()
 

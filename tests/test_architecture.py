@@ -58,6 +58,7 @@ FLOORS = (
     "visualization",
     "detection",
     "apis",
+    "pipeline",
     "demo",
     "commands",
     "__main__",

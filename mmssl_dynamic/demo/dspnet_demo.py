@@ -18,15 +18,7 @@ from mmssl_dynamic.apis.export import ALL, export
 from mmssl_dynamic.calibration import CalibrationPlan
 from mmssl_dynamic.calibration.bn_bank import BANK_FILE
 from mmssl_dynamic.demo.dspnet_report import DSPNET, DSPNetDemoResults, Training, write_dspnet_report
-from mmssl_dynamic.demo.steps import (
-    Clock,
-    claim,
-    demo_images,
-    demo_settings,
-    random_backbone,
-    train_to_end,
-    training_inputs,
-)
+from mmssl_dynamic.demo.steps import demo_images, demo_settings, random_backbone
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.evaluation.network_evaluation import Timing
@@ -36,6 +28,8 @@ from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import build_backbone, find_config, load_config
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SlimmableResNet
+from mmssl_dynamic.pipeline.clock import Clock
+from mmssl_dynamic.pipeline.steps import claim, train_to_end, training_inputs
 from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.visualization.training_log import read_log
 from mmssl_dynamic.writing import save_torch

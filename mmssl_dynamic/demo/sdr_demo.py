@@ -5,7 +5,6 @@ Every step is the one that the command lines in ``tools/`` run, at a size that t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,20 @@ from mmssl_dynamic.apis.route import route
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.calibrate import load_statistics, pooled_statistics
 from mmssl_dynamic.calibration.sample import draw_images, sample_batches
-from mmssl_dynamic.clustering import ClusterReport, cluster_features, recommend
+from mmssl_dynamic.clustering import recommend
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
-from mmssl_dynamic.datasets.normalisation import Normalisation
+from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.demo.sdr_report import Measured, SDRDemoResults, TaskFigures, write_sdr_report
-from mmssl_dynamic.demo.steps import Clock, claim, demo_images, demo_settings, random_backbone, train_to_end
+from mmssl_dynamic.demo.steps import demo_images, demo_settings, random_backbone
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.knn import knn_correct, leave_one_out_correct
 from mmssl_dynamic.execution import Execution
-from mmssl_dynamic.features import Features
-from mmssl_dynamic.features.extract import write_features
-from mmssl_dynamic.features.feature_store import OtherFeaturesError
 from mmssl_dynamic.features.networks import Networks
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import (
     find_config,
     load_backbone,
@@ -45,10 +40,11 @@ from mmssl_dynamic.loading import (
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.models.drift import path_distance
-from mmssl_dynamic.result_cache import KeptFiles, Key
+from mmssl_dynamic.pipeline.clock import Clock
+from mmssl_dynamic.pipeline.steps import claim, cluster_images, train_to_end
+from mmssl_dynamic.result_cache import KeptFiles
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.subnets import FULL
-from mmssl_dynamic.visualization.montage import cluster_montage
 
 _BATCH = 64
 #: Images at least: as many as 4 paths are good for.
@@ -110,26 +106,13 @@ def run_demo(
 
     with clock.step("features and clusters"):
         config = load_config(simsiam_config, options)
-        simsiam = load_backbone(config, checkpoint, target)
-        dataset = build_dataset(config.extract_dataloader.dataset)
-        normalisation = normalisation_of(config)
-        features = _features(simsiam, dataset, normalisation, folder / "features.npy", again)
-        recommendation = recommend(len(dataset))
+        recommendation = recommend(len(list_images(images)))
         assert recommendation.num_paths is not None  # of as many images as there are at least
         paths = min(recommendation.num_paths, _MOST_PATHS)
         print(f"{recommendation.reason()}.")
         clusters_file = folder / "clusters.npz"
-        clustering: dict[str, Any] = dict(method="sinkhorn", min_size=_BATCH, seed=seed)
-        key = {"features": features.meta["identity"], "settings": {"K": paths, **clustering}}
-        steps(
-            "clustering",
-            Key("clusters", {**key, "precision": precision(target)}),
-            [clusters_file],
-            lambda _: cluster_features(features, paths, device=target, **clustering).save(clusters_file),
-        )
+        montage = cluster_images(steps, config, checkpoint, clusters_file, paths, _BATCH, seed, again)
         clusters = Clusters.load(clusters_file)
-        print(ClusterReport.of(clusters, None, seed).text())
-        montage = cluster_montage(clusters, images, folder / "clusters.png", samples=12, seed=seed)
 
     with clock.step(f"SDR: {paths} sub-networks and the full network, from SimSiam's weights"):
         sdr_config = find_config("demo/sdr_demo.py")
@@ -165,6 +148,8 @@ def run_demo(
             )
 
     with clock.step("the same images, one by one: random weights, SimSiam, SDR"):
+        simsiam = load_backbone(config, checkpoint, target)
+        dataset, normalisation = build_dataset(config.extract_dataloader.dataset), normalisation_of(config)
         plain = {
             "random weights": random_backbone(config, seed).to(target),
             f"SimSiam, {epochs} epochs": simsiam,
@@ -203,15 +188,6 @@ def _with_paths(number: int) -> dict[str, Any]:
     # in half of the steps once there are paths, it kept SimSiam's accuracy.
     share = "uniform" if number <= 4 else 0.5
     return {"stage_groups": groups, "stage_channels": widths, "full_share": share}
-
-
-def _features(network: nn.Module, dataset: Any, normalisation: Normalisation, out: Path, again: bool) -> Features:
-    """Features of a network; those of another one that lie there are the demo's own, and are replaced."""
-    how = Execution(batch_size=128, workers=1, again=again)
-    try:
-        return write_features(network, dataset, normalisation, out, execution=how)
-    except OtherFeaturesError:
-        return write_features(network, dataset, normalisation, out, execution=replace(how, again=True))
 
 
 def _measured(network: nn.Module, splits: Splits, name: str | None = None) -> Measured:

@@ -1,0 +1,1 @@
+"""All of SDR in one command, and the steps of it that the demos share."""

@@ -1,0 +1,133 @@
+"""All of SDR on a folder of images: SimSiam, features, clusters, SDR from its weights, routing, exports, a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmssl_dynamic.apis.route import route
+from mmssl_dynamic.clustering import chosen_number
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.image_listing import list_images
+from mmssl_dynamic.downstream.folders import labelled_folders
+from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.execution import Execution
+from mmssl_dynamic.loading import load_config
+from mmssl_dynamic.locks import locks_folder
+from mmssl_dynamic.pipeline.clock import Clock
+from mmssl_dynamic.pipeline.report import PipelineResults, write_pipeline_report
+from mmssl_dynamic.pipeline.steps import claim, cluster_images, train_to_end
+from mmssl_dynamic.presets import Preset, stage_groups
+from mmssl_dynamic.result_cache import KeptFiles
+from mmssl_dynamic.routing.method import RoutingMethod
+
+PathLike = str | os.PathLike[str]
+
+# Of what starts from trained weights: not the crops again that those have seen.
+_OTHER_CROPS = 1000
+# Passes of an image through a network: two views forward and backward; SDR's teacher besides; features.
+_SIMSIAM, _SDR, _FEATURES = 6.0, 7.0, 1.0
+
+
+@locks_folder()
+def pipeline(
+    data: PathLike,
+    tasks: Sequence[PathLike],
+    out: PathLike,
+    preset: str = "small",
+    num_clusters: int | str = "auto",
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    again: bool = False,
+) -> Path:
+    """From a folder of images to a backbone for each of some tasks, and a report.
+
+    Run again, it goes on where it stopped, and does again only what anything has changed of.
+
+    Args:
+        data: Images to pre-train on, of any structure.
+        tasks: Folders with ``train/CLASS/`` and ``test/CLASS/`` (or ``val/CLASS/``), one for each task.
+        out: Folder of everything that is written.
+        preset: ``'small'`` or ``'base'``, see :class:`~mmssl_dynamic.presets.Preset`.
+        num_clusters: Paths: 4, 16, 64 or 256; ``'auto'``: as many as the images are good for.
+        options: Overrides of both pre-training configs.
+        seed: Of everything random.
+        again: Do every step anew.
+
+    Returns:
+        The report, ``out/report.html``.
+
+    Raises:
+        UserError: images or tasks cannot be used, or ``out`` holds something else; before anything is trained.
+    """
+    plain, sdr, folder = Preset(preset, "simsiam"), Preset(preset, "sdr"), Path(out)
+    _check_tasks(tasks)
+    count = len(list_images(data))
+    paths = chosen_number(num_clusters, count)
+    stage_groups(paths)
+    common = {**plain.options(data), **(options or {})}
+    base = load_config(plain.config, common)
+    batch, epochs = int(base.train_dataloader.batch_size), int(base.train_cfg.max_epochs)
+    if count // paths < batch:
+        raise DataError(
+            f"{count} images make {paths} clusters of {count // paths} on average, fewer than a batch of {batch}; give "
+            "more images or a smaller --num-clusters."
+        )
+    settings = {"data": str(Path(data).resolve()), "preset": preset, "paths": paths, "epochs": epochs, "seed": seed}
+    claim(folder, {"pipeline": "SDR", **settings}, "pipeline")
+    steps = KeptFiles(folder / "kept", again)
+    work = [epochs * _SIMSIAM * count, _FEATURES * count, epochs * _SDR * count, (paths + 3) * _task_images(tasks), 0]
+    clock = Clock(len(work), work, steps, folder / "kept" / "seconds.json")
+
+    with clock.step("SimSiam on all images"):
+        checkpoint = train_to_end(steps, plain.config, folder / "simsiam", seed, common)
+
+    with clock.step("features and clusters"):
+        clusters = folder / "clusters.npz"
+        montage = cluster_images(steps, base, checkpoint, clusters, paths, batch, seed, again)
+
+    with clock.step(f"SDR: {paths} sub-networks and the full network, from SimSiam's weights; their BN statistics"):
+        sdr_options = {**sdr.options(data, clusters, checkpoint), **(options or {})}
+        sdr_checkpoint = train_to_end(steps, sdr.config, folder / "sdr", seed + _OTHER_CROPS, sdr_options)
+
+    with clock.step(f"routing and export for {len(tasks)} task{'s' if len(tasks) > 1 else ''}"):
+        loader = base.extract_dataloader
+        routed = route(
+            load_config(sdr.config, sdr_options),
+            sdr_checkpoint,
+            list(tasks),
+            folder / "routing",
+            method=RoutingMethod(clusters=clusters, base_config=base, base_checkpoint=checkpoint),
+            execution=Execution(batch_size=int(loader.batch_size), workers=int(loader.num_workers), again=again),
+        )
+
+    with clock.step("report"):
+        results = PipelineResults(
+            routed=routed, clusters=Clusters.load(clusters), montage=montage, folder=folder, settings=settings
+        )
+        report = write_pipeline_report(results, clock.seconds)
+    clock.announce_end(report)
+    return report
+
+
+def _check_tasks(tasks: Sequence[PathLike]) -> None:
+    """Refuse tasks that could not be routed, before anything is trained.
+
+    Raises:
+        ConfigError: there is none, or two have the same name.
+        DataError: images are missing.
+    """
+    if not tasks:
+        raise ConfigError("give the folder of at least one task with --tasks; it has train/CLASS/ and test/CLASS/.")
+    names = [Path(task).resolve().name for task in tasks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two tasks are called '{twice}', and their results would overwrite each other; rename one.")
+    for task in tasks:
+        labelled_folders(task)
+
+
+def _task_images(tasks: Sequence[PathLike]) -> int:
+    return sum(len(list_images(folder)) for task in tasks for folder in labelled_folders(task)[0].values())

@@ -1,0 +1,151 @@
+"""From a folder of images to exported backbones in one call, which goes on where it stopped."""
+
+import re
+import shutil
+
+import pytest
+
+from mmssl_dynamic.cli import run
+from mmssl_dynamic.commands.registry import run_verb
+from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.pipeline import steps
+from mmssl_dynamic.pipeline.clock import Clock
+from mmssl_dynamic.pipeline.run import pipeline
+from mmssl_dynamic.result_cache import KeptFiles
+from tests.helpers import write_images
+
+TINY = {
+    "max_epochs": 1,
+    "image_size": 32,
+    "train_dataloader.batch_size": 8,
+    "train_dataloader.num_workers": 0,
+    "extract_dataloader.num_workers": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """40 images without labels, and two tasks."""
+    root = tmp_path_factory.mktemp("photos")
+    write_images(root / "photos", 40, size=40)
+    for seed, task in enumerate(("pets", "tools")):
+        for part, count in (("train", 16), ("test", 12)):
+            write_images(root / task / part, count, size=40, seed=seed + len(part))
+    return root
+
+
+@pytest.fixture(scope="module")
+def call(data):
+    def start(out, **options):
+        tasks = [data / "pets", data / "tools"]
+        given = {"num_clusters": 4, "options": TINY, **options}
+        return pipeline(data / "photos", tasks, out, **given)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def finished(call, tmp_path_factory):
+    """A pipeline that was stopped in its second training, and gone on with; and what was trained in which call."""
+    out, trained = tmp_path_factory.mktemp("work") / "out", [[], []]
+    original = steps.run_training
+
+    def train(config):
+        trained[-1 if trained[0][1:] else 0].append(config.work_dir.rsplit("/", 1)[-1])
+        if len(trained[0]) == 2 and not trained[1]:
+            raise KeyboardInterrupt
+        return original(config)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "run_training", train)
+        with pytest.raises(KeyboardInterrupt):
+            call(out)
+        call(out)
+    return out, trained
+
+
+def test_a_pipeline_that_was_stopped_goes_on_with_the_step_that_it_was_in(finished):
+    _, trained = finished
+    assert trained == [["simsiam", "sdr"], ["sdr"]]
+
+
+def test_every_task_has_its_backbone_and_the_report_says_which(finished):
+    out, _ = finished
+    page = re.sub(r"<[^>]+>", " ", (out / "report.html").read_text())
+    for task in ("pets", "tools"):
+        best = read_json(out / "routing" / task / "routing.json", "result")["best"]
+        export = f"routing/{task}/backbone_{best}_mmpretrain.pth"
+        assert (out / export).is_file()
+        assert re.search(rf"{task} +(full network|{best}) +{best} .* {re.escape(export)}", page)
+    routing = (out / "routing" / "report.html").read_text()
+    assert "simsiam_r18_custom_small" in routing
+    assert "random weights" in routing
+    assert "Loss of SDR over its steps" in page
+
+
+def test_a_second_call_trains_and_routes_nothing_and_says_what_is_kept(finished, call, monkeypatch, capsys):
+    out, _ = finished
+    monkeypatch.setattr(steps, "run_training", lambda config: pytest.fail("trained again"))
+    monkeypatch.setattr("mmssl_dynamic.routing.router.Router.result", lambda *_, **__: pytest.fail("routed again"))
+    call(out)
+    said = capsys.readouterr().out
+    for what in ("training simsiam is", "clustering is", "training sdr is", "pets: the ranking is"):
+        assert f"{what} kept from" in said
+    assert re.search(r"\[2/5\] features and clusters \(\d+ (seconds|minutes) left in all\)", said)
+
+
+def test_what_cannot_be_routed_is_refused_before_anything_is_trained(data, call, tmp_path, monkeypatch):
+    monkeypatch.setattr(steps, "run_training", lambda config: pytest.fail("trained"))
+    with pytest.raises(ConfigError, match="40 images are few for several paths"):
+        call(tmp_path / "out", num_clusters="auto")
+    with pytest.raises(ConfigError, match="4, 16, 64 or 256 paths, not 5"):
+        call(tmp_path / "out", num_clusters=5)
+    with pytest.raises(DataError, match="fewer than a batch of 16"):
+        call(tmp_path / "out", options={**TINY, "train_dataloader.batch_size": 16})
+    shutil.copytree(data / "pets/train", tmp_path / "broken/train")
+    for tasks, error in (
+        ([tmp_path / "broken"], "test"),
+        ([data / "pets", data / "pets"], "two tasks are called 'pets'"),
+    ):
+        with pytest.raises((ConfigError, DataError), match=error):
+            pipeline(data / "photos", tasks, tmp_path / "out", num_clusters=4, options=TINY)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_another_pipeline_is_refused(finished, call):
+    out, _ = finished
+    with pytest.raises(ConfigError, match="holds a pipeline with other settings"):
+        call(out, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--tasks", "{data}/gone"], "task {data}/gone does not exist"),
+        (["--tasks", "{data}/pets", "--num-clusters", "5"], "--num-clusters 5 must be 4, 16, 64, 256 or auto"),
+    ],
+)
+def test_arguments_are_refused_in_one_sentence(data, capsys, arguments, sentence):
+    given = [argument.format(data=data) for argument in arguments]
+    with pytest.raises(SystemExit) as end:
+        run(lambda: run_verb("pipeline", ["--data", str(data / "photos"), *given]))
+    assert end.value.code == 2
+    assert sentence.format(data=data) in capsys.readouterr().err
+
+
+def test_the_time_left_follows_from_the_work_done_and_a_kept_step_has_its_earlier_seconds(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("mmssl_dynamic.pipeline.clock.time.perf_counter", lambda: now[0])
+    kept = KeptFiles(tmp_path, say=lambda _: None)
+
+    def run_first(made):
+        clock = Clock(3, [2.0, 1.0, 3.0], kept, tmp_path / "seconds.json")
+        assert clock.left() is None
+        with clock.step("first"):
+            now[0] += 60.0 if made else 0.5
+            kept.made += made
+        return clock
+
+    assert run_first(made=1).left() == 120.0
+    assert run_first(made=0).left() == 120.0
