@@ -1,4 +1,4 @@
-"""Run all of SDR on a folder of your images: from pre-training to a backbone for each of your tasks, and a report.
+"""All of SDR on a folder of your images: a backbone for each of your tasks, and a report.
 
 Trains SimSiam, clusters the images by its features, trains SDR from its weights, calibrates BatchNorm statistics,
 chooses a sub-network for every task and exports it. Run again, it goes on where it stopped, and says what was kept.

@@ -1,4 +1,4 @@
-"""Pre-train a network or super-network, from a config or, on a folder of your own images, from a preset."""
+"""Pre-train a network or super-network, from a config or (your own images) from a preset."""
 
 from __future__ import annotations
 
