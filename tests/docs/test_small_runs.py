@@ -178,6 +178,12 @@ def test_routing_chooses_and_exports(routed):
     assert (routed / f"backbone_{result.best.name}_mmpretrain.pth").is_file()
 
 
+def test_routing_in_python(routed, world):
+    names = execute("docs/route.md", 0, world)
+    assert names["ranking"].best.name == RoutingResult.load(routed / "routing.json").best.name
+    assert (world / names["winner"].path).is_file()
+
+
 def test_the_readme_runs(trained, world):
     names = execute("README.md", 0, world)
     assert names["features"].shape == (1, 32, 7, 7)

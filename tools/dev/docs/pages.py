@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # The floors that users and those who extend the package meet, from the top.
 PARTS = {
     "apis": "Verbs",
+    "execution": "How a verb runs",
     "subnets": "Names of sub-networks",
     "models.backbones": "Backbones",
     "models.selfsup": "Algorithms",
