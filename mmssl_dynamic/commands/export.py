@@ -76,7 +76,8 @@ def main(args: argparse.Namespace) -> None:
     how = {"bank": args.bank, "bn": args.bn, "format": args.format}
     reports = export(config, args.checkpoint, args.out, chosen, **how, execution=execution)
     if args.all:
-        print(f"architectures and how to load them: the .json files in {args.out}")
+        print(f"architectures and how to load them: the .json files in {args.out}; the last one:\n")
+        print(reports[-1].snippet, end="")
         return
     (report,) = reports
     print(report)

@@ -69,11 +69,15 @@ def test_all_networks_of_a_switchable_one_are_exported_without_a_bank(repo_root,
     torch.save({"state_dict": {f"backbone.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "epoch_1.pth")
     common = (tmp_path / "config.py", tmp_path / "epoch_1.pth")
     tool(repo_root, "export", *common, "--all", "--format", "torchvision", "--out", tmp_path / "out")
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
     names = ["backbone_w0.35_torchvision.pth", "backbone_w0.5_torchvision.pth"]
     assert lines[0].startswith("[1/2] wrote")
     assert [name in line for name, line in zip(names, lines)] == [True, True]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, *(f"{n}.json" for n in names)])
+    scope = {}
+    exec(printed.split("\n\n", 1)[1], scope)
+    assert torch.equal(scope["net"].features[0][1].running_var, net.bn_statistics("w0.5")["layer0.bn"][1])
     for name, file in zip(net.subnets, names):
         expected = net.bn_statistics(name)["layer0.bn"][1]
         assert torch.equal(load_state_dict(tmp_path / "out" / file)["features.0.1.running_var"], expected)
