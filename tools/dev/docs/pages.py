@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PARTS = {
     "apis": "Verbs",
     "execution": "How a verb runs",
+    "pipeline.run": "All of SDR in one call",
     "subnets": "Names of sub-networks",
     "models.backbones": "Backbones",
     "models.selfsup": "Algorithms",
