@@ -1,10 +1,12 @@
-"""The whole of DSPNet in minutes: one pre-training of six networks, BYOL alone beside it, kNN, cost, exports, a report.
+"""DSPNet's idea in minutes: one pre-training of six networks, each alone beside it, kNN, cost, exports, a report.
 
-Every step is the one that the command lines in ``tools/`` run, at a size that two cores finish while a person waits.
+The base is SimSiam in place of the paper's BYOL, which learns less in minutes. Every step is the one that the command
+lines in ``tools/`` run, at a size that two cores finish while a person waits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from mmssl_dynamic.apis.evaluate import Comparison, evaluate
 from mmssl_dynamic.apis.export import ALL, export
 from mmssl_dynamic.calibration import CalibrationPlan
 from mmssl_dynamic.calibration.bn_bank import BANK_FILE
-from mmssl_dynamic.demo.dspnet_report import DSPNET, DSPNetDemoResults, Training, write_dspnet_report
+from mmssl_dynamic.demo.dspnet_report import write_dspnet_report
+from mmssl_dynamic.demo.dspnet_results import AT_ONCE, EQUAL_STEPS, EQUAL_TIME, DSPNetDemoResults, Training
 from mmssl_dynamic.demo.steps import demo_images, demo_settings, random_backbone
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
@@ -34,7 +37,7 @@ from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.visualization.training_log import read_log
 from mmssl_dynamic.writing import save_torch
 
-_CONFIG = "demo/dspnet_demo.py"
+_CONFIG = "demo/slimmable-simsiam_demo.py"
 _STEPS = 8  # of an epoch, at least
 
 
@@ -60,12 +63,14 @@ class _Weights:
 def run_dspnet_demo(
     out: str | Path = "work_dirs/demo-dspnet",
     data: str | Path | None = None,
-    epochs: int = 12,
+    epochs: int = 8,
     seed: int = 0,
     max_images: int = 2048,
     again: bool = False,
 ) -> Path:
-    """Pre-train six networks at once, and two alone; compare and export them, and write a report.
+    """Pre-train six networks at once, and each of them alone; compare and export them, and write a report.
+
+    Alone, each has as many steps as all at once, and then so many that the six together take the time of all at once.
 
     Run again, it goes on where it stopped, and does again only what anything has changed of.
 
@@ -73,7 +78,7 @@ def run_dspnet_demo(
         out: Folder of everything that is written.
         data: Folder of images to pre-train on instead of the photographs inside scikit-image. If it has ``train/`` and
             ``test/`` folders of classes, the networks are compared on it as well.
-        epochs: Of every training.
+        epochs: Of all networks at once, and of each alone for as many steps.
         seed: Of everything random.
         max_images: Images to pre-train on at most.
         again: Do every step anew.
@@ -94,7 +99,7 @@ def run_dspnet_demo(
     folder = Path(out)
     settings = {"demo": "DSPNet", **demo_settings(data, epochs, seed, max_images)}
     claim(folder, settings)
-    clock, steps = Clock(6), KeptFiles(folder / "kept", again)
+    clock, steps = Clock(7), KeptFiles(folder / "kept", again)
 
     with clock.step("images"):
         minimum = _STEPS * config.train_dataloader.batch_size
@@ -104,32 +109,36 @@ def run_dspnet_demo(
     network = build_backbone(config)
     assert isinstance(network, SlimmableResNet)
     names = network.subnets
-    alone = {
-        name: {**options, **_only(network, name), "default_hooks.progress.label": f"BYOL {name}"}
-        for name in (names[0], names[-1])
-    }
 
-    with clock.step(f"DSPNet: {len(names)} networks at once"):
+    with clock.step(f"{len(names)} networks at once"):
         checkpoint = train_to_end(steps, config_file, folder / "dspnet", seed, options)
         dspnet = _Weights(checkpoint, folder / "dspnet" / BANK_FILE, options, folder / "knn" / "dspnet")
+        at_once = _training(folder / "dspnet")
 
-    byol = {}
-    with clock.step("BYOL alone: the smallest and the largest network"):
-        for name, single in alone.items():
-            work_dir = folder / "byol" / name
-            checkpoint = train_to_end(steps, config_file, work_dir, seed, single)
-            byol[name] = _Weights(checkpoint, work_dir / BANK_FILE, single, folder / "knn" / "byol" / name)
+    alone: dict[str, dict[str, _Weights]] = {}
+    trainings = {AT_ONCE: {"all": at_once}}
+    with clock.step("each network alone, for as many steps"):
+        alone[EQUAL_STEPS], trainings[EQUAL_STEPS] = _train_alone(
+            steps, config_file, network, folder, "equal_steps", seed, options
+        )
+
+    with clock.step("each network alone, together as long as all at once"):
+        fewer = epochs_in(at_once.seconds, trainings[EQUAL_STEPS].values(), epochs)
+        alone[EQUAL_TIME], trainings[EQUAL_TIME] = _train_alone(
+            steps, config_file, network, folder, "equal_time", seed, {**options, "max_epochs": fewer}
+        )
 
     with clock.step("kNN accuracy, parameters, multiply-adds and latency"):
         random = _random_weights(steps, config_file, config, folder / "random", seed, options)
-        others = [random, *byol.values()]
-        with tqdm(total=(len(others) + 1) * len(tasks), desc="kNN", unit="evaluation") as bar:
+        single = [weights for of_kind in alone.values() for weights in of_kind.values()]
+        with tqdm(total=(len(single) + 2) * len(tasks), desc="kNN", unit="evaluation") as bar:
             for task, root in tasks.items():
-                for weights in others:
+                for weights in (random, *single):
                     weights.results[task] = _evaluate(config_file, weights, task, root, again=again)
                     bar.update()
                 baselines = [("random weights", random.folder / task / "results.json")]
-                baselines += [("BYOL alone", weights.folder / task / "results.json") for weights in byol.values()]
+                for kind, of_kind in alone.items():
+                    baselines += [(kind, weights.folder / task / "results.json") for weights in of_kind.values()]
                 dspnet.results[task] = _evaluate(config_file, dspnet, task, root, baselines, 50, again)
                 bar.update()
 
@@ -141,12 +150,9 @@ def run_dspnet_demo(
         results = DSPNetDemoResults(
             names=names,
             dspnet=dspnet.results,
-            byol={name: weights.results for name, weights in byol.items()},
+            alone={kind: {n: weights.results for n, weights in of_kind.items()} for kind, of_kind in alone.items()},
             random=random.results,
-            trainings={
-                DSPNET: _training(folder / "dspnet"),
-                **{f"BYOL alone, {name}": _training(folder / "byol" / name) for name in byol},
-            },
+            trainings=trainings,
             exports=exports,
             batch_size=config.train_dataloader.batch_size,
             settings=settings,
@@ -155,6 +161,38 @@ def run_dspnet_demo(
         report = write_dspnet_report(results, folder / "report.html")
     clock.announce_end(report)
     return report
+
+
+def _train_alone(
+    steps: KeptFiles,
+    config_file: Path,
+    network: SlimmableResNet,
+    folder: Path,
+    kind: str,
+    seed: int,
+    options: dict[str, Any],
+) -> tuple[dict[str, _Weights], dict[str, Training]]:
+    """Each network in a training of its own; ``kind`` names the folder of all of them."""
+    weights, trainings = {}, {}
+    for name in network.subnets:
+        single = {**options, **_only(network, name), "default_hooks.progress.label": name}
+        work_dir = folder / kind / name
+        checkpoint = train_to_end(steps, config_file, work_dir, seed, single)
+        weights[name] = _Weights(checkpoint, work_dir / BANK_FILE, single, folder / "knn" / kind / name)
+        trainings[name] = _training(work_dir)
+    return weights, trainings
+
+
+def epochs_in(seconds: float, alone: Iterable[Training], epochs: int) -> int:
+    """Epochs of each network alone with which all of them together take so many seconds, at least one.
+
+    Args:
+        seconds: Of all networks at once.
+        alone: Trainings of the networks alone.
+        epochs: Which these had.
+    """
+    took = sum(training.seconds for training in alone)
+    return epochs if took <= seconds else max(1, round(epochs * seconds / took))
 
 
 def _only(network: SlimmableResNet, name: str) -> dict[str, Any]:

@@ -2,16 +2,28 @@ import html
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from mmssl_dynamic.demo import dspnet_demo, steps
-from mmssl_dynamic.demo.dspnet_demo import run_dspnet_demo
-from mmssl_dynamic.demo.dspnet_report import average, comparison, standard_error
+from mmssl_dynamic.demo.dspnet_demo import epochs_in, run_dspnet_demo
+from mmssl_dynamic.demo.dspnet_results import (
+    AT_ONCE,
+    EQUAL_STEPS,
+    EQUAL_TIME,
+    DSPNetDemoResults,
+    Training,
+    average,
+    comparison,
+    small_gain,
+    standard_error,
+)
 from mmssl_dynamic.demo.photos import DemoData
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult
+from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.fileio import read_json
 from tests.helpers import write_images
 
@@ -38,7 +50,7 @@ def demo(photographs, tmp_path_factory):
     real = dspnet_demo.train_to_end
 
     def interrupted(steps, config, work_dir, seed, options):
-        if "byol" in work_dir.parts:
+        if "equal_steps" in work_dir.parts:
             raise KeyboardInterrupt
         return real(steps, config, work_dir, seed, options)
 
@@ -49,7 +61,7 @@ def demo(photographs, tmp_path_factory):
     first = times(out)
     assert not (out / "report.html").exists()
     run_dspnet_demo(out, epochs=2)
-    assert {name: time for name, time in times(out).items() if "byol" not in name} == first
+    assert {name: time for name, time in times(out).items() if name.startswith("dspnet")} == first
     return out
 
 
@@ -68,24 +80,31 @@ def test_every_network_is_trained_compared_and_exported(demo):
     accuracies = {n.name: n.top1 for n in EvaluationResult.load(demo / "knn/dspnet/colours/results.json").networks}
     assert len(accuracies) == 6
     header, *rows = cells(demo / "report.html", 0)
-    assert header[1:4] == ["DSPNet", "BYOL alone", "random"]
-    assert {row[0]: row[1] for row in rows} == {name: f"{top1:.1f}" for name, top1 in accuracies.items()}
-    assert {row[0] for row in rows if row[2]} == {SMALLEST, LARGEST}
+    assert header[1:5] == ["at once", "alone, in the same time", "alone, for as many steps", "random weights"]
+    assert {row[0]: row[1] for row in rows[:-1]} == {name: f"{top1:.1f}" for name, top1 in accuracies.items()}
+    for column, kind in ((2, "equal_time"), (3, "equal_steps")):
+        for row in rows[:-1]:
+            result = EvaluationResult.load(demo / f"knn/{kind}/{row[0]}/colours/results.json")
+            assert row[column] == f"{result.networks[0].top1:.1f}"
+    assert rows[-1][0] == "training of all"
+    assert all(re.fullmatch(r"\d+ s", cell) for cell in rows[-1][1:4])
     text = (demo / "report.html").read_text()
     assert text.count("data:image/png") == 2  # accuracy over cost, losses
     trained = read_json(demo / "dspnet/collapse.json", "report")["steps"]
     assert trained[LARGEST] == 4
     assert trained[SMALLEST] == 2
-    assert read_json(demo / "byol" / SMALLEST / "collapse.json", "report")["steps"] == {SMALLEST: 4}
+    for name in accuracies:
+        assert read_json(demo / "equal_steps" / name / "collapse.json", "report")["steps"] == {name: 4}
+        assert read_json(demo / "equal_time" / name / "collapse.json", "report")["steps"][name] in (2, 4)
     assert len(list((demo / "networks").glob("*.pth"))) == 6
 
 
 def test_all_networks_are_compared_on_the_same_images_under_the_same_protocol(demo):
     results = [EvaluationResult.load(file) for file in sorted((demo / "knn").rglob("colours/results.json"))]
-    assert len(results) == 4  # DSPNet, BYOL twice, random weights
+    assert len(results) == 14  # at once, each of six alone twice, random weights
     assert all(result.protocol == results[0].protocol and result.data == results[0].data for result in results)
     assert results[0].protocol["bn_statistics"] == "calibrated (path)"
-    assert len({result.weights_fingerprint for result in results}) == 4
+    assert len({result.weights_fingerprint for result in results}) >= 8  # 14 unless two epochs are the same time
 
 
 def test_the_lines_of_the_report_load_an_exported_network(demo, monkeypatch):
@@ -121,20 +140,66 @@ def test_too_few_images_of_your_own_are_refused(photographs, tmp_path):
         run_dspnet_demo(tmp_path / "out", tmp_path / "mine")
 
 
-def network(name, top1):
-    return NetworkResult(name, top1, None, 1, 1, None, 0.0)
+def test_epochs_alone_are_those_of_equal_time():
+    def training(time, steps):
+        return Training([{"time": time}, {"time": 3 * time}], {}, {"net": steps})
+
+    assert training(0.1, 50).seconds == pytest.approx(10)
+    alone = [training(0.1, 50), training(0.3, 50)]  # 10 and 30 s
+    assert epochs_in(20, alone, 8) == 4
+    assert epochs_in(24, alone, 8) == 5
+    assert epochs_in(0.1, alone, 8) == 1
+    assert epochs_in(50, alone, 8) == 8  # never more than they had
+
+
+def outcome(at_once, alone, steps_at_once=10, steps_alone=5):
+    """Results of three networks on two tasks, the accuracies by network; on the second task 4 points more at once."""
+
+    def evaluated(accuracies):
+        networks = [SimpleNamespace(name=name, top1=top1) for name, top1 in accuracies.items()]
+        return SimpleNamespace(networks=networks)
+
+    dspnet = {"a": evaluated(at_once), "b": evaluated({name: top1 + 4 for name, top1 in at_once.items()})}
+    single = {n: {task: evaluated({n: top1}) for task in ("a", "b")} for n, top1 in alone.items()}
+
+    def training(**steps):
+        return Training([{"time": 0.5}], {}, steps)
+
+    return DSPNetDemoResults(
+        names=list(at_once),
+        dspnet=dspnet,
+        alone={EQUAL_TIME: single, EQUAL_STEPS: single},
+        random={},
+        trainings={
+            AT_ONCE: {"all": training(**dict.fromkeys(at_once, steps_at_once), large=20)},
+            EQUAL_TIME: {name: training(**{name: steps_alone}) for name in alone},
+            EQUAL_STEPS: {name: training(**{name: 20}) for name in alone},
+        },
+        exports=[],
+        batch_size=64,
+        settings={},
+        seconds={},
+    )
 
 
 def test_the_summary_says_what_the_figures_say():
-    ours = {"small": network("small", 40.0), "middle": network("middle", 45.0), "large": network("large", 50.0)}
-    random = {**ours, "small": network("small", 42.0), "large": network("large", 30.0)}
-    byol = {"small": network("small", 40.02), "large": network("large", 51.0)}
-    text = comparison(ours, byol, random)
-    assert "DSPNet's networks get 40.0 to 50.0 %" in text
-    assert "1 of 3 are above" in text  # equal is not above
-    assert "inside DSPNet it gets 40.0 %, the same." in text
-    assert "inside DSPNet it gets 50.0 %, 1.0 points less." in text
-    assert "2.0 points more" in comparison({"large": network("large", 53.0)}, {"large": byol["large"]}, random)
+    """Of small and middle, not of large: 1, 5, 2 and 6 points more."""
+    above = outcome({"small": 41.0, "middle": 47.0, "big": 10.0}, {"small": 40.0, "middle": 45.0, "big": 50.0})
+    found = small_gain(above.dspnet, above.alone[EQUAL_TIME])
+    assert found.points == pytest.approx(3.5)
+    assert found.pairs == 4
+    assert found.error == pytest.approx(np.std([1, 5, 2, 6], ddof=1) / 2)
+    text = comparison(above)
+    assert "(10 s at once, 8 s for all alone)" in text
+    assert "are +3.5 ± 1.2 points against themselves alone" in text
+    assert "which takes 30 s together" in text
+    assert "Steps" not in text
+    worse = {"small": 50.0, "middle": 50.0, "big": 0.0}
+    below = outcome({"small": 41.0, "middle": 47.0, "big": 10.0}, worse)
+    assert "-4.0 ±" in comparison(below)
+    assert comparison(below).endswith("alone 5. Weights that fit 3 networks fit each less.")
+    fewer = outcome({"small": 41.0, "middle": 47.0, "big": 10.0}, worse, steps_at_once=3)
+    assert comparison(fewer).endswith("a small network has 3 steps of its own, alone 5 in the same time.")
 
 
 def test_means_are_over_the_tasks_and_their_error_falls_with_the_test_images(demo):
