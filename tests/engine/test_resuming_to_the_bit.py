@@ -41,7 +41,7 @@ model = dict(
 """,
     ),
     "byol": (
-        dict(base="dspnet/byol_mobilenet-v3-w1.0_tinyin"),
+        dict(base="dspnet/byol_mobilenet-v3_tinyin"),
         f"""
 optim_wrapper = dict(optimizer=dict(lr=0.5))
 model = dict(
@@ -56,7 +56,7 @@ custom_hooks = [
 """,
     ),
     "supervised": (
-        dict(base="dspnet/slimmable_supervised_mobilenet-v3_tinyin"),
+        dict(base="dspnet/slimmable-supervised_mobilenet-v3_tinyin"),
         f"""
 model = dict(
     data_preprocessor=dict(num_classes=4),

@@ -113,11 +113,9 @@ TRAININGS = {
         "model = dict(backbone=dict(base_channels=8, stem_channels=8), neck=dict(in_channels=64, hid_channels=64))",
         (("FixedPredictorLrHook", {}),),
     ),
-    "BYOL": Training(
-        "dspnet/byol_mobilenet-v3-w1.0_tinyin", _WIDTHS.format(channels=[[8, 8, 16, 16]]), (_TARGET, _BANK)
-    ),
+    "BYOL": Training("dspnet/byol_mobilenet-v3_tinyin", _WIDTHS.format(channels=[[8, 8, 16, 16]]), (_TARGET, _BANK)),
     "supervised slimmable": Training(
-        "dspnet/slimmable_supervised_mobilenet-v3_tinyin",
+        "dspnet/slimmable-supervised_mobilenet-v3_tinyin",
         _SUPERVISED,
         (_SANDWICH, ("CalibrateBNHook", dict(images=8, batch_size=4)), _BANK),
         data="pets/train",
