@@ -61,6 +61,11 @@ def long_signatures(limit):
     return found
 
 
+def test_no_public_function_of_apis_has_more_than_eight_parameters():
+    of_apis = [entry for entry in long_signatures(8) if entry.startswith("apis/")]
+    assert [entry for entry in of_apis if not entry.split(": ")[1].startswith("_")] == []
+
+
 def test_no_function_of_the_package_has_more_than_ten_parameters():
     assert long_signatures(10) == []
     assert long_signatures(9) != []  # so that the search finds something at all
