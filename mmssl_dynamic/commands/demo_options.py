@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mmssl_dynamic.commands import shared
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str, epochs: int, trained: str) -> None:
-    """``--data``, ``--out``, ``--epochs``, ``--max-images``, ``--seed`` and ``--again`` of a demo.
+    """``--data``, ``--tasks``, ``--out``, ``--epochs``, ``--max-images``, ``--seed`` and ``--again`` of a demo.
 
     Args:
         parser: Gets the arguments.
@@ -26,12 +27,26 @@ def add_arguments(parser: argparse.ArgumentParser, name: str, epochs: int, train
         check=existing_folder("image folder"),
         help="folder of your own images to pre-train on",
     )
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        metavar="DIR",
+        action=Checked,
+        check=task_folders,
+        help="your own labelled folders, with train/CLASS/ and test/CLASS/, in place of the photographs' tasks",
+    )
     shared.add_out(parser, "all results", f"work_dirs/{name}, or work_dirs/{name}_<folder> with --data")
     shared.add_number(parser, "--epochs", f"{trained} (default: %(default)s)", at_least(1), default=epochs, metavar="N")
     help = "of --data (default: %(default)s)"
     shared.add_number(parser, "--max-images", help, at_least(1), default=2048, metavar="N")
     shared.add_seed(parser)
     shared.add_again(parser)
+
+
+def task_folders(paths: Sequence[str], name: str) -> None:
+    """Folders of tasks that must be there."""
+    for path in paths:
+        existing_folder("task", "give a folder with train/ and test/ in it")(path, name)
 
 
 def folder_named(args: argparse.Namespace, name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmssl_dynamic.arguments import Checked, at_least, existing_folder
 from mmssl_dynamic.commands import shared
+from mmssl_dynamic.commands.demo_options import task_folders
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.presets import SIZES
 
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="DIR",
         action=Checked,
-        check=_folders,
+        check=task_folders,
         help="labelled folders with train/CLASS/ and test/CLASS/ (or val/CLASS/), one for each task",
     )
     parser.add_argument(
@@ -70,11 +71,6 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed,
         again=args.again,
     )
-
-
-def _folders(paths: list[str], name: str) -> None:
-    for path in paths:
-        existing_folder("task", "give a folder with train/ and test/ in it")(path, name)
 
 
 def _number(text: str, name: str) -> None:

@@ -6,7 +6,7 @@ lines in ``tools/`` run, at a size that two cores finish while a person waits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from mmssl_dynamic.calibration import CalibrationPlan
 from mmssl_dynamic.calibration.bn_bank import BANK_FILE
 from mmssl_dynamic.demo.dspnet_report import write_dspnet_report
 from mmssl_dynamic.demo.dspnet_results import AT_ONCE, EQUAL_STEPS, EQUAL_TIME, DSPNetDemoResults, Training
-from mmssl_dynamic.demo.steps import demo_images, demo_settings, random_backbone
+from mmssl_dynamic.demo.steps import check_images, demo_images, demo_settings, random_backbone
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.evaluation.network_evaluation import Timing
@@ -67,6 +67,7 @@ def run_dspnet_demo(
     seed: int = 0,
     max_images: int = 2048,
     again: bool = False,
+    tasks: Sequence[str | Path] | None = None,
 ) -> Path:
     """Pre-train six networks at once, and each of them alone; compare and export them, and write a report.
 
@@ -82,6 +83,7 @@ def run_dspnet_demo(
         seed: Of everything random.
         max_images: Images to pre-train on at most.
         again: Do every step anew.
+        tasks: Labelled folders, in place of the photographs' tasks and of ``data``.
 
     Returns:
         The report, ``out/report.html``.
@@ -96,14 +98,14 @@ def run_dspnet_demo(
             f"--epochs {epochs} leaves none for the smaller networks after {config.warmup_epochs} of warm-up; give at "
             f"least {config.warmup_epochs + 1}."
         )
-    folder = Path(out)
+    folder, minimum = Path(out), _STEPS * config.train_dataloader.batch_size
     settings = {"demo": "DSPNet", **demo_settings(data, epochs, seed, max_images)}
+    check_images(data, max_images, minimum, tasks)
     claim(folder, settings)
     clock, steps = Clock(7), KeptFiles(folder / "kept", again)
 
     with clock.step("images"):
-        minimum = _STEPS * config.train_dataloader.batch_size
-        images, tasks = demo_images(steps, folder, data, seed, max_images, minimum)
+        images, found = demo_images(steps, folder, data, seed, max_images, minimum, tasks)
     options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
     config = load_config(config_file, options)
     network = build_backbone(config)
@@ -131,8 +133,8 @@ def run_dspnet_demo(
     with clock.step("kNN accuracy, parameters, multiply-adds and latency"):
         random = _random_weights(steps, config_file, config, folder / "random", seed, options)
         single = [weights for of_kind in alone.values() for weights in of_kind.values()]
-        with tqdm(total=(len(single) + 2) * len(tasks), desc="kNN", unit="evaluation") as bar:
-            for task, root in tasks.items():
+        with tqdm(total=(len(single) + 2) * len(found), desc="kNN", unit="evaluation") as bar:
+            for task, root in found.items():
                 for weights in (random, *single):
                     weights.results[task] = _evaluate(config_file, weights, task, root, again=again)
                     bar.update()

@@ -15,6 +15,14 @@ from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.writing import write_stream
 
 
+def too_few(source: str | Path, count: int, minimum: int) -> DataError:
+    """What to say of a folder with too few images."""
+    return DataError(
+        f"{source} holds {count} images; the demo needs at least {minimum}, so that every network fills its batches. "
+        "Give a larger folder."
+    )
+
+
 def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, size: int = 64) -> Path:
     """Copies of images with a short side of at most ``size`` pixels.
 
@@ -30,10 +38,7 @@ def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, si
     """
     names = list_images(source)
     if len(names) < minimum:
-        raise DataError(
-            f"{source} holds {len(names)} images; the demo needs at least {minimum}, so that every "
-            "network fills its batches. Give a larger folder."
-        )
+        raise too_few(source, len(names), minimum)
     chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(limit, len(names)), dtype=int)]
     for name in tqdm(chosen, desc="shrinking images", unit="img"):
         copy = target / f"{name}.png"

@@ -5,6 +5,7 @@ Every step is the one that the command lines in ``tools/`` run, at a size that t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.demo.sdr_report import Measured, SDRDemoResults, TaskFigures, write_sdr_report
-from mmssl_dynamic.demo.steps import demo_images, demo_settings, random_backbone
+from mmssl_dynamic.demo.steps import check_images, demo_images, demo_settings, random_backbone
 from mmssl_dynamic.downstream import Splits
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.evaluation import KNNProtocol
@@ -69,6 +70,7 @@ def run_demo(
     seed: int = 0,
     max_images: int = 2048,
     again: bool = False,
+    tasks: Sequence[str | Path] | None = None,
 ) -> Path:
     """Pre-train, cluster, train the super-network, route three tasks, export the winners, and write a report.
 
@@ -83,6 +85,7 @@ def run_demo(
         seed: Of everything random.
         max_images: Images to pre-train on at most.
         again: Do every step anew.
+        tasks: Labelled folders, in place of the photographs' tasks and of ``data``.
 
     Returns:
         The report, ``out/report.html``.
@@ -93,11 +96,12 @@ def run_demo(
     folder = Path(out)
     target = select_device()
     settings = demo_settings(data, epochs, seed, max_images)
+    check_images(data, max_images, _IMAGES, tasks)
     claim(folder, settings)
     clock, steps = Clock(8), KeptFiles(folder / "kept", again)
 
     with clock.step("images"):
-        images, tasks = demo_images(steps, folder, data, seed, max_images, minimum=_IMAGES)
+        images, found = demo_images(steps, folder, data, seed, max_images, _IMAGES, tasks)
     options: dict[str, Any] = dict(data_root=str(images), max_epochs=epochs)
 
     with clock.step("SimSiam on all images"):
@@ -134,7 +138,7 @@ def run_demo(
         num_paths=recommendation.reason(),
     )
     with clock.step("routing and export for every task"):
-        for name, root in tasks.items():
+        for name, root in found.items():
             results.tasks[name] = TaskFigures(
                 *route(
                     load_config(sdr_config, sdr_options),
@@ -163,7 +167,7 @@ def run_demo(
         assert isinstance(net, SDRResNet)
         BNBank.load(bank).apply(net, net.space.names)
         results.distance = path_distance(net)
-        for name, root in tasks.items():
+        for name, root in found.items():
             splits = Task.from_folder(root, sdr.eval_pipeline).splits(normalisation, 128, 0, target)
             figures = results.tasks[name]
             figures.plain = {label: _measured(network, splits) for label, network in plain.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from mmengine.config import Config
 from torch import nn
 
 from mmssl_dynamic.datasets.fingerprint import folder_record
-from mmssl_dynamic.demo.images import shrink_images
+from mmssl_dynamic.datasets.image_listing import list_images
+from mmssl_dynamic.demo.images import shrink_images, too_few
 from mmssl_dynamic.demo.photos import write_demo_data
 from mmssl_dynamic.downstream.folders import is_labelled, labelled_folders
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import quiet_openmmlab
 from mmssl_dynamic.loading import build_backbone
+from mmssl_dynamic.pipeline.steps import check_tasks
 from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
@@ -31,8 +34,34 @@ def demo_settings(data: str | Path | None, epochs: int, seed: int, max_images: i
     return {"data": path, "epochs": epochs, "seed": seed, "max_images": max_images}
 
 
+def check_images(data: str | Path | None, max_images: int, minimum: int, tasks: Sequence[str | Path] | None) -> None:
+    """Refuse what a demo could not train on or evaluate, before it writes anything; arguments of :func:`demo_images`.
+
+    Raises:
+        ConfigError: ``max_images`` is below the minimum, or two tasks have the same name.
+        DataError: a task is no labelled folder, or there are too few images.
+    """
+    if data is not None and max_images < minimum:
+        raise ConfigError(
+            f"--max-images {max_images} is too few for the demo, which needs at least {minimum} images so that every "
+            "network fills its batches; give more."
+        )
+    if data is not None and (count := len(list_images(data))) < minimum:
+        raise too_few(data, count, minimum)
+    if tasks:
+        check_tasks(tasks)
+    elif data is not None and is_labelled(data):
+        labelled_folders(data)
+
+
 def demo_images(
-    steps: KeptFiles, folder: Path, data: str | Path | None, seed: int, max_images: int, minimum: int
+    steps: KeptFiles,
+    folder: Path,
+    data: str | Path | None,
+    seed: int,
+    max_images: int,
+    minimum: int,
+    own_tasks: Sequence[str | Path] | None = None,
 ) -> tuple[Path, dict[str, Path]]:
     """The images to pre-train on, and the labelled tasks.
 
@@ -44,6 +73,7 @@ def demo_images(
         seed: Of the photographs' windows.
         max_images: Images of ``data`` at most.
         minimum: Images of ``data`` at least.
+        own_tasks: Labelled folders in place of the photographs' tasks.
 
     Returns:
         The folder of the images, and the folders of the tasks by name.
@@ -52,11 +82,11 @@ def demo_images(
         UserError: the images cannot be used.
     """
     photos = write_demo_data(folder / "data", seed=seed)
+    own = {Path(task).resolve().name: Path(task) for task in own_tasks or ()}
+    tasks = own or dict(photos.tasks)
     if data is None:
-        return photos.pretrain, dict(photos.tasks)
-    tasks = dict(photos.tasks)
-    if is_labelled(data):
-        labelled_folders(data)  # better refused now than after the training
+        return photos.pretrain, tasks
+    if not own and is_labelled(data):
         tasks[f"your {Path(data).resolve().name}"] = Path(data)
     target, settings = folder / "images", {"limit": max_images, "minimum": minimum}
     key = Key("shrunk images", {"images": folder_record(data).state, "settings": settings})

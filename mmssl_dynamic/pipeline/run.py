@@ -12,13 +12,13 @@ from mmssl_dynamic.clustering import chosen_number
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.downstream.folders import labelled_folders
-from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.pipeline.clock import Clock
 from mmssl_dynamic.pipeline.report import PipelineResults, write_pipeline_report
-from mmssl_dynamic.pipeline.steps import claim, cluster_images, train_to_end
+from mmssl_dynamic.pipeline.steps import check_tasks, claim, cluster_images, train_to_end
 from mmssl_dynamic.presets import Preset, stage_groups
 from mmssl_dynamic.result_cache import KeptFiles
 from mmssl_dynamic.routing.method import RoutingMethod
@@ -63,7 +63,7 @@ def pipeline(
         UserError: images or tasks cannot be used, or ``out`` holds something else; before anything is trained.
     """
     plain, sdr, folder = Preset(preset, "simsiam"), Preset(preset, "sdr"), Path(out)
-    _check_tasks(tasks)
+    check_tasks(tasks)
     count = len(list_images(data))
     paths = chosen_number(num_clusters, count)
     stage_groups(paths)
@@ -110,23 +110,6 @@ def pipeline(
         report = write_pipeline_report(results, clock.seconds)
     clock.announce_end(report)
     return report
-
-
-def _check_tasks(tasks: Sequence[PathLike]) -> None:
-    """Refuse tasks that could not be routed, before anything is trained.
-
-    Raises:
-        ConfigError: there is none, or two have the same name.
-        DataError: images are missing.
-    """
-    if not tasks:
-        raise ConfigError("give the folder of at least one task with --tasks; it has train/CLASS/ and test/CLASS/.")
-    names = [Path(task).resolve().name for task in tasks]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"two tasks are called '{twice}', and their results would overwrite each other; rename one.")
-    for task in tasks:
-        labelled_folders(task)
 
 
 def _task_images(tasks: Sequence[PathLike]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from mmssl_dynamic.clustering import ClusterReport, cluster_features
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.normalisation import Normalisation
+from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.engine.launch import prepare_config, run_training
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.execution import Execution
@@ -61,6 +62,23 @@ def claim(folder: Path, settings: dict[str, Any], what: str = "demo") -> None:
         raise ConfigError(f"{folder} holds other files; choose an empty or new folder with --out.")
     else:
         write_json(note, settings)
+
+
+def check_tasks(tasks: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse tasks that could not be routed, before anything is trained.
+
+    Raises:
+        ConfigError: there is none, or two have the same name.
+        DataError: images are missing.
+    """
+    if not tasks:
+        raise ConfigError("give the folder of at least one task with --tasks; it has train/CLASS/ and test/CLASS/.")
+    names = [Path(task).resolve().name for task in tasks]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two tasks are called '{twice}', and their results would overwrite each other; rename one.")
+    for task in tasks:
+        labelled_folders(task)
 
 
 @contextmanager

@@ -1,7 +1,10 @@
+import pytest
 import torch
 
 from mmssl_dynamic.demo import steps
 from mmssl_dynamic.demo.photos import DemoData
+from mmssl_dynamic.demo.sdr_demo import run_demo
+from mmssl_dynamic.errors import UserError
 from mmssl_dynamic.loading import find_config, load_config
 from mmssl_dynamic.result_cache import KeptFiles
 from tests.helpers import write_images
@@ -51,3 +54,27 @@ def test_shrunk_images_are_those_of_now(tmp_path, monkeypatch):
     source.unlink()
     assert "0000.png.png" not in copies()
     assert len(copies(max_images=5)) == 5
+
+
+def test_what_a_demo_cannot_use_is_refused_before_it_writes_anything(tmp_path):
+    write_images(tmp_path / "mine", 20)
+    write_images(tmp_path / "pets/train", 8)
+    for options, error in (
+        (dict(max_images=15), "--max-images 15 is too few for the demo, which needs at least 16 images"),
+        (dict(minimum=32, max_images=64), "mine holds 20 images; the demo needs at least 32"),
+        (dict(tasks=[tmp_path / "pets"]), "test"),
+    ):
+        given = dict(data=tmp_path / "mine", max_images=20, minimum=16, tasks=None)
+        with pytest.raises(UserError, match=error):
+            steps.check_images(**{**given, **options})
+    with pytest.raises(UserError, match="--max-images 800 is too few"):
+        run_demo(tmp_path / "out", tmp_path / "mine", max_images=800)
+    assert not (tmp_path / "out").exists()
+
+
+def test_own_tasks_take_the_place_of_the_photographs(tmp_path, monkeypatch):
+    photos = DemoData(tmp_path, tmp_path / "pretrain", {"textures": tmp_path / "textures"}, 32, 0, {})
+    monkeypatch.setattr(steps, "write_demo_data", lambda folder, seed: photos)
+    kept = KeptFiles(tmp_path / "kept", say=lambda _: None)
+    found = steps.demo_images(kept, tmp_path / "demo", None, 0, 10, 20, [tmp_path / "pets"])
+    assert found == (photos.pretrain, {"pets": tmp_path / "pets"})
