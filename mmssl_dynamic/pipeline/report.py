@@ -29,6 +29,7 @@ class PipelineResults:
 
     Attributes:
         routed: Ranking and export of every task.
+        full: Export of the full network, if it selects better than the best path of a task.
         clusters: The clusters of the pre-training images.
         montage: Picture of them.
         folder: Of the pipeline.
@@ -36,6 +37,7 @@ class PipelineResults:
     """
 
     routed: Sequence[tuple[RoutingResult, ExportReport]]
+    full: ExportReport | None
     clusters: Clusters
     montage: Path
     folder: Path
@@ -52,7 +54,8 @@ def write_pipeline_report(results: PipelineResults, seconds: Mapping[str, float]
     path = results.folder / "report.html"
     page = HtmlReport("SDR on your images: a backbone for every task")
     _choices(page, results)
-    for result, export in results.routed:
+    for result, winner in results.routed:
+        export = results.full if result.full_is_better and results.full is not None else winner
         page.section(f"Task: {result.task}")
         verdict = result.verdict()
         page.text(f"{verdict[0].upper()}{verdict[1:]}.", str(export))
@@ -85,7 +88,8 @@ def write_pipeline_report(results: PipelineResults, seconds: Mapping[str, float]
 
 def _choices(page: HtmlReport, results: PipelineResults) -> None:
     rows: list[list[object]] = []
-    for result, export in results.routed:
+    for result, winner in results.routed:
+        export = results.full if result.full_is_better and results.full is not None else winner
         best, full = result.best, result.full
         rows.append(
             [
@@ -103,7 +107,7 @@ def _choices(page: HtmlReport, results: PipelineResults) -> None:
         "turn (or those of val/). Test images took no part in it; the accuracies are theirs."
     )
     page.table(
-        ["task", "use", "best path", "best path, %", "full network, %", "parameters of the path", "export"], rows
+        ["task", "use", "best path", "best path, %", "full network, %", "parameters of the path", "export to use"], rows
     )
     page.text(
         f"{Path('routing') / 'report.html'} has all sub-networks, SimSiam and random weights beside them, with "

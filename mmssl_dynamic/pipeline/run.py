@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmssl_dynamic.apis.export import export
 from mmssl_dynamic.apis.route import route
 from mmssl_dynamic.clustering import chosen_number
 from mmssl_dynamic.clusters import Clusters
@@ -22,6 +23,7 @@ from mmssl_dynamic.pipeline.steps import check_tasks, claim, cluster_images, tra
 from mmssl_dynamic.presets import Preset, stage_groups
 from mmssl_dynamic.result_cache import KeptFiles
 from mmssl_dynamic.routing.method import RoutingMethod
+from mmssl_dynamic.subnets import FULL
 
 PathLike = str | os.PathLike[str]
 
@@ -103,9 +105,19 @@ def pipeline(
             execution=Execution(batch_size=int(loader.batch_size), workers=int(loader.num_workers), again=again),
         )
 
+        full = None
+        if any(result.full_is_better for result, _ in routed):
+            config, file = load_config(sdr.config, sdr_options), folder / "routing" / "backbone_full_mmpretrain.pth"
+            (full,) = export(config, sdr_checkpoint, file, FULL)
+
     with clock.step("report"):
         results = PipelineResults(
-            routed=routed, clusters=Clusters.load(clusters), montage=montage, folder=folder, settings=settings
+            routed=routed,
+            full=full,
+            clusters=Clusters.load(clusters),
+            montage=montage,
+            folder=folder,
+            settings=settings,
         )
         report = write_pipeline_report(results, clock.seconds)
     clock.announce_end(report)

@@ -146,15 +146,12 @@ class RoutingResult:
 
     def verdict(self, level: float = 0.05) -> str:
         """Whether the choice is better than the full network by more than chance, in a sentence."""
-        text = self._verdict(level)
-        if not self.full_is_better:
-            return text
-        return (
-            f"{text}. The full network selects better than the chosen path ({self.full.ranking:.4g} against "
-            f"{self.best.ranking:.4g}): use it for this task"
-        )
-
-    def _verdict(self, level: float) -> str:
+        if self.full_is_better:
+            figures = f"{self.full.ranking:.4g} against {self.best.ranking:.4g}"
+            return (
+                f"the full network selects better than the chosen path {self.best.name} ({figures}): use the full "
+                "network for this task"
+            )
         best, p = self.best, self.p_value
         count = len(self.subnets) + len(self.dropped)
         if p is None:

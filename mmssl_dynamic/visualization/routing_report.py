@@ -126,10 +126,7 @@ def _summary(page: HtmlReport, tasks: Sequence[RoutedTask]) -> None:
     )
     for task in tasks:
         if task.result.full_is_better:
-            page.text(
-                f"On {task.result.task} the full network selects better than the chosen path "
-                f"({task.result.full.ranking:.4g} against {task.result.best.ranking:.4g}): use the full network there."
-            )
+            page.text(f"{task.result.task}: {task.result.verdict()}.")
     names = list(dict.fromkeys(baseline.name for task in tasks for baseline in task.baselines))
     rows: list[list[object]] = []
     costs: list[list[object]] = []

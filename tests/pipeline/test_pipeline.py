@@ -8,11 +8,11 @@ import pytest
 from mmssl_dynamic.cli import run
 from mmssl_dynamic.commands.registry import run_verb
 from mmssl_dynamic.errors import ConfigError, DataError
-from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.pipeline import steps
 from mmssl_dynamic.pipeline.clock import Clock
 from mmssl_dynamic.pipeline.run import pipeline
 from mmssl_dynamic.result_cache import KeptFiles
+from mmssl_dynamic.routing import RoutingResult
 from tests.helpers import write_images
 
 TINY = {
@@ -74,10 +74,14 @@ def test_every_task_has_its_backbone_and_the_report_says_which(finished):
     out, _ = finished
     page = re.sub(r"<[^>]+>", " ", (out / "report.html").read_text())
     for task in ("pets", "tools"):
-        best = read_json(out / "routing" / task / "routing.json", "result")["best"]
-        export = f"routing/{task}/backbone_{best}_mmpretrain.pth"
+        result = RoutingResult.load(out / "routing" / task / "routing.json")
+        winner = f"routing/{task}/backbone_{result.best.name}_mmpretrain.pth"
+        assert (out / winner).is_file()
+        use, export = result.best.name, winner
+        if result.full_is_better:
+            use, export = "full network", "routing/backbone_full_mmpretrain.pth"
         assert (out / export).is_file()
-        assert re.search(rf"{task} +(full network|{best}) +{best} .* {re.escape(export)}", page)
+        assert re.search(rf"{task} +{use} +{result.best.name} [^%]* {re.escape(export)}", page)
     routing = (out / "routing" / "report.html").read_text()
     assert "simsiam_r18_custom_small" in routing
     assert "random weights" in routing

@@ -40,9 +40,11 @@ def test_base_network_and_random_weights_stand_beside_the_choice_with_standard_e
 
 
 def test_a_full_network_that_selects_better_is_said_aloud(page):
-    assert "the full network selects better than the chosen path (75 against 70)" in page(RoutedTask(result(full=75.0)))
+    assert "pets: the full network selects better than the chosen path 0-0-0-1 (75 against 70)" in page(
+        RoutedTask(result(full=75.0))
+    )
     assert "selects better" not in page(RoutedTask(result(full=65.0)))
-    assert "use it for this task" in result(full=75.0).verdict()
+    assert "use the full network for this task" in result(full=75.0).verdict()
 
 
 def test_sub_networks_with_few_steps_are_marked(page):
