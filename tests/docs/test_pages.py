@@ -98,6 +98,14 @@ def test_docstrings_name_what_there_is():
     assert not missing
 
 
+def test_every_page_is_in_the_navigation():
+    """By its name, or by a folder whose pages all are: what the strict build asks for, in milliseconds."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    for page in (ROOT / "docs").rglob("*.md"):
+        name = page.relative_to(ROOT / "docs").as_posix()
+        assert f"- {name}\n" in navigation or f": {name.partition('/')[0]}/\n" in navigation, name
+
+
 def test_links_of_files_of_the_checkout_lead_to_their_pages(tmp_path, monkeypatch):
     (tmp_path / "docs").mkdir()
     for name in ("docs/a.md", "LICENSE", "CHANGELOG.md"):
