@@ -143,8 +143,8 @@ def _markdown(
     others: dict[str, Sequence[Any]],
 ) -> Iterator[str]:
     yield "Mean over tasks of the test accuracy in percent, mean over seeds (number of seeds). Minutes are those of the"
-    yield "training, without its start's, as a clock on the wall showed them: other work on the machine makes them longer."
-    yield "Of networks trained alone, they are those of all of them together.\n"
+    yield "training, without its start's, as a clock on the wall showed them: other work on the machine makes them"
+    yield "longer. Of networks trained alone, they are those of all of them together.\n"
     head = ["training", "seeds", "kNN, full", "kNN, routed", "kNN, best in hindsight", "probe, full", "probe, routed"]
     head += ["kNN of 200, full", "kNN of 200, routed", "minutes"]
     yield _row(head)
