@@ -29,10 +29,11 @@ from mmssl_dynamic.engine.hooks.progress_hook import ProgressHook
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
 from mmssl_dynamic.engine.hooks.resume_sampler_hook import ResumeSamplerHook
 from mmssl_dynamic.engine.resume import restore
+from mmssl_dynamic.engine.subnet_optim_wrapper import SubnetStep
 from mmssl_dynamic.engine.unwrap import bare_model, shared_seed
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.fileio import load_run_checkpoint, local_file
-from mmssl_dynamic.registry import RUNNERS
+from mmssl_dynamic.registry import OPTIM_WRAPPERS, RUNNERS
 from mmssl_dynamic.safe_loading import safe_loading
 from mmssl_dynamic.writing import atomic_path
 
@@ -77,6 +78,14 @@ class Runner(MMEngineRunner):
                 if not known:
                     raise ConfigError(
                         f"optim_wrapper.optimizer.type='{optimizer['type']}' is unknown; use 'SGD' or another."
+                    )
+            if isinstance(optim_wrapper, dict) and "rarity_power" in optim_wrapper:
+                kind = optim_wrapper.get("type", "OptimWrapper")
+                if not issubclass(OPTIM_WRAPPERS.get(kind) or SubnetStep, SubnetStep):
+                    raise ConfigError(
+                        f"optim_wrapper.type='{kind}' has no rarity_power: SDR needs "
+                        "'mmssl_dynamic.SubnetOptimWrapper' (with --amp 'mmssl_dynamic.SubnetAmpOptimWrapper'), which "
+                        "steps the trained sub-network alone."
                     )
             return super().build_optim_wrapper(optim_wrapper)
 
