@@ -231,6 +231,6 @@ def test_a_latency_is_that_of_this_device_and_these_options(work, evaluated, mon
     first = run(work, latency_repeats=2).networks[0].latency
     assert run(work, latency_repeats=2).networks[0].latency == first
     assert run(work, latency_repeats=3).networks[0].latency.repeats == 3
-    monkeypatch.setattr("mmssl_dynamic.evaluation.latency._name", lambda device: "CPU (abacus)")
+    monkeypatch.setattr("mmssl_dynamic.evaluation.latency.device_name", lambda device: "CPU (abacus)")
     assert run(work, latency_repeats=3).networks[0].latency.device == "CPU (abacus)"
     assert evaluated == []

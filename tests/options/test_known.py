@@ -92,7 +92,7 @@ def test_what_another_option_makes_known_is_accepted(repo_root):
         ("train_dataloader.dataset.dataset.data_rot", "train_dataloader.dataset.dataset.data_root"),
         ("default_hooks.checkpoint.max_keep_ckpt", "default_hooks.checkpoint.max_keep_ckpts"),
         ("default_hooks.chekpoint.interval", "default_hooks.checkpoint"),
-        ("custom_hooks.3.image", "custom_hooks.3.images"),
+        ("custom_hooks.4.image", "custom_hooks.4.images"),
         ("optim_wrapper.optimizer.weight_dekay", "optim_wrapper.optimizer.weight_decay"),
         ("optim_wrapper.clip_grads.max_norm", "optim_wrapper.clip_grad"),
         ("optim_wrapper.paramwise_cfg.custom_key", "optim_wrapper.paramwise_cfg.custom_keys"),
