@@ -82,15 +82,18 @@ def test_impossible_tasks_are_refused(tmp_path):
         Task.from_config(config(tmp_path / "half.py", train=data["train"]), PIPELINE)
 
 
-def test_a_task_has_one_source(tmp_path):
-    for sources in ((None, None), (tmp_path, tmp_path / "data.py")):
-        with pytest.raises(ConfigError, match="give either --data-root or --dataset-config"):
-            Task.of(*sources, PIPELINE)
+def test_a_task_is_given_as_a_folder_a_config_or_itself(tmp_path):
+    root = write(tmp_path / "task", {part: {"a": 1, "b": 1} for part in ("train", "val", "test")})
+    data = {part: {"type": "CustomDataset", "data_root": str(root / part)} for part in ("train", "test")}
+    assert Task.given(root, PIPELINE).name == "task"
+    assert Task.given(config(tmp_path / "letters.py", **data), PIPELINE).name == "letters"
+    whole = Task.from_folder(root, PIPELINE)
+    assert list(Task.given(whole, PIPELINE, parts=("train", "test")).data) == ["train", "test"]
 
 
 def test_parts_that_nobody_asks_for_are_not_read(tmp_path):
     root = write(tmp_path / "task", {part: {"a": 1, "b": 1} for part in ("train", "val", "test")})
-    task = Task.of(root, None, PIPELINE, parts=("train", "test"))
+    task = Task.given(root, PIPELINE, parts=("train", "test"))
     assert list(task.data) == list(task.datasets) == list(task.images) == ["train", "test"]
     assert (task.split, list(task.record())) == ("folders train/, test/", ["name", "train", "test"])
 
