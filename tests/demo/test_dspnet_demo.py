@@ -30,6 +30,10 @@ from tests.helpers import write_images
 SMALLEST, LARGEST = "w0.25-d1111", "w0.5-d2222"
 
 
+# It trains thirteen networks: two minutes.
+of_the_whole_demo = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
     """Coloured noise in place of the photographs: two steps an epoch, and a small task."""
@@ -76,6 +80,7 @@ def cells(report, table):
     return [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in found.split("<tr")[1:]]
 
 
+@of_the_whole_demo
 def test_every_network_is_trained_compared_and_exported(demo):
     accuracies = {n.name: n.top1 for n in EvaluationResult.load(demo / "knn/dspnet/colours/results.json").networks}
     assert len(accuracies) == 6
@@ -99,6 +104,7 @@ def test_every_network_is_trained_compared_and_exported(demo):
     assert len(list((demo / "networks").glob("*.pth"))) == 6
 
 
+@of_the_whole_demo
 def test_all_networks_are_compared_on_the_same_images_under_the_same_protocol(demo):
     results = [EvaluationResult.load(file) for file in sorted((demo / "knn").rglob("colours/results.json"))]
     assert len(results) == 14  # at once, each of six alone twice, random weights
@@ -107,6 +113,7 @@ def test_all_networks_are_compared_on_the_same_images_under_the_same_protocol(de
     assert len({result.weights_fingerprint for result in results}) >= 8  # 14 unless two epochs are the same time
 
 
+@of_the_whole_demo
 def test_the_lines_of_the_report_load_an_exported_network(demo, monkeypatch):
     (code,) = re.findall(r"<pre>(.*?)</pre>", (demo / "report.html").read_text(), re.DOTALL)
     assert len(code.splitlines()) == 3
@@ -116,6 +123,7 @@ def test_the_lines_of_the_report_load_an_exported_network(demo, monkeypatch):
     assert names["net"](torch.zeros(2, 3, 64, 64)).shape == (2, 128)
 
 
+@of_the_whole_demo
 def test_the_demo_again_trains_nothing_and_gives_the_same_figures(demo):
     before, table = times(demo), cells(demo / "report.html", 0)
     run_dspnet_demo(demo, epochs=2)
@@ -123,6 +131,7 @@ def test_the_demo_again_trains_nothing_and_gives_the_same_figures(demo):
     assert cells(demo / "report.html", 0) == table
 
 
+@of_the_whole_demo
 def test_other_settings_another_demo_and_too_few_epochs_are_refused(demo, tmp_path):
     with pytest.raises(ConfigError, match="other settings"):
         run_dspnet_demo(demo, epochs=3)
@@ -202,6 +211,7 @@ def test_the_summary_says_what_the_figures_say():
     assert comparison(fewer).endswith("a small network has 3 steps of its own, alone 5 in the same time.")
 
 
+@of_the_whole_demo
 def test_means_are_over_the_tasks_and_their_error_falls_with_the_test_images(demo):
     result = EvaluationResult.load(demo / "knn/dspnet/colours/results.json")
 
