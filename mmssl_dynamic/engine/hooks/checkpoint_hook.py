@@ -39,13 +39,25 @@ class CheckpointHook(MMEngineCheckpointHook):
     best_ckpt_path_dict: dict[str, str | None]
 
     def before_train(self, runner: Runner) -> None:
-        """Find the folder, and finish what a killed run was about to delete."""
+        """Find the folder, and finish what a killed run was about to do behind the checkpoint it left."""
         local = "://" not in str(self.out_dir or runner.work_dir)
         if local and self.backend_args is None and self.file_client_args is None:
             self.backend_args = {"backend": ATOMIC}
         super().before_train(runner)
         self._relocate()
+        self._name_last(runner)
         self._delete(runner, self._known(runner, _OUTDATED))
+
+    @master_only
+    def _name_last(self, runner: Runner) -> None:
+        """Let ``last_checkpoint`` name the checkpoint that the run goes on from, which a kill may have prevented.
+
+        Behind the last epoch nothing else would: there is nothing left to train.
+        """
+        last = self._known(runner, "last_ckpt")
+        path = self.file_backend.join_path(self.out_dir, Path(last).name) if last else None
+        if path is not None and self.file_backend.isfile(path):
+            write_text(Path(runner.work_dir, "last_checkpoint"), path)
 
     def _relocate(self) -> None:
         """The best checkpoints of a folder that was moved lie where it is now."""

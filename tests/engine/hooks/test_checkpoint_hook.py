@@ -43,11 +43,11 @@ from mmengine.fileio import LocalBackend
 from mmssl_dynamic.engine.hooks import checkpoint_hook
 from tests.engine.toy import toy_runner
 
-moment = {moment!r}
+moment, epoch = {moment!r}, {epoch}
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 def put(self, data, path):
-    at_it = "epoch_2" in str(path)
+    at_it = f"epoch_{{epoch}}" in str(path)
     with open(path, "wb") as file:
         file.write(data[: len(data) // 2] if at_it and moment == "half" else data)
     if at_it and moment in ("half", "before the name"):
@@ -55,12 +55,12 @@ def put(self, data, path):
 LocalBackend.put = put
 write_text, delete = checkpoint_hook.write_text, checkpoint_hook.CheckpointHook._delete
 def pointer(path, text):
-    if "epoch_2" in text and moment == "before the pointer":
+    if f"epoch_{{epoch}}" in text and moment == "before the pointer":
         die()
     write_text(path, text)
 checkpoint_hook.write_text = pointer
 def deletes(self, runner, steps):
-    if steps == [1] and moment == "before the old one goes":
+    if steps == [epoch - 1] and moment == "before the old one goes":
         die()
     delete(self, runner, steps)
 checkpoint_hook.CheckpointHook._delete = deletes
@@ -68,18 +68,20 @@ toy_runner({work_dir!r}, checkpoint=dict(max_keep_ckpts=1)).train()
 """
 
 
+@pytest.mark.parametrize("epoch", [2, 4], ids=["in the middle", "at the end"])
 @pytest.mark.parametrize("moment", ["half", "before the name", "before the pointer", "before the old one goes"])
-def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_nothing_else_in_the_end(tmp_path, repo_root, moment):
+def test_a_kill_at_any_moment_leaves_a_whole_checkpoint_and_nothing_else_in_the_end(tmp_path, repo_root, moment, epoch):
     work_dir = tmp_path / "run"
-    code = KILLED.format(root=str(repo_root), moment=moment, work_dir=str(work_dir))
+    code = KILLED.format(root=str(repo_root), moment=moment, epoch=epoch, work_dir=str(work_dir))
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert finished.returncode == -signal.SIGKILL, finished.stderr[-1000:]
     assert all(is_whole(work_dir / name) for name in checkpoints(work_dir))
-    expected = "epoch_1.pth" if moment in ("half", "before the name") else "epoch_2.pth"
+    expected = f"epoch_{epoch - 1 if moment in ('half', 'before the name') else epoch}.pth"
     assert look_through(work_dir).newest == work_dir / expected
     runner = toy_runner(work_dir, resume=True, checkpoint=dict(max_keep_ckpts=1))
     runner.train()
     assert checkpoints(work_dir) == ["epoch_4.pth"]
+    assert Path((work_dir / "last_checkpoint").read_text()) == work_dir / "epoch_4.pth"
     assert [entry.name for entry in work_dir.iterdir() if ".partial" in entry.name] == []
     straight = toy_runner(tmp_path / "straight")
     straight.train()
