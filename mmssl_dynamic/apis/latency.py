@@ -84,7 +84,7 @@ def latency(
     execution = Execution.of(execution)
     device, again, progress = execution.device, execution.again, execution.progress
     check_output_file(out, endings=(".json",))
-    files = [file for path in exports for file in _files(Path(path))]
+    files = list(dict.fromkeys(file for path in exports for file in _files(Path(path))))
     sidecars = {file: read_sidecar(file) for file in files}
     runtime = _runtime(files)
     target = torch.device(device or "cpu")

@@ -64,7 +64,7 @@ def read_results(path: str | os.PathLike[str]) -> list[TaskCandidates]:
     """The candidates of every task in a result of ``route``, ``evaluate`` or ``transfer``.
 
     Args:
-        path: ``routing.json`` or ``results.json``, or a folder with one of them in it or in its folders.
+        path: ``routing.json`` or ``results.json``, or a folder with one of them in it, else in its folders.
 
     Raises:
         ArtifactError: there is no such file, or it is broken.
@@ -80,7 +80,10 @@ def read_results(path: str | os.PathLike[str]) -> list[TaskCandidates]:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    folders = [path, *sorted(child for child in path.iterdir() if child.is_dir())]
+    own = [path / name for name in _FILES if (path / name).is_file()]
+    if own:  # what its folders hold is of an earlier run, or is not a result of its own
+        return own
+    folders = sorted(child for child in path.iterdir() if child.is_dir())
     return [folder / name for folder in folders for name in _FILES if (folder / name).is_file()]
 
 

@@ -1,6 +1,7 @@
 """From a routed super-network to the network for a device: export, latency and select as commands."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -90,7 +91,7 @@ def test_latencies_are_kept_under_equal_conditions_and_refused_under_others(expo
     table_file = tmp_path / "t.json"
     run("latency", first, "--out", table_file, *SMALL)
     kept = DeviceTable.load(table_file).entries
-    run("latency", first, last, "--out", table_file, *SMALL)
+    run("latency", first, last, last, "--out", table_file, *SMALL)
     entries = DeviceTable.load(table_file).entries
     assert entries[0] == kept[0]
     assert len(entries) == 2
@@ -112,6 +113,15 @@ def test_a_budget_of_route_is_that_of_select(work, bank, repo_root, routed, tmp_
     assert choice["chosen"]["params"] == smallest
     assert f"pets: {choice['chosen']['name']}, " in shown.split("within the budget, at most")[1]
     assert load_export(choice["export"]) is not None
+
+
+def test_a_folder_with_a_result_is_that_result_and_not_what_lies_in_its_folders(routed, tmp_path):
+    shutil.copytree(routed, tmp_path / "r")
+    (tmp_path / "r" / "earlier").mkdir()
+    shutil.copy(routed / "routing.json", tmp_path / "r" / "earlier")
+    assert [task.source for task in read_results(tmp_path / "r")] == [str(tmp_path / "r" / "routing.json")]
+    (tmp_path / "r" / "routing.json").unlink()
+    assert [task.source for task in read_results(tmp_path / "r")] == [str(tmp_path / "r" / "earlier" / "routing.json")]
 
 
 def test_nothing_within_the_budget_is_said_and_no_error(routed, capsys):
