@@ -268,7 +268,7 @@ def blocks_of_extending(word: str) -> int:
     return number
 
 
-def test_a_base_method_of_the_page_trains(extended, world):
+def test_a_base_method_of_the_page_trains(extended, trained, world):
     run("docs/extending.md", blocks_of_extending("barlowtwins"), world=world)
     folder = world / "work_dirs/sdr_barlowtwins_r50_16path_custom"
     assert (folder / "bn_bank.safetensors").is_file()
