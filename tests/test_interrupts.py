@@ -212,6 +212,15 @@ def test_a_job_in_the_background_is_left_alone(tmp_path, repo_root):
 
 
 def test_a_command_that_is_called_gives_the_signal_back():
+    # As in a shell that is interactive: what others start in the background has the signal ignored from the start.
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _gives_the_signal_back()
+    finally:
+        signal.signal(signal.SIGINT, own)
+
+
+def _gives_the_signal_back():
     before, threads = signal.getsignal(signal.SIGINT), set(threading.enumerate())
     handlers = []
     cli.run(lambda: handlers.append(signal.getsignal(signal.SIGINT)))

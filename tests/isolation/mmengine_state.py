@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,11 @@ def _origin(module_name: str) -> str:
     """Where a module is from: a ``package`` (installed, built in, or ours), the ``checkout``, or ``elsewhere``."""
     if module_name not in sys.modules:
         return "elsewhere"
-    file = getattr(sys.modules[module_name], "__file__", None)
+    return _origin_of(getattr(sys.modules[module_name], "__file__", None))
+
+
+@cache  # around every test it is asked for each of 5,000 modules
+def _origin_of(file: str | None) -> str:
     if file is None or not os.path.isabs(file) or file.startswith((*_INSTALLED, f"{_ROOT / 'mmssl_dynamic'}{os.sep}")):
         return "package"
     return "checkout" if file.startswith(f"{_ROOT}{os.sep}") else "elsewhere"
@@ -99,9 +104,11 @@ class Registries(Aspect):
     @staticmethod
     def _foreign(key: str, value: Any, before: State) -> bool:
         """Whether what is registered is to be taken away."""
+        if key in before:
+            return False
         module = _module_of(value)
         origin = _origin(module)
-        return key not in before and (origin == "elsewhere" or (origin == "checkout" and module in before[""]))
+        return origin == "elsewhere" or (origin == "checkout" and module in before[""])
 
     @staticmethod
     def _all() -> Iterator[Registry]:
