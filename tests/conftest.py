@@ -17,6 +17,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # The tests' tensors are too small to share among threads.
 torch.set_num_threads(1)
 
+# A loader that ends waits this long for workers that do not hear it, and a worker for its next images.
+torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5  # seconds
+
 # mmengine's first look at a package imports pkg_resources, which extends sys.path for good: here, not inside of a test.
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

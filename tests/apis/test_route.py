@@ -94,7 +94,7 @@ def cluster_method(root, **options):
 
 
 def run(root, task="pets", **options):
-    given = dict(protocol=KNNProtocol(k=5), batch_size=8, device="cpu", progress=False)
+    given = dict(protocol=KNNProtocol(k=5), batch_size=8, num_workers=0, device="cpu", progress=False)
     files = (root / "config.py", root / "epoch_1.pth", root / "bank.safetensors", root / "out")
     ((result, report),) = route(*files, data_roots=[root / task], **{**given, **options})
     return result, report

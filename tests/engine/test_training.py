@@ -17,6 +17,7 @@ from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, read_json
 from mmssl_dynamic.models import StaticResNet
 from tests.helpers import write_clusters, write_images
+from tests.tools.running import tool
 
 CONFIG = """
 _base_ = ["{root}/configs/demo/sdr_demo.py"]
@@ -224,20 +225,23 @@ def test_wrong_settings_stop_the_run_before_the_first_step(setup, tmp_path, opti
         (["optim_wrapper.optimizer.type=Foo"], "optim_wrapper.optimizer.type='Foo' is unknown"),
     ],
 )
-def test_bad_input_ends_the_command_in_one_sentence_that_names_it(setup, repo_root, tmp_path, options, sentence):
+def test_bad_input_ends_the_command_in_one_sentence_that_names_it(
+    setup, repo_root, tmp_path, capsys, options, sentence
+):
     bad = write_images(tmp_path / "bad", 50)
     for name in ("class_0/0000.png", "class_1/0001.png"):  # whichever comes first
         (bad / name).write_bytes((bad / name).read_bytes()[:100])
         sentence = sentence if "bad/" not in sentence else "bad/class_"
     options = [option.format(bad=bad) for option in options]
-    command = [sys.executable, str(repo_root / "tools/train.py"), str(setup / "config.py")]
-    command += ["--work-dir", str(tmp_path / "run"), "--cfg-options", *options]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    last = result.stderr.strip().splitlines()[-1]
-    assert result.returncode == 2, result.stderr[-2000:]
+    arguments = (setup / "config.py", "--work-dir", tmp_path / "run", "--cfg-options", *options)
+    with pytest.raises(SystemExit) as end:
+        tool(repo_root, "train", *arguments, device=())
+    assert end.value.code == 2
+    errors = capsys.readouterr().err
+    last = errors.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert sentence in last
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in errors
     assert not list((tmp_path / "run").glob("*.pth"))
 
 

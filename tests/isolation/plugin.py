@@ -37,6 +37,15 @@ class Isolation:
         self.before: dict[str, dict[str, Any]] = {}
         self.alive: set[Any] = set()
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Set what is imported aside from garbage collection.
+
+        mmengine collects with every data set that it builds: 0.3 s each, when millions of objects are looked at.
+        """
+        gc.collect()
+        gc.freeze()
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
         __tracebackhide__ = True
