@@ -1,6 +1,7 @@
 """Data sets, transforms and samplers."""
 
 from mmssl_dynamic.datasets.batches import Batch, ImageBatches, build_dataset
+from mmssl_dynamic.datasets.draw_augmentations import DrawAugmentations
 from mmssl_dynamic.datasets.from_batch_sampler import FromBatchSampler
 from mmssl_dynamic.datasets.gaussian_blur import GaussianBlur
 from mmssl_dynamic.datasets.image_folder import ImageFolder
@@ -14,17 +15,21 @@ from mmssl_dynamic.datasets.sample_request import SampleRequest
 from mmssl_dynamic.datasets.seeded_dataset import SeededDataset
 from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
 from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
+from mmssl_dynamic.datasets.views import MultiView, RandomResizedCrop
 
 __all__ = [
     "Batch",
     "SampleRequest",
+    "DrawAugmentations",
     "FromBatchSampler",
     "GaussianBlur",
     "ImageBatches",
     "ImageFolder",
     "ListedImages",
     "LoadImage",
+    "MultiView",
     "Normalisation",
+    "RandomResizedCrop",
     "ResumableBatchSampler",
     "SeededDataset",
     "SubnetBatchSampler",

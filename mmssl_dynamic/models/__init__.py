@@ -1,5 +1,6 @@
 """Models: elastic layers, backbones, necks, losses and self-supervised algorithms."""
 
+from mmssl_dynamic.models.augmentation import AugmentingPreprocessor
 from mmssl_dynamic.models.backbones import (
     SDRResNet,
     SlimmableMobileNetV3,
@@ -12,22 +13,28 @@ from mmssl_dynamic.models.backbones import (
 from mmssl_dynamic.models.classifiers import SlimmableImageClassifier
 from mmssl_dynamic.models.from_plain import FromPlain
 from mmssl_dynamic.models.heads import ElasticLinearHead, LinearBNHead
-from mmssl_dynamic.models.losses import L2Distillation, SiamKD
-from mmssl_dynamic.models.necks import ElasticProjector
-from mmssl_dynamic.models.selfsup import SDR, SDRBYOL, DSPNet, SDRMoCo, SlimmableSimSiam
+from mmssl_dynamic.models.losses import FeatureDistillation, L2Distillation, SiamKD
+from mmssl_dynamic.models.necks import CosineOfHeads, ElasticProjector, SeveralPredictors, SeveralProjectors
+from mmssl_dynamic.models.selfsup import SDR, SDRBYOL, DSPNet, SDRMoCo, SlimmableDistillation, SlimmableSimSiam
 
 __all__ = [
+    "AugmentingPreprocessor",
+    "CosineOfHeads",
     "SDR",
     "SDRBYOL",
     "SDRMoCo",
     "DSPNet",
     "ElasticLinearHead",
     "ElasticProjector",
+    "FeatureDistillation",
     "FromPlain",
     "L2Distillation",
     "LinearBNHead",
     "SDRResNet",
+    "SeveralPredictors",
+    "SeveralProjectors",
     "SiamKD",
+    "SlimmableDistillation",
     "SlimmableImageClassifier",
     "SlimmableMobileNetV3",
     "SlimmableResNet",

@@ -10,7 +10,12 @@ from mmssl_dynamic.options import config_file
 from mmssl_dynamic.options.config_file import read_config
 from mmssl_dynamic.options.known import READ_NAMES
 
-CONFIGS = sorted(p for p in (Path(__file__).parents[2] / "configs").rglob("*.py") if "_base_" not in p.parts)
+# A fast config is another one with two options: test_configs.py compares them.
+CONFIGS = sorted(
+    p
+    for p in (Path(__file__).parents[2] / "configs").rglob("*.py")
+    if "_base_" not in p.parts and not p.name.endswith("_fast.py")
+)
 FROM_DSPNET = "dspnet/slimmable-supervised_mobilenet-v3-dspnet_4xb128-300e_in1k.py"
 DSPNET = "dspnet/dspnet_mobilenet-v3_16xb256-coslr-300e_in1k.py"
 BYOL = "dspnet/byol_mobilenet-v3_16xb256-coslr-300e_in1k.py"
@@ -75,7 +80,7 @@ def cached(evaluate):
             "sdr/simsiam_r50_custom.py",
             "image_size",
             112,
-            "train_dataloader.dataset.dataset.pipeline.1.transforms.0.1.size",
+            "train_dataloader.dataset.dataset.pipeline.1.transforms.0.0.size",
         ),
         ("sdr/simsiam_r50_custom.py", "image_size", 112, "extract_dataloader.dataset.pipeline.2.crop_size"),
         ("sdr/simsiam_r50_custom.py", "eval_pipeline.1.scale", 9, "extract_dataloader.dataset.pipeline.1.scale"),
@@ -83,7 +88,7 @@ def cached(evaluate):
             "sdr/sdr_byol_r50_256path_8xb64-coslr-400e_in1k.py",
             "image_size",
             112,
-            "train_pipeline.1.transforms.1.1.size",
+            "train_pipeline.1.transforms.1.0.size",
         ),
         ("transfer/semisup_finetune_dspnet.py", "labels", "10.txt", "train_dataloader.dataset.dataset.ann_file"),
         ("transfer/semisup_frozen_dspnet.py", "labels", "10.txt", "train_dataloader.dataset.dataset.ann_file"),

@@ -1,9 +1,8 @@
 # The two views of BYOL at 128 px.
 image_size = 128
 common_pipeline = [
+    dict(type="mmssl_dynamic.RandomResizedCrop", size=image_size, scale=(0.08, 1.0), interpolation="bicubic"),
     # torchvision's own colour transforms: mmcv 2.1's hue shift overflows under numpy 2.
-    dict(type="NumpyToPIL", to_rgb=True),
-    dict(type="torchvision/RandomResizedCrop", size=image_size, scale=(0.08, 1.0), interpolation="bicubic"),
     dict(
         type="RandomApply",
         transforms=[dict(type="torchvision/ColorJitter", brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)],
@@ -18,7 +17,7 @@ view_pipeline_1 = [*common_pipeline, dict(blur, prob=1.0)]
 view_pipeline_2 = [*common_pipeline, dict(blur, prob=0.1), dict(type="Solarize", thr=128, prob=0.2)]
 train_pipeline = [
     dict(type="mmssl_dynamic.LoadImage"),
-    dict(type="MultiView", num_views=[1, 1], transforms=[view_pipeline_1, view_pipeline_2]),
+    dict(type="mmssl_dynamic.MultiView", num_views=[1, 1], transforms=[view_pipeline_1, view_pipeline_2]),
     dict(type="PackInputs"),
 ]
 eval_pipeline = [

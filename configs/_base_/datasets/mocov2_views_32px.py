@@ -3,7 +3,7 @@ _base_ = ["./mocov2_views_64px.py"]
 
 image_size = 32
 view_pipeline = _base_.view_pipeline
-view_pipeline[1]["size"] = image_size
+view_pipeline[0]["size"] = image_size
 train_pipeline = _base_.train_pipeline
 train_pipeline[1]["transforms"] = [view_pipeline]
 eval_pipeline = _base_.eval_pipeline

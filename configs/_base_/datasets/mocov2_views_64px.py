@@ -1,9 +1,8 @@
 # The same at 64 px, where blurring would leave little: no blur, as is usual for small images.
 image_size = 64
 view_pipeline = [
+    dict(type="mmssl_dynamic.RandomResizedCrop", size=image_size, scale=(0.2, 1.0)),
     # torchvision's own colour transforms: mmcv 2.1's hue shift overflows under numpy 2.
-    dict(type="NumpyToPIL", to_rgb=True),
-    dict(type="torchvision/RandomResizedCrop", size=image_size, scale=(0.2, 1.0)),
     dict(
         type="RandomApply",
         transforms=[dict(type="torchvision/ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
@@ -15,7 +14,7 @@ view_pipeline = [
 ]
 train_pipeline = [
     dict(type="mmssl_dynamic.LoadImage"),
-    dict(type="MultiView", num_views=2, transforms=[view_pipeline]),
+    dict(type="mmssl_dynamic.MultiView", num_views=2, transforms=[view_pipeline]),
     dict(type="PackInputs"),
 ]
 eval_pipeline = [

@@ -9,7 +9,7 @@ _base_ = ["../sdr_simsiam_r18_16path_tinyin.py"]
 image_size = 48
 max_epochs = 10
 view_pipeline = _base_.view_pipeline
-view_pipeline[1]["size"] = image_size
+view_pipeline[0]["size"] = image_size
 train_pipeline = _base_.train_pipeline
 train_pipeline[1]["transforms"] = [view_pipeline]
 
