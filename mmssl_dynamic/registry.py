@@ -54,7 +54,7 @@ def default_scope_kept() -> Iterator[None]:
         DefaultScope._instance_dict = before
 
 
-MODELS = _child("model", root.MODELS, "models")
+MODELS = _child("model", root.MODELS, "models", "teachers")
 DATASETS = _child("dataset", root.DATASETS, "datasets")
 DATA_SAMPLERS = _child("data sampler", root.DATA_SAMPLERS, "datasets")
 TRANSFORMS = _child("transform", root.TRANSFORMS, "datasets")

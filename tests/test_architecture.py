@@ -53,6 +53,7 @@ FLOORS = (
     "presets",
     "evaluation",
     "export",
+    "teachers",
     "routing",
     "selection",
     "visualization",
@@ -64,6 +65,7 @@ FLOORS = (
     "__main__",
 )
 MODEL_FLOORS = (
+    "augmentation",
     "elastic",
     "eval_mode",
     "backbones",
@@ -75,6 +77,7 @@ MODEL_FLOORS = (
     "losses",
     "pruning",
     "sandwich",
+    "sandwich_draws",
     "selfsup",
     "classifiers",
 )

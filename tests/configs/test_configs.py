@@ -17,7 +17,9 @@ CONFIGS = sorted(
     for p in (Path(__file__).parents[2] / "configs").rglob("*.py")
     if not {"_base_", "transfer", "detection"} & set(p.parts)
     and not p.name.startswith("slimmable-supervised")  # one view: a test of their own
+    and not p.name.endswith("_fast.py")  # another one with two options: likewise
 )
+FAST = sorted((Path(__file__).parents[2] / "configs").rglob("*_fast.py"))
 
 
 def single_device(node):
@@ -33,6 +35,8 @@ def build(config):
     register_all_modules(init_default_scope=False)
     model = config.model
     single_device(model)
+    if "teacher" in model:  # whose weights nobody ships
+        model.teacher.update(model=torch.nn.Conv2d(3, 8, 8, stride=8), checkpoint=None)
     torch.manual_seed(0)
     return MODELS.build(model)
 
@@ -191,3 +195,14 @@ def test_the_students_batch_norm_is_one_value_for_backbone_and_heads(path):
     assert kinds(config) == expected(config.student_bn)
     other = "SyncBN" if config.student_bn == "BN" else "BN"
     assert kinds(load_config(path, dict(student_bn=other))) == expected(other)
+
+
+@pytest.mark.parametrize("path", FAST, ids=lambda p: p.stem)
+def test_a_fast_config_is_the_plain_one_with_one_direction_a_step(path):
+    fast, plain = load_config(path).to_dict(), load_config(path.with_name(f"{path.stem[:-5]}.py")).to_dict()
+    assert fast["model"].pop("directions") == fast.pop("directions") == "alternate"
+    assert fast.pop("channels_last") is True
+    assert plain["model"].pop("directions") == plain.pop("directions") == "both"
+    assert fast == plain
+    assert "mmssl_dynamic.DirectionHook" in [hook["type"] for hook in fast["custom_hooks"]]
+    assert load_config(path, {"directions": "both"}).model.directions == "both"

@@ -12,6 +12,7 @@ import torch
 
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.fileio import load_run_checkpoint
+from mmssl_dynamic.models import StaticResNet
 from tests.helpers import write_images
 
 COMMON = """
@@ -51,6 +52,32 @@ model = dict(
 )
 custom_hooks = [
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.1),
+    dict(type="mmssl_dynamic.BNBankHook", images=16, batch_size=8),
+]
+""",
+    ),
+    "distilled": (
+        dict(base="demo/slimmable-simsiam_demo"),
+        """
+model = dict(
+    _delete_=True,
+    type="mmssl_dynamic.SlimmableDistillation",
+    backbone=dict(
+        type="mmssl_dynamic.SlimmableResNet", channels=[[8, 8, 8, 8], [8, 8, 16, 16]], blocks=[[1, 1, 1, 1]]
+    ),
+    teacher=dict(
+        type="mmssl_dynamic.FrozenTeacher",
+        model=dict(
+            type="mmssl_dynamic.StaticResNet", block="basic", blocks=(1, 1, 1, 1), stage_channels=(4, 4, 4, 4),
+            stem_channels=4,
+        ),
+        checkpoint="{folder}/teacher.pth",
+    ),
+    distillation=dict(type="mmssl_dynamic.FeatureDistillation", hid_channels=8),
+)
+optim_wrapper = dict(paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0))
+custom_hooks = [
+    dict(type="mmssl_dynamic.SandwichHook", num_networks=2, warmup_epochs=0),
     dict(type="mmssl_dynamic.BNBankHook", images=16, batch_size=8),
 ]
 """,
@@ -105,10 +132,14 @@ def folder(tmp_path_factory, repo_root):
     """Configs, and a work dir of a killed training of each."""
     folder = tmp_path_factory.mktemp("killed")
     write_images(folder / "images", 50, size=64)
+    torch.manual_seed(0)
+    teacher = StaticResNet(None, (4, 4, 4, 4), 4, block="basic", blocks=(1, 1, 1, 1))
+    torch.save(teacher.state_dict(), folder / "teacher.pth")
     for name, (values, text) in CONFIGS.items():
         common = COMMON.format(root=repo_root, data=folder / "images", **values)
         (folder / f"{name}.py").write_text(
-            common + text.replace("train_cfg = dict(", "train_cfg = dict(max_epochs=4, ")
+            common
+            + text.replace("train_cfg = dict(", "train_cfg = dict(max_epochs=4, ").replace("{folder}", str(folder))
         )
     command = [sys.executable, "-c", KILL, *(str(folder / f"{name}.py") for name in CONFIGS)]
     # The number of threads decides the order of sums, and with it the last bits.

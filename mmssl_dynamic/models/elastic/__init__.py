@@ -4,6 +4,7 @@ from mmssl_dynamic.models.elastic.channels import ActiveSubnet, Channels, Select
 from mmssl_dynamic.models.elastic.connect import connect_linear
 from mmssl_dynamic.models.elastic.gather import active_blocks, gather, inactive_blocks
 from mmssl_dynamic.models.elastic.layers import ElasticBatchNorm, ElasticConv2d, ElasticLayer, ElasticLinear
+from mmssl_dynamic.models.elastic.per_network import PerNetworkLinear
 from mmssl_dynamic.models.elastic.sequential import ElasticSequential, active_modules
 from mmssl_dynamic.models.elastic.sync import SyncBN
 
@@ -15,6 +16,7 @@ __all__ = [
     "ElasticLayer",
     "ElasticLinear",
     "ElasticSequential",
+    "PerNetworkLinear",
     "Selection",
     "SyncBN",
     "active_blocks",

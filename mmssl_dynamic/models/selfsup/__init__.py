@@ -5,6 +5,7 @@ from mmssl_dynamic.models.selfsup.sdr import SDR, Online, batch_subnet, collapse
 from mmssl_dynamic.models.selfsup.sdr_byol import SDRBYOL
 from mmssl_dynamic.models.selfsup.sdr_moco import SDRMoCo
 from mmssl_dynamic.models.selfsup.slimmable import SlimmableSiamese, SlimmableSimSiam
+from mmssl_dynamic.models.selfsup.slimmable_distillation import SlimmableDistillation
 
 __all__ = [
     "SDR",
@@ -12,6 +13,7 @@ __all__ = [
     "DSPNet",
     "Online",
     "SDRMoCo",
+    "SlimmableDistillation",
     "SlimmableSiamese",
     "SlimmableSimSiam",
     "batch_subnet",

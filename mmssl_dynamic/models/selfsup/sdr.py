@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SDRResNet, SuperNetwork
@@ -24,7 +24,9 @@ from mmssl_dynamic.models.backbones.super_network import build_super_network
 from mmssl_dynamic.models.elastic import active_regions
 from mmssl_dynamic.models.elastic.channels import Region
 from mmssl_dynamic.models.from_plain import StartsFromPlain
+from mmssl_dynamic.models.losses.feature_distillation import recorded_features
 from mmssl_dynamic.models.selfsup.directions import Directed, Views
+from mmssl_dynamic.models.selfsup.taught import Taught
 from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 from mmssl_dynamic.subnets import FULL
 
@@ -43,7 +45,7 @@ class Online:
 
 
 @MODELS.register_module()
-class SDR(StartsFromPlain, Directed, BaseSelfSupervisor):
+class SDR(StartsFromPlain, Directed, Taught, BaseSelfSupervisor):
     """SDR on SimSiam, and the seam for other base methods.
 
     Another base method is a subclass that overrides what it does otherwise: :meth:`online`, what its online network
@@ -55,11 +57,14 @@ class SDR(StartsFromPlain, Directed, BaseSelfSupervisor):
         neck: Config of the projector; ``in_channels`` follows from the backbone.
         head: Config of mmpretrain's ``LatentPredictHead``: the predictor h and the loss of its output. Of another base
             method whatever its :meth:`online` and :meth:`ssl_loss` use.
-        distillation: Config of the distillation from W_0, ``SiamKD`` or ``L2Distillation``; ``None`` for none.
+        distillation: Config of the distillation from W_0, ``SiamKD`` or ``L2Distillation``; ``None`` for none. From a
+            ``teacher``, :class:`mmssl_dynamic.models.FeatureDistillation`.
         directions: ``'both'``: each view predicts the other, in every step. ``'alternate'``: one view predicts the
             other, drawn anew in every step by :class:`mmssl_dynamic.engine.DirectionHook`, for L_SSL and SiamKD: the
             same loss in expectation for about two thirds of the cost. The paper's equations have one direction, SimSiam
             has both (our reading).
+        teacher: Config of :class:`mmssl_dynamic.teachers.FrozenTeacher`, which teaches in W_0's place, and W_0 as well;
+            ``None`` for W_0.
         kwargs: Those of mmpretrain's ``BaseSelfSupervisor``. ``init_cfg`` of type
             :class:`~mmssl_dynamic.models.FromPlain` starts all paths from a plain network.
     """
@@ -72,13 +77,16 @@ class SDR(StartsFromPlain, Directed, BaseSelfSupervisor):
         head: dict,
         distillation: dict | None = dict(type="mmssl_dynamic.SiamKD"),  # noqa: B006  (a config, never changed)
         directions: str = "both",
+        teacher: dict | nn.Module | None = None,
         **kwargs: Any,
     ) -> None:
         network = build_super_network(backbone, "SDR", "SDRResNet")
         features = network.feature_channels
         super().__init__(network, {"in_channels": features.total, **neck}, head, **kwargs)
         self.neck.connect(features)
-        self.distillation = None if distillation is None else MMPRETRAIN_MODELS.build(distillation)
+        self.distillation: Any = self.make_teacher(teacher, distillation)
+        if teacher is None and distillation is not None:
+            self.distillation = MMPRETRAIN_MODELS.build(distillation)
         self.trained_subnet = FULL
         self.set_directions(directions)
 
@@ -98,14 +106,25 @@ class SDR(StartsFromPlain, Directed, BaseSelfSupervisor):
         views = self.step_views(inputs)
         with _shared_stem(self.teaching_backbone):
             with self.backbone.subnet(name):
-                online = self.online(views)
+                online, of_features = self._online_and_taught(views)
                 targets = self.targets(views, online)
             losses = {"loss_ssl": self.ssl_loss(online.predictions, targets)}
-            if name != FULL and self.distillation is not None:
+            if self.frozen_teacher is not None:
+                taught = _WhereNeeded(self.frozen_teacher, self.distillation.teachers_views(views))
+                losses["loss_kd"] = self.distillation(of_features, taught)
+            elif name != FULL and self.distillation is not None:
                 teacher = _WhereNeeded(self.teacher, views)
                 losses["loss_kd"] = self.distillation(online.predictions, online.projections, teacher)
         losses["std"] = collapse_std(online.projections[0])
         return losses
+
+    def _online_and_taught(self, views: Views) -> tuple[Online, tuple[Tensor, ...]]:
+        """What the online network gives, and what leads from its features to those of a frozen teacher."""
+        if self.frozen_teacher is None:
+            return self.online(views), ()
+        with recorded_features(self.backbone) as features:
+            online = self.online(views)
+        return online, self.distillation.predictions(features)
 
     @property
     def teaching_backbone(self) -> SuperNetwork:
@@ -158,7 +177,9 @@ class SDR(StartsFromPlain, Directed, BaseSelfSupervisor):
     def regions_of(self, name: str) -> dict[Tensor, Region]:
         """What a step of the network ``name`` trains; parameters trained as a whole are left out."""
         with self.backbone.subnet(name):
-            return active_regions(self.backbone, self.neck)
+            return active_regions(
+                self.backbone, self.neck, *(() if self.distillation is None else (self.distillation,))
+            )
 
 
 def _shared_stem(backbone: SuperNetwork) -> AbstractContextManager[None]:
@@ -169,7 +190,7 @@ def _shared_stem(backbone: SuperNetwork) -> AbstractContextManager[None]:
 class _WhereNeeded(Sequence[Tensor]):
     """A function of both views, computed where a loss looks at it: SiamKD of a single prediction needs one of them."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], views: Views) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> None:
         self._function, self._views = function, views
 
     def __len__(self) -> int:

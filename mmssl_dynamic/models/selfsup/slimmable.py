@@ -6,24 +6,40 @@ N batch, D dimension of projections.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmssl_dynamic.models.backbones.super_network import build_super_network
 from mmssl_dynamic.models.from_plain import StartsFromPlain
+from mmssl_dynamic.models.losses.feature_distillation import recorded_features
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup.directions import Directed, Views
 from mmssl_dynamic.models.selfsup.sdr import collapse_std
+from mmssl_dynamic.models.selfsup.taught import Taught
 from mmssl_dynamic.registry import MODELS, mmpretrain_scope
 
 
-class SlimmableSiamese(StartsFromPlain, Directed, SandwichTraining, BaseSelfSupervisor):
+@dataclass(frozen=True)
+class Shared:
+    """What all networks of a step are compared with.
+
+    Attributes:
+        targets: What :meth:`SlimmableSiamese.step_targets` gave.
+        taught: A frozen teacher's features, each (N, D); of no teacher nothing.
+    """
+
+    targets: Any
+    taught: tuple[Tensor, ...] = ()
+
+
+class SlimmableSiamese(StartsFromPlain, Directed, Taught, SandwichTraining, BaseSelfSupervisor):
     """Base of siamese methods over a slimmable super-network.
 
-    A method says what the predictions of a network are compared with: once per step in :meth:`begin_step`, or for
+    A method says what the predictions of a network are compared with: once per step in :meth:`step_targets`, or for
     each network in :meth:`targets`. A network's loss is the mean over its directions.
 
     Attributes:
@@ -36,6 +52,9 @@ class SlimmableSiamese(StartsFromPlain, Directed, SandwichTraining, BaseSelfSupe
         directions: ``'both'``: each view predicts the other, in every network and step. ``'alternate'``: one view
             predicts the other, drawn anew in every step by :class:`mmssl_dynamic.engine.DirectionHook`: the same loss
             in expectation for about half of the cost. ``'both_of_largest'``: both in the largest network alone.
+        teacher: Config of :class:`mmssl_dynamic.teachers.FrozenTeacher`, which teaches beside what the method compares
+            with; ``None`` for none. Instead of it: :class:`mmssl_dynamic.models.SlimmableDistillation`.
+        distillation: Config of :class:`mmssl_dynamic.models.FeatureDistillation`, for a ``teacher``.
         kwargs: Those of mmpretrain's ``BaseSelfSupervisor``. ``init_cfg`` of type
             :class:`~mmssl_dynamic.models.FromPlain` starts the largest network as a plain one.
 
@@ -46,12 +65,22 @@ class SlimmableSiamese(StartsFromPlain, Directed, SandwichTraining, BaseSelfSupe
     scale: float = 1.0
 
     @mmpretrain_scope()
-    def __init__(self, backbone: dict, neck: dict, head: dict, directions: str = "both", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict,
+        head: dict,
+        directions: str = "both",
+        teacher: dict | nn.Module | None = None,
+        distillation: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
         network = build_super_network(backbone, type(self).__name__)
         features = network.feature_channels
         super().__init__(network, {"in_channels": features.total, **neck}, head, **kwargs)
         self.neck.connect(features)
         self.set_directions(directions, ("both", "alternate", "both_of_largest"))
+        self.distillation = self.make_teacher(teacher, distillation)
 
     def loss(self, inputs: Sequence[Tensor], data_samples: Any = None, **kwargs: Any) -> dict[str, Tensor]:
         """Losses of all networks of this step in one graph; :meth:`train_step` needs less memory.
@@ -63,16 +92,42 @@ class SlimmableSiamese(StartsFromPlain, Directed, SandwichTraining, BaseSelfSupe
         """
         return self.summed_loss(inputs, data_samples)
 
-    def network_loss(self, name: str, inputs: Any, data_samples: Any, shared: Any) -> dict[str, Tensor]:
-        """``loss`` of one network, and ``std``, its collapse measure (1 / sqrt(D) is healthy, 0 is collapse)."""
+    def begin_step(self, inputs: Any, data_samples: Any) -> Shared:
+        """Targets and the teacher's features, once for all networks."""
+        views = self.step_views(inputs)
+        if self.distillation is None:
+            return Shared(self.step_targets(views))
+        wanted = self.distillation.teachers_views(views)
+        return Shared(self.step_targets(views), self.teach(wanted[:1] if self.directions == "alternate" else wanted))
+
+    def step_targets(self, views: Views) -> Any:
+        """What the predictions of all networks of the step are compared with, if that is the same."""
+        return None
+
+    def network_loss(self, name: str, inputs: Any, data_samples: Any, shared: Shared) -> dict[str, Tensor]:
+        """``loss`` of one network, and ``std``, its collapse measure (1 / sqrt(D) is healthy, 0 is collapse).
+
+        With a frozen teacher ``loss_teacher`` as well.
+        """
         views = self.step_views(inputs)
         both = self.directions == "both_of_largest" and name == self.backbone.subnets[-1]
+        found: dict[str, Tensor] = {}
         with self.backbone.subnet(name):
-            projections = tuple(self.project(view) for view in (views if both else self.predicting(views)))
-            targets = self.targets(views, projections, shared)
+            with recorded_features(self.backbone) as features:
+                projections = tuple(self.project(view) for view in (views if both else self.predicting(views)))
+            if self.distillation is not None:
+                drawn = self.distillation(self.distillation.predictions(features), shared.taught)
+                found["loss_teacher"] = self.scale * drawn
+            targets = self.targets(views, projections, shared.targets)
             # Each projection predicts the target of the other view: the last one's of a single direction.
             losses = [self.head.loss(z, target) for z, target in zip(projections, reversed(targets))]
-        return {"loss": self.scale * sum(losses[1:], losses[0]) / len(losses), "std": collapse_std(projections[0])}
+            found.update(self.more_losses(name, projections, targets))
+        found["loss"] = self.scale * sum(losses[1:], losses[0]) / len(losses)
+        return {**found, "std": collapse_std(projections[0])}
+
+    def more_losses(self, name: str, projections: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Losses of a network beside the method's own."""
+        return {}
 
     def project(self, view: Tensor) -> Tensor:
         """g(f(v)) of the active network: (N, 3, H, W) -> (N, D)."""
@@ -85,7 +140,7 @@ class SlimmableSiamese(StartsFromPlain, Directed, SandwichTraining, BaseSelfSupe
         Args:
             views: Both, each (N, 3, H, W), the one that predicts first.
             projections: Of the views that predict, each (N, D).
-            shared: What :meth:`begin_step` gave.
+            shared: What :meth:`step_targets` gave.
         """
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ from torch.optim import SGD
 
 from mmssl_dynamic.engine.hooks.target_ema_hook import half_cosine
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.sandwich import draw_networks
+from mmssl_dynamic.models.sandwich_draws import draw_networks
 from tests.helpers import build_slimmable, byol_parts, byol_target, online_and_head, views
 
 OPTIONS = dict(lr=0.05, momentum=0.9, weight_decay=1e-4)
@@ -141,8 +141,8 @@ def test_the_target_moves_only_by_update_target():
 def test_momentum_bn_mixes_batch_and_running_statistics_and_is_plain_bn_at_the_start():
     model, plain = build_slimmable("DSPNet", target_bn="momentum"), build_slimmable("DSPNet")
     inputs = views(0)
-    first = model.begin_step(inputs, None)
-    for a, b in zip(first, plain.begin_step(inputs, None)):
+    first = model.begin_step(inputs, None).targets
+    for a, b in zip(first, plain.begin_step(inputs, None).targets):
         torch.testing.assert_close(a, b)
     norm = model.target_net[0].bn1
     x = [model.target_net[0].conv1(v) for v in inputs]
@@ -200,3 +200,28 @@ def test_wrong_models_are_refused_in_one_sentence():
                 head=head,
             )
         )
+
+
+@pytest.mark.parametrize("first_view", [None, 0, 1])
+def test_smaller_networks_learn_from_the_same_view_too_where_asked(first_view):
+    """POA: prediction and target of one view. The largest learns from the other view alone."""
+    directions = "both" if first_view is None else "alternate"
+    model = build_slimmable("DSPNet", same_view=0.5, directions=directions)
+    plain = build_slimmable("DSPNet", directions=directions)
+    for one in (model, plain):
+        one.networks, one.first_view = one.backbone.subnets, first_view
+        one.update_target(0.0)
+        with torch.no_grad():
+            for parameter in one.target_net.parameters():
+                parameter.mul_(1.1)
+    small = model.backbone.subnets[0]
+    wanted = []
+    for view in views(0) if first_view is None else [views(0)[first_view]]:
+        with torch.no_grad(), model.backbone.subnet(small):
+            wanted.append(model.head.loss(model.project(view), model.target_net(view)[0]))
+    losses, own = model.loss(views(0)), plain.loss(views(0))
+    torch.testing.assert_close(losses[f"loss_same_{small}"], 0.5 * 4 * torch.stack(wanted).mean(), rtol=1e-4, atol=1e-5)
+    assert f"loss_same_{model.backbone.subnets[-1]}" not in losses
+    assert all(torch.equal(losses[key], value) for key, value in own.items())
+    with pytest.raises(ConfigError, match="same_view=-1 must be a weight"):
+        build_slimmable("DSPNet", same_view=-1)

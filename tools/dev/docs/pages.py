@@ -29,6 +29,7 @@ PARTS = {
     "models.backbones": "Backbones",
     "models.selfsup": "Algorithms",
     "models": "Heads, necks, losses, classifiers",
+    "teachers": "Frozen teachers",
     "engine": "Runner, hooks, optimiser wrappers",
     "routing": "Routing",
     "calibration": "Calibration",
