@@ -69,7 +69,8 @@ def space_from_record(record: Mapping[str, Any]) -> SubnetSpace:
             return PathSpace(tuple(record["stage_groups"]))
         if record["kind"] == "slimmable":
             blocks = record.get("blocks")
-            return SlimmableSpace(tuple(record["widths"]), None if blocks is None else tuple(map(tuple, blocks)))
+            nested = None if blocks is None else tuple(map(tuple, blocks))
+            return SlimmableSpace(tuple(record["widths"]), nested, bool(record.get("any_width", False)))
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{record!r} does not describe a space of sub-networks.") from error
     raise ConfigError(f"unknown kind of sub-networks {record['kind']!r}; use a version that knows it.")
@@ -216,6 +217,7 @@ class SlimmableSpace:
         widths: Multipliers of the channels, ascending.
         blocks: Blocks per stage, from shallow to deep, none of a list smaller than in the one before; ``None`` for a
             network of fixed depth.
+        any_width: Whether every width between the smallest and the largest is one, listed or not (US3L): ``'w0.613'``.
 
     Raises:
         ConfigError: widths that are not ascending, not distinct or not positive, or lists of blocks that do not nest.
@@ -223,6 +225,7 @@ class SlimmableSpace:
 
     widths: tuple[float, ...]
     blocks: tuple[Blocks, ...] | None = None
+    any_width: bool = False
 
     def __post_init__(self) -> None:
         widths = tuple(self.widths)
@@ -271,12 +274,32 @@ class SlimmableSpace:
         """
         if name in (FULL, self.largest):
             return FULL
-        if name not in self._members:
+        if name in self._members:
+            return name
+        unlisted = self._unlisted(name) if self.any_width else None
+        if unlisted is None:
+            between = f", any width between {self.widths[0]} and {self.widths[-1]}" if self.any_width else ""
             raise SubnetError(
-                f"unknown sub-network '{name}': this super-network was built for {', '.join(self.names)} and 'full'; "
-                "choose one of these or use the config the checkpoint was trained with."
+                f"unknown sub-network '{name}': this super-network was built for {', '.join(self.names)}{between} and "
+                "'full'; choose one of these or use the config the checkpoint was trained with."
             )
-        return name
+        same = self.name_of(*unlisted)
+        return FULL if same == self.largest else same
+
+    def name_of(self, width: float, blocks: Blocks | None = None) -> str:
+        """``(0.613, (2, 2, 2, 2)) -> 'w0.613-d2222'``."""
+        return width_name(width) if blocks is None else f"{width_name(width)}-{depth_name(blocks)}"
+
+    def _unlisted(self, name: str) -> tuple[float, Blocks | None] | None:
+        """Width and blocks of a name that is on no list; ``None`` if it is out of range or no such name."""
+        width, _, depth = name.partition("-")
+        known = {"": None} if self.blocks is None else {depth_name(b): b for b in self.blocks}
+        try:
+            value = parse_width(width)
+        except SubnetError:
+            return None
+        inside = self.widths[0] <= value <= self.widths[-1]
+        return (value, known[depth]) if inside and depth in known else None
 
     def canonical(self, name: str) -> str:
         """The name among :attr:`names`: that of the largest network for ``'full'``, too.
@@ -293,12 +316,16 @@ class SlimmableSpace:
         Raises:
             SubnetError: the space does not hold it.
         """
-        return self._members[self.canonical(name)]
+        name = self.canonical(name)
+        found = self._members.get(name) or self._unlisted(name)
+        assert found is not None  # that canonical refused
+        return found
 
     def record(self) -> dict[str, Any]:
         """The space as plain data."""
         blocks = None if self.blocks is None else [list(b) for b in self.blocks]
-        return {"kind": "slimmable", "widths": list(self.widths), "blocks": blocks}
+        open_range = {"any_width": True} if self.any_width else {}
+        return {"kind": "slimmable", "widths": list(self.widths), "blocks": blocks, **open_range}
 
 
 def _checked_blocks(lists: Sequence[Sequence[int]]) -> tuple[Blocks, ...]:

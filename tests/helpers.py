@@ -143,6 +143,7 @@ def build_slimmable(
     """A tiny slimmable model of widths x depths in training mode, the same one every time."""
     torch.manual_seed(0)
     neck, head = byol_parts(norm_cfg or BN)
+    neck = dict(neck, type="mmssl_dynamic.ElasticProjector")
     model = MODELS.build(
         dict(
             type=f"mmssl_dynamic.{kind}",
@@ -153,9 +154,7 @@ def build_slimmable(
                 zero_init_residual=False,
                 norm_cfg=norm_cfg,
             ),
-            neck=dict(neck, type="mmssl_dynamic.ElasticProjector"),
-            head=head,
-            **options,
+            **{"neck": neck, "head": head, **options},
         )
     )
     model.init_weights()

@@ -6,40 +6,15 @@ network alone; then the optimiser moves once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
-from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones import SuperNetwork
-
-
-def draw_networks(names: Sequence[str], count: int, seed: int, step: int) -> tuple[str, ...]:
-    """The networks of a step: smallest, largest and ``count - 2`` random others, in the order of ``names``.
-
-    The draw depends on the seed and the step alone: all processes agree on it, and a resumed run goes on with it.
-
-    Args:
-        names: All networks from the smallest to the largest.
-        count: How many to train; 1 draws the largest alone.
-        seed: Of the run.
-        step: Number of the optimiser step.
-
-    Raises:
-        ConfigError: ``count`` is not between 1 and the number of networks.
-    """
-    if not 1 <= count <= len(names):
-        raise ConfigError(f"num_networks={count} must lie between 1 and the {len(names)} networks that there are.")
-    if count == 1:
-        return (names[-1],)
-    rng = np.random.default_rng([seed, step])
-    between = sorted(rng.permutation(len(names) - 2)[: count - 2] + 1)
-    return (names[0], *(names[i] for i in between), names[-1])
 
 
 class SandwichTraining(BaseModel):
@@ -50,11 +25,13 @@ class SandwichTraining(BaseModel):
     Attributes:
         networks: The networks of the next step; :class:`mmssl_dynamic.engine.SandwichHook` sets them before each.
             By default the smallest and the largest.
+        loss_weights: Factors of the losses of this step's networks, set likewise; 1 for all when empty.
         before_update: Called once per optimiser step, when all gradients are there; how processes average them.
     """
 
     backbone: SuperNetwork
     networks: tuple[str, ...] = ()
+    loss_weights: Mapping[str, float] = {}
     before_update: Callable[[], None] | None = None
 
     def begin_step(self, inputs: Any, data_samples: Any) -> Any:
@@ -85,7 +62,8 @@ class SandwichTraining(BaseModel):
         """One pass over the networks of this step, and one update of the optimiser where it is due.
 
         Returns:
-            Log variables: ``loss`` is the sum over networks; every other value carries its network's name.
+            Log variables: ``loss`` is the sum over networks; every other value carries its network's name, or that of
+            a width that nobody listed ``other``.
         """
         logged: dict[str, Tensor] = {}
         with optim_wrapper.optim_context(self):
@@ -94,18 +72,21 @@ class SandwichTraining(BaseModel):
             shared = self.begin_step(inputs, data_samples)
         total: Tensor | float = 0.0
         names = self.step_networks()
-        # DSPNet Eq. 5: the unweighted sum over the sampled networks.
+        listed = self.backbone.subnets
+        # DSPNet Eq. 5: the unweighted sum over the sampled networks, unless there are weights.
         for name in names:
             with optim_wrapper.optim_context(self):
                 losses = self.network_loss(name, inputs, data_samples, shared)
             loss, log_vars = self.parse_losses(losses)
+            loss = loss * self.loss_weights[name] if self.loss_weights else loss
             scaled = optim_wrapper.scale_loss(loss)
             if name != names[-1]:
                 _accumulate(optim_wrapper, scaled)
             else:
                 optim_wrapper.backward(scaled)  # this one counts for gradient accumulation
             total = total + loss.detach()
-            logged.update({f"{k}_{name}": v.detach() for k, v in log_vars.items() if _tells_more(k, log_vars)})
+            label = name if name in listed else "other"
+            logged.update({f"{k}_{label}": v.detach() for k, v in log_vars.items() if _tells_more(k, log_vars)})
             del losses, loss, log_vars, scaled  # and with them the graph, before the next network's grows
         if optim_wrapper.should_update():
             if self.before_update is not None:
@@ -119,7 +100,7 @@ class SandwichTraining(BaseModel):
         """The losses of all networks of the step in one graph: the same gradient, at the memory of all together."""
         shared = self.begin_step(inputs, data_samples)
         return {
-            f"{key}_{name}": value
+            f"{key}_{name}": value * self.loss_weights[name] if self.loss_weights and "loss" in key else value
             for name in self.step_networks()
             for key, value in self.network_loss(name, inputs, data_samples, shared).items()
         }

@@ -14,6 +14,11 @@ optim_wrapper = dict(
 max_epochs = 300
 warmup_epochs = 10
 num_networks = 4  # in every step: the largest, the smallest and others by chance
+# Relatives of the sandwich rule, see SandwichHook; as they stand here they are off.
+dynamic_sampling = False  # US3L: the range of widths opens from the largest down
+favour_small = 0.0  # POA: draws small networks more often, by width ** -favour_small
+loss_weights = "equal"  # SlimCLR: or by "width", or "largest"
+group_alpha = 0.0  # US3L: a group of channels decays by this share less than the one before; of SGD
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-4, by_epoch=True, begin=0, end=warmup_epochs, convert_to_iter_based=True),
     dict(
@@ -27,7 +32,15 @@ param_scheduler = [
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs)
 custom_hooks = [
     # The full network alone while warming up.
-    dict(type="mmssl_dynamic.SandwichHook", num_networks=num_networks, warmup_epochs=warmup_epochs),
+    dict(
+        type="mmssl_dynamic.SandwichHook",
+        num_networks=num_networks,
+        warmup_epochs=warmup_epochs,
+        dynamic_sampling=dynamic_sampling,
+        favour_small=favour_small,
+        loss_weights=loss_weights,
+    ),
+    dict(type="mmssl_dynamic.GroupRegularizationHook", alpha=group_alpha, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.004),
     dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),

@@ -11,9 +11,15 @@ image_size = 48
 max_epochs = 20
 warmup_epochs = 1
 num_networks = 3
+any_width = False
+same_view = 0.0
+dynamic_sampling = False
+favour_small = 0.0
+loss_weights = "equal"
+group_alpha = 0.0
 init_from = None  # weights of the largest network to start from, see FromPlain; None: random ones, as in the paper
 view_pipeline = _base_.view_pipeline
-view_pipeline[1]["size"] = image_size
+view_pipeline[0]["size"] = image_size
 train_pipeline = _base_.train_pipeline
 train_pipeline[1]["transforms"] = [view_pipeline]
 eval_pipeline = _base_.eval_pipeline
@@ -22,7 +28,8 @@ eval_pipeline[2]["crop_size"] = image_size
 
 model = dict(
     init_cfg=dict(init_from=init_from),
-    backbone=dict(channels=(0.1875, 0.28125, 0.375)),
+    same_view=same_view,
+    backbone=dict(channels=(0.1875, 0.28125, 0.375), any_width=any_width),
 )
 train_dataloader = dict(
     num_workers=0,
@@ -37,7 +44,15 @@ param_scheduler = [
 train_cfg = dict(max_epochs=max_epochs)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1))
 custom_hooks = [
-    dict(type="mmssl_dynamic.SandwichHook", num_networks=num_networks, warmup_epochs=warmup_epochs),
+    dict(
+        type="mmssl_dynamic.SandwichHook",
+        num_networks=num_networks,
+        warmup_epochs=warmup_epochs,
+        dynamic_sampling=dynamic_sampling,
+        favour_small=favour_small,
+        loss_weights=loss_weights,
+    ),
+    dict(type="mmssl_dynamic.GroupRegularizationHook", alpha=group_alpha, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.01),
     dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),

@@ -7,6 +7,7 @@ from mmssl_dynamic.engine.hooks.collapse_monitor_hook import CollapseMonitorHook
 from mmssl_dynamic.engine.hooks.direction_hook import DirectionHook
 from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmssl_dynamic.engine.hooks.fixed_predictor_lr_hook import FixedPredictorLrHook
+from mmssl_dynamic.engine.hooks.group_regularization_hook import GroupRegularizationHook
 from mmssl_dynamic.engine.hooks.keep_pruned_hook import KeepPrunedHook
 from mmssl_dynamic.engine.hooks.progress_hook import ProgressHook
 from mmssl_dynamic.engine.hooks.progressive_phase_hook import ProgressivePhaseHook
@@ -23,6 +24,7 @@ __all__ = [
     "DirectionHook",
     "FiniteLossHook",
     "FixedPredictorLrHook",
+    "GroupRegularizationHook",
     "KeepPrunedHook",
     "ProgressHook",
     "ProgressivePhaseHook",

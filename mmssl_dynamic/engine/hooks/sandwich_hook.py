@@ -1,4 +1,4 @@
-"""Draws the networks of every step (DSPNet Sec. 4.1 and 5.1)."""
+"""Draws the networks of every step (DSPNet Sec. 4.1 and 5.1; US3L, SlimCLR and POA)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from mmengine.runner import Runner
 
 from mmssl_dynamic.engine.unwrap import bare_model, passes_per_update, shared_seed
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.sandwich import SandwichTraining, draw_networks
+from mmssl_dynamic.models.sandwich import SandwichTraining
+from mmssl_dynamic.models.sandwich_draws import (
+    LOSS_WEIGHTS,
+    draw_any_widths,
+    draw_networks,
+    loss_weights,
+    lowest_width,
+)
 from mmssl_dynamic.registry import HOOKS
+from mmssl_dynamic.subnets import SlimmableSpace
 
 
 @HOOKS.register_module()
@@ -16,22 +24,41 @@ class SandwichHook(Hook):
     """Smallest, largest and random networks in every optimiser step; the full network alone while warming up.
 
     Args:
-        num_networks: n, networks per step. Cut to the number of networks that there are.
-        warmup_epochs: Epochs in which the full network trains alone, "for robust training".
+        num_networks: n, networks per step. Cut to the number of networks that there are, unless any width is one.
+        warmup_epochs: Epochs in which the full network trains alone, "for robust training"; SlimCLR's slow start.
+        dynamic_sampling: US3L: the range of widths opens with the training, in four equal parts from the largest width
+            alone to all.
+        favour_small: POA draws small networks more often: here in proportion to width ** -favour_small (our reading).
+            0: all equally often.
+        loss_weights: SlimCLR: ``'equal'``, ``'width'`` or ``'largest'``, see
+            :func:`mmssl_dynamic.models.sandwich_draws.loss_weights`.
 
     Raises:
-        ConfigError: fewer than one network or epochs below zero; at the start of the run, a model without sandwich
-            training or a warm-up that never ends.
+        ConfigError: fewer than one network or epochs below zero, an option that there is not; at the start of the run,
+            a model without sandwich training or a warm-up that never ends.
     """
 
     priority = "HIGH"
 
-    def __init__(self, num_networks: int = 4, warmup_epochs: int = 10) -> None:
+    def __init__(
+        self,
+        num_networks: int = 4,
+        warmup_epochs: int = 10,
+        dynamic_sampling: bool = False,
+        favour_small: float = 0.0,
+        loss_weights: str = "equal",
+    ) -> None:
         if num_networks < 1 or warmup_epochs < 0:
             raise ConfigError(
                 f"SandwichHook needs num_networks={num_networks} >= 1 and warmup_epochs={warmup_epochs} >= 0."
             )
+        if favour_small < 0 or loss_weights not in LOSS_WEIGHTS:
+            raise ConfigError(
+                f"SandwichHook needs favour_small={favour_small} >= 0 and loss_weights={loss_weights!r} to be one of "
+                f"{', '.join(LOSS_WEIGHTS)}."
+            )
         self.num_networks, self.warmup_epochs = num_networks, warmup_epochs
+        self.dynamic_sampling, self.favour_small, self.loss_weights = dynamic_sampling, favour_small, loss_weights
         self._announced = False
 
     def before_train(self, runner: Runner) -> None:
@@ -49,18 +76,37 @@ class SandwichHook(Hook):
             )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
-        """Set the networks of this step."""
+        """Set the networks of this step, and the weights of their losses."""
         model = bare_model(runner.model)
-        names = model.backbone.subnets
+        space = model.backbone.space
         if runner.epoch < self.warmup_epochs:
-            model.networks = names[-1:]
-            return
-        if not self._announced:
-            self._announced = True
-            runner.logger.info(f"Sandwich of {self.count(names)} out of {len(names)} networks from here on.")
+            model.networks = space.names[-1:]
+        else:
+            if not self._announced:
+                self._announced = True
+                runner.logger.info(
+                    f"Sandwich of {self.count(space.names)} out of {len(space.names)} networks from here on."
+                )
+            model.networks = self._drawn(space, runner)
+        equal = self.loss_weights == "equal"
+        model.loss_weights = {} if equal else loss_weights(space, model.networks, self.loss_weights)
+
+    def _drawn(self, space: SlimmableSpace, runner: Runner) -> tuple[str, ...]:
         # The networks of a large batch: all passes that are accumulated into one update train the same ones.
-        step = runner.iter // passes_per_update(runner)
-        model.networks = draw_networks(names, self.count(names), shared_seed(runner), step)
+        passes = passes_per_update(runner)
+        seed, step = shared_seed(runner), runner.iter // passes
+        lowest = space.widths[0]
+        if self.dynamic_sampling:
+            lowest = lowest_width(space, step * passes / runner.max_iters)
+        if getattr(space, "any_width", False):
+            return draw_any_widths(space, self.num_networks, seed, step, lowest, self.favour_small)
+        names, chances = space.names, None
+        if self.dynamic_sampling:
+            inside = [name for name in names if space.member(name)[0] >= lowest - 1e-9]
+            names = tuple(inside) if lowest < space.widths[-1] else names[-1:]
+        if self.favour_small:
+            chances = [space.member(name)[0] ** -self.favour_small for name in names]
+        return draw_networks(names, self.count(names), seed, step, chances)
 
     def count(self, names: tuple[str, ...]) -> int:
         """Networks per step."""

@@ -75,7 +75,8 @@ def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> 
     own = module.state_dict()
     plain = "switches" in own and len(state.get("switches", ())) < 2
     if "switches" in own:
-        check_networks(own["switches"], state.get("switches"), f"checkpoint {source}")
+        any_width = getattr(module, "any_width", False)
+        check_networks(own["switches"], state.get("switches"), f"checkpoint {source}", any_width)
         state = with_switches(state, own, source)
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     if missing:

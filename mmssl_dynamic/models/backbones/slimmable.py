@@ -39,6 +39,20 @@ def check_switchable(switchable_bn: str | None) -> str | None:
     return switchable_bn
 
 
+def check_any_width(any_width: bool, switchable_bn: str | None) -> bool:
+    """Return a valid ``any_width``.
+
+    Raises:
+        ConfigError: together with switchable BatchNorm, which has statistics of listed networks alone.
+    """
+    if any_width and switchable_bn is not None:
+        raise ConfigError(
+            f"any_width=True has networks that are on no list, and switchable_bn='{switchable_bn}' keeps statistics of "
+            "listed ones; leave one of them out."
+        )
+    return bool(any_width)
+
+
 def switches_of(space: SlimmableSpace, switchable_bn: str | None) -> tuple[str, ...]:
     """The networks with BatchNorm statistics of their own; the full one has the layers' running buffers."""
     return () if switchable_bn is None else space.names[:-1]
@@ -48,17 +62,18 @@ def remember_networks(net: nn.Module, space: SlimmableSpace) -> None:
     """Keep widths and depths beside the weights, as buffer ``switches``, and refuse weights of other ones."""
     rows = [[w, *b] for w in space.widths for b in space.blocks] if space.blocks else list(space.widths)
     net.register_buffer("switches", torch.tensor(rows, dtype=torch.float64))
+    net.any_width = space.any_width  # type: ignore[assignment]
     net.register_load_state_dict_pre_hook(_check_loaded)
 
 
 def _check_loaded(module: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     trained = state.get(f"{prefix}switches")
-    check_networks(module.switches, trained, "the checkpoint")
+    check_networks(module.switches, trained, "the checkpoint", module.any_width)
     if trained is not None:
         state[f"{prefix}switches"] = module.switches
 
 
-def check_networks(own: Tensor, trained: Tensor | None, source: str) -> None:
+def check_networks(own: Tensor, trained: Tensor | None, source: str, any_width: bool = False) -> None:
     """Refuse weights of a slimmable network that was trained with other widths or depths, whose shapes may fit.
 
     Weights of the largest network alone (BYOL's of Sec. 0.B) are not refused.
@@ -67,6 +82,7 @@ def check_networks(own: Tensor, trained: Tensor | None, source: str) -> None:
         own: Buffer ``switches`` of the backbone, one row per network.
         trained: The same of the weights; ``None`` for those of a plain network.
         source: Where the weights come from, for the message.
+        any_width: Whether the backbone has every width of its range: lists may differ between smallest and largest.
 
     Raises:
         ArtifactError: they differ.
@@ -74,12 +90,19 @@ def check_networks(own: Tensor, trained: Tensor | None, source: str) -> None:
     if trained is None:
         return
     one, other = own.cpu().double(), trained.cpu().double()
+    if any_width and one.ndim == other.ndim and one.shape[1:] == other.shape[1:]:
+        one, other = (_corners(rows) for rows in (one, other))
     one = one[-1:] if len(other) == 1 else one
     if one.shape != other.shape or not torch.allclose(one, other, rtol=5e-3):  # also when kept in half precision
         raise ArtifactError(
             f"{source} was trained with the networks {trained.tolist()} (width, blocks) and not with those of the "
             f"config, {own.tolist()}; correct the backbone's options."
         )
+
+
+def _corners(rows: Tensor) -> Tensor:
+    """Smallest and largest network of a list."""
+    return rows[[0, -1]] if len(rows) > 1 else rows
 
 
 def with_switches(state: dict[str, Tensor], own: dict[str, Tensor], source: str) -> dict[str, Tensor]:

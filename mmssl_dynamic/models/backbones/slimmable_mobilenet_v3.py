@@ -12,7 +12,13 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import ElasticLayers
 from mmssl_dynamic.models.backbones.mobilenet_v3_keys import own_names
 from mmssl_dynamic.models.backbones.mobilenet_v3_trunk import BN_EPS, BN_MOMENTUM, MobileNetV3Trunk, mobilenet_widths
-from mmssl_dynamic.models.backbones.slimmable import check_switchable, prefix, remember_networks, switches_of
+from mmssl_dynamic.models.backbones.slimmable import (
+    check_any_width,
+    check_switchable,
+    prefix,
+    remember_networks,
+    switches_of,
+)
 from mmssl_dynamic.models.backbones.static_mobilenet_v3 import StaticMobileNetV3
 from mmssl_dynamic.models.backbones.super_network import SuperNetwork
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
@@ -40,6 +46,8 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``subnet``. ``eps`` is
             0.001 and ``momentum`` 0.01 unless it says otherwise, as in every MobileNetV3.
         subnet: Build only this network (such as ``'w0.75'``), out of plain modules, as detectors want it.
+        any_width: Whether every width between the first and the last is a network, too, named like ``'w0.613'`` (US3L).
+            Not with ``switchable_bn``.
         kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``with_cp`` and ``init_cfg`` of
             :class:`~mmssl_dynamic.models.backbones.mobilenet_v3_trunk.MobileNetV3Trunk`.
 
@@ -65,9 +73,10 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         norm_cfg: dict | None = None,
         *,
         subnet: None = None,
+        any_width: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.space = SlimmableSpace(tuple(widths))
+        self.space = SlimmableSpace(tuple(widths), any_width=check_any_width(any_width, switchable_bn))
         self._widths = {w: mobilenet_widths(arch, w) for w in self.space.widths}
         for (narrow, a), (wide, b) in pairwise(self._widths.items()):
             if a == b:
@@ -91,7 +100,7 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
     def selections(self, name: str) -> list[tuple[Channels, Selection | None]]:
         """Prefixes of all channels."""
         width, _ = self.space.member(name)
-        shape = self._widths[width]
+        shape = self._widths.get(width) or mobilenet_widths(self.arch, width)
         wanted = [(self._stem, shape.stem), (self._head, shape.head)]
         for channels, sizes in zip(self._blocks, shape.blocks):
             wanted += zip(channels, sizes)
@@ -110,4 +119,10 @@ class SlimmableMobileNetV3(SuperNetwork, MobileNetV3Trunk):
         """Architecture and widths."""
         switchable = {} if self.switchable_bn is None else {"switchable_bn": self.switchable_bn}
         widths = list(self.space.widths)
-        return {"arch": self.arch, "widths": widths, "in_channels": self.in_channels, **switchable}
+        return {
+            "arch": self.arch,
+            "widths": widths,
+            "in_channels": self.in_channels,
+            **switchable,
+            **({"any_width": True} if self.space.any_width else {}),
+        }

@@ -9,6 +9,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.backbones.layers import ElasticLayers
 from mmssl_dynamic.models.backbones.resnet_trunk import BLOCKS, ResNetTrunk
 from mmssl_dynamic.models.backbones.slimmable import (
+    check_any_width,
     check_switchable,
     make_divisible,
     prefix,
@@ -44,6 +45,8 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         in_channels: Channels of the images.
         norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``subnet``.
         subnet: Build only this network (such as ``'w1.0-d2222'``), out of plain modules, as detectors want it.
+        any_width: Whether every multiplier between the first and the last of ``channels`` is a width, too, named like
+            ``'w0.613-d2222'`` (US3L). Not with ``switchable_bn``.
         kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``with_cp``, ``zero_init_residual`` and ``init_cfg``
             of :class:`~mmssl_dynamic.models.backbones.resnet_trunk.ResNetTrunk`.
 
@@ -69,6 +72,7 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         norm_cfg: dict | None = None,
         *,
         subnet: None = None,
+        any_width: bool = False,
         **kwargs: Any,
     ) -> None:
         if block not in BLOCKS:
@@ -76,7 +80,10 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         self.channels = tuple(channels)
         stages = [_stage_channels(entry) for entry in self.channels]
         widths = tuple(_width(entry) for entry in self.channels)
-        self.space = SlimmableSpace(widths, tuple(tuple(b) for b in blocks))
+        if any_width and not all(isinstance(entry, int | float) for entry in self.channels):
+            raise ConfigError("any_width=True needs channels as multipliers, such as (0.25, 1.0), not lists.")
+        any_width = check_any_width(any_width, switchable_bn)
+        self.space = SlimmableSpace(widths, tuple(tuple(b) for b in blocks), any_width)
         self._check_nesting(stages)
         self._stage_widths = dict(zip(self.space.widths, stages))
         self.in_channels = in_channels
@@ -109,7 +116,7 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
         """Mid channels and blocks of every stage of a network."""
         width, blocks = self.space.member(name)
         assert blocks is not None
-        return self._stage_widths[width], blocks
+        return self._stage_widths.get(width) or _stage_channels(width), blocks
 
     def selections(self, name: str) -> list[tuple[Channels, Selection | None]]:
         """Prefixes of channels and of blocks."""
@@ -133,6 +140,7 @@ class SlimmableResNet(SuperNetwork, ResNetTrunk):
             "block": self.block_name,
             "in_channels": self.in_channels,
             **switchable,
+            **({"any_width": True} if self.space.any_width else {}),
         }
 
 

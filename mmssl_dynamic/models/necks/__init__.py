@@ -1,5 +1,6 @@
-"""Necks: the elastic projector."""
+"""Necks between backbone and heads."""
 
 from mmssl_dynamic.models.necks.elastic_projector import ElasticProjector
+from mmssl_dynamic.models.necks.several_heads import CosineOfHeads, SeveralPredictors, SeveralProjectors
 
-__all__ = ["ElasticProjector"]
+__all__ = ["CosineOfHeads", "ElasticProjector", "SeveralPredictors", "SeveralProjectors"]
