@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.commands.shared import config_options
@@ -20,7 +21,7 @@ from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
 MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "dspnet", "evaluate_run")
-MODULES += ("fidelity",)
+MODULES += ("fidelity", "lite_teacher", "relatives", "teacher")
 
 
 @pytest.fixture
@@ -327,6 +328,53 @@ def test_the_table_of_slimmable_networks_is_whole_and_names_them_as_the_super_ne
     slim = build_backbone(load_config(repo_root / "configs" / dspnet.SLIMMABLE))
     shapes = {name: value.shape for name, value in slim.static(dspnet.NETWORKS[-1]).named_parameters()}
     assert shapes == {name: value.shape for name, value in plain.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["relatives", "teacher"])
+def test_the_tables_at_equal_time_are_whole_and_of_equal_time(studies, folders, repo_root, name):
+    study = studies[name]
+    units = studies["runs"].units_of(study.STAGES, [0])
+    runs = [unit.run for unit in units]
+    assert len({run.name for run in runs}) == len(runs)
+    known = {run.name for run in runs if run.group is None}
+    known |= {f"{run.group}, {network}" for run in runs if run.group for network in (*study.NETWORKS, "small")}
+    assert {side for pair in study.COMPARISONS for side in pair} <= known
+    for path in {run.config for run in runs}:  # all options of its runs at once
+        options = dict(o.split("=", 1) for run in runs if run.config == path for o in run.options)
+        config = repo_root / "configs" / path
+        cfg = load_config(config, config_options(str(config), options))
+        if "dspnet" in path and not any("channels" in option for option in options):
+            assert build_backbone(cfg).subnets == study.NETWORKS
+    assert not any("$OUT" in argument for unit in units for step in unit.steps(folders) for argument in step.arguments)
+    time = {}
+    for run in runs:
+        key = run.group or run.name
+        time[key] = time.get(key, 0) + run.epochs * run.cost
+    pairs = {"relatives": study.COMPARISONS, "teacher": (*study.COMPARISONS[:6], study.COMPARISONS[-1])}[name]
+    for one, other in pairs:
+        spent = [time[side.partition(",")[0]] for side in (one, other)]
+        assert spent[0] == pytest.approx(spent[1], rel=0.08), (one, other)
+
+
+def test_the_teachers_layers_have_timms_names(studies):
+    """Every tensor of timm's network once, of its shape."""
+    timm = pytest.importorskip("timm")
+    net = timm.create_model("tf_efficientnet_lite0")
+    lite = studies["lite_teacher"]
+    back = {theirs: mine for mine, theirs in lite.AROUND.items()}
+    places = [(stage, block) for stage, count in enumerate(lite.BLOCKS) for block in range(count)]
+    wheel = {}
+    for key, value in net.state_dict().items():
+        layer, _, rest = key.partition(".")
+        if layer != "blocks":
+            wheel[f"{back[layer]}.{rest}"] = value
+            continue
+        stage, block, part, last = rest.split(".")
+        names = {theirs: mine for mine, theirs in (lite.OTHERS if int(stage) else lite.FIRST).items()}
+        wheel[f"_blocks.{places.index((int(stage), int(block)))}.{names[part]}.{last}"] = value
+    found = lite.timm_names(wheel)
+    assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in net.state_dict().items()}
+    assert all(torch.equal(one, other) for one, other in zip(found.values(), wheel.values()))
 
 
 def test_preparing_unpacks_equal_shares_of_the_pool_and_the_tasks(studies, folders, monkeypatch):

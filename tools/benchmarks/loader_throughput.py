@@ -2,7 +2,8 @@
 
 Every part of the pipeline is timed by itself on the same photographs, one process and one thread: the decoders and the
 augmentations that could take the place of the package's are timed beside them, where they are installed (PyTurboJPEG
-and its library libturbojpeg, kornia; torchvision's are always there). Two views an image, as the config has them.
+and its library libturbojpeg, kornia; torchvision's are always there). Two views an image, as the config has them. The
+whole pipeline takes turns with the one that mmpretrain ships for SimSiam, round by round.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import numpy as np
 import torch
 from photos import write_photos
 from PIL import Image
-from timing import summary
+from pipelines import peer_pipeline, with_size
+from timing import alternate, ratios, summary
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.commands import shared
@@ -124,7 +126,7 @@ def main() -> None:
 
     cv2.setNumThreads(1)
     pipeline = train_pipeline(args.config or str(find_config(CONFIG)))
-    views = next((step for step in pipeline if step["type"] == "MultiView"), None)
+    views = next((step for step in pipeline if step["type"].split(".")[-1] == "MultiView"), None)
     if views is None:
         raise ConfigError(f"--config {args.config} has no MultiView in its training pipeline; give a siamese method's.")
     with tempfile.TemporaryDirectory() as folder:
@@ -135,27 +137,40 @@ def main() -> None:
         report(files, pipeline, views, args)
 
 
+def _decoded(data: bytes) -> dict:
+    """What LoadImage gives."""
+    image = decode_image(data)
+    return dict(img=image, img_shape=image.shape[:2])
+
+
 def report(files: list[str], pipeline: list, views: dict, args: argparse.Namespace) -> None:
     """Time everything and print it."""
     contents = [Path(file).read_bytes() for file in files]
     samples = [dict(img_path=file, gt_label=0) for file in files]
-    load = built(pipeline)
-    whole = per_image(lambda sample: load(dict(sample)), samples, args.rounds)
+    load, size = built(pipeline), built(list(views["transforms"][0]))(_decoded(contents[0]))["img"].shape[0]
+    peer = built(with_size(peer_pipeline("SimSiam")[0], size))
+    candidates = {
+        "own": lambda: [load(dict(sample)) for sample in samples],
+        "peer": lambda: [peer(dict(sample)) for sample in samples],
+    }
+    seconds = alternate(candidates, args.rounds)
+    whole, of_peer = ([1000 * value / len(samples) for value in seconds[name]] for name in candidates)
     rate = 1000 / statistics.median(whole)
-    print(f"{len(files)} images, two views, one core\n")
+    print(f"{len(files)} images, two views of {size} px, one core\n")
     print(f"whole pipeline                       {summary(whole)} ms an image: {rate:.0f} images/s a core")
+    print(f"mmpretrain's for SimSiam             {summary(of_peer)} ms an image, without its shift of the hue")
+    print(f"images a core, over mmpretrain's     {summary(ratios(of_peer, whole))}")
     for name, decode in decoders():
         print(f"decode, {name:<28} {summary(per_image(decode, contents, args.rounds))} ms")
     steps = views["transforms"][0]
     pixels = [decode_image(data) for data in contents]
-    decoded = [dict(img=image, img_shape=image.shape[:2]) for image in pixels]
+    decoded = [_decoded(data) for data in contents]
     for index, step in enumerate(steps):
         kind = step["transforms"][0]["type"] if "transforms" in step else step["type"]
         before = [built(steps[:index])(dict(sample)) for sample in decoded]
         run = built([step])
         print(f"one view, {kind:<26} {summary(per_image(lambda s, run=run: run(dict(s)), before, args.rounds))} ms")
     run = built(list(steps))
-    size = built(list(steps))(dict(decoded[0]))["img"].shape[0]
     print(f"one view, all of the above           {summary(per_image(lambda s: run(dict(s)), decoded, args.rounds))} ms")
     tensors = [torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1) for image in pixels]
     v2 = torchvision_v2(size)

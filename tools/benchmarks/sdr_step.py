@@ -3,12 +3,15 @@
 Times a step of W_0 and of a sub-network (with SiamKD, the optimiser step and the protection of inactive groups
 included), and averages them over the phases of Algorithm 1: in a phase with S networks, uniform sampling draws W_0 once
 in S steps. From the average follow images per second and the hours that ImageNet takes. All of it with both directions
-of the losses in every step, and with one (directions=alternate). At the batch of the config:
-python tools/benchmarks/sdr_step.py --batch-size 64 --amp --channels-last --rounds 50
+of the losses in every step, and with one (directions=alternate). Loading is timed alone, in one process, by the own
+pipeline and by the one that mmpretrain ships for SimSiam. Everything takes turns in one run, and ratios are taken round
+by round. At the batch of the config:
+python tools/benchmarks/sdr_step.py --batch-size 64 --channels-last --bf16 --compile --rounds 50
 """
 
 import argparse
 import statistics
+import tempfile
 
 import torch
 from memory import resident_bytes, step_bytes
@@ -16,13 +19,18 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import register_all_modules
+from photos import write_photos
+from pipelines import batch_loader, own_pipeline, peer_pipeline, with_size
 from timing import alternate, ratios, summary
+from variants import Variant, add_variants, chosen, table
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.commands import shared
 from mmssl_dynamic.engine import SubnetOptimWrapper
 from mmssl_dynamic.loading import load_config, select_device
 from mmssl_dynamic.subnets import FULL
+
+PIPELINE = "sdr/sdr_simsiam_r50_256path.py"
 
 
 def plain_norms(node):
@@ -52,6 +60,68 @@ def samples(name, count):
     return batch
 
 
+def measure(args, device, variant: Variant, loaders: dict) -> dict[str, str]:
+    """Rows of one column."""
+    both = build(args.sdr, device, args.stage_channels)
+    one = build(args.sdr, device, args.stage_channels, directions="alternate")
+    one.first_view = 0
+    simsiam = build(args.simsiam, device)
+    variant.prepare(both, one, simsiam)
+    shape = (args.batch_size, 3, args.image_size, args.image_size)
+    views = [torch.randn(shape, device=device).to(memory_format=variant.memory_format) for _ in range(2)]
+
+    def wrapper(model, kind=SubnetOptimWrapper):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+        return variant.optim_wrapper(kind, optimizer, device)
+
+    runs = {
+        "SimSiam": (simsiam, wrapper(simsiam, OptimWrapper), FULL),
+        "W_0": (both, wrapper(both), FULL),
+        "sub-network": (both, None, args.subnet),
+        "sub-network, plain optimiser": (both, wrapper(both, OptimWrapper), args.subnet),
+        "W_0, one direction": (one, wrapper(one), FULL),
+        "sub-network, one direction": (one, None, args.subnet),
+    }
+    # W_0 and its sub-networks have one optimiser.
+    for name in ("", ", one direction"):
+        runs[f"sub-network{name}"] = (*runs[f"W_0{name}"][:2], args.subnet)
+
+    def step(model, wrapper, name):
+        with wrapper.optim_context(model):
+            losses = model.loss(views, samples(name, args.batch_size))
+            total = sum(value for key, value in losses.items() if "loss" in key)
+        wrapper.update_params(total)
+
+    candidates = {name: lambda run=run: step(*run) for name, run in runs.items()}
+    seconds = alternate({**candidates, **loaders}, args.rounds)
+    space = both.backbone.space
+    sizes = [len(space.phase(p)) for p in range(space.num_phases)]
+    share = sum(1 / size for size in sizes) / len(sizes)  # of W_0 among all steps
+    rows = {f"{name} (s)": summary(values) for name, values in seconds.items()}
+    means = {"SimSiam": seconds["SimSiam"]}
+    own_load, peer_load = (seconds[name] for name in loaders)
+    peer = [a + b for a, b in zip(seconds["SimSiam"], peer_load)]
+    for directions in ("", ", one direction"):
+        full, sub = seconds[f"W_0{directions}"], seconds[f"sub-network{directions}"]
+        average = means[f"SDR{directions}"] = [share * f + (1 - share) * s for f, s in zip(full, sub)]
+        rows[f"W_0{directions} / SimSiam"] = summary(ratios(full, seconds["SimSiam"]))
+        rows[f"sub-network{directions} / SimSiam"] = summary(ratios(sub, seconds["SimSiam"]))
+        rows[f"mean over {len(sizes)} phases{directions} / SimSiam"] = summary(ratios(average, seconds["SimSiam"]))
+        loaded = [a + b for a, b in zip(average, own_load)]
+        rows[f"the same with loading / mmpretrain{directions}"] = summary(ratios(loaded, peer))
+    protection = ratios(seconds["sub-network"], seconds["sub-network, plain optimiser"])
+    rows["protecting inactive groups, factor on a step"] = summary(protection)
+    for name, values in means.items():
+        rate = args.batch_size / statistics.median(values)
+        hours = args.epochs * args.images / (rate * args.gpus) / 3600
+        rows[f"{name}: images/s, hours of a training"] = f"{rate:.1f}, {hours:,.0f}"
+    for name, (model, wrapper_, _) in runs.items():
+        if "plain" not in name:
+            peak = resident_bytes(model, wrapper_.optimizer) + step_bytes(candidates[name], device)
+            rows[f"peak memory, {name} (GiB)"] = f"{peak / 2**30:.2f}"
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sdr", default="configs/sdr/sdr_simsiam_r50_256path.py")
@@ -61,85 +131,28 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--amp", action="store_true", help="bfloat16 autocast")
-    parser.add_argument("--channels-last", action="store_true", help="weights and images in channels-last order")
     parser.add_argument("--epochs", type=int, default=200, help="of the training whose hours are printed")
     parser.add_argument("--gpus", type=int, default=8, help="that share it")
     parser.add_argument("--images", type=int, default=1_281_167, help="of the data set (default: ImageNet's)")
+    add_variants(parser)
     shared.add_device(parser)
     args = parser.parse_args()
     device = select_device(args.device)
     register_all_modules(init_default_scope=False)
-
-    both = build(args.sdr, device, args.stage_channels)
-    one = build(args.sdr, device, args.stage_channels, directions="alternate")
-    one.first_view = 0
-    simsiam = build(args.simsiam, device)
-    options = dict(lr=0.01, momentum=0.9, weight_decay=1e-4)
-    both_wrapper, one_wrapper = (
-        SubnetOptimWrapper(torch.optim.SGD(sdr.parameters(), **options)) for sdr in (both, one)
-    )
-    unprotected = OptimWrapper(torch.optim.SGD(both.parameters(), **options))
-    simsiam_wrapper = OptimWrapper(torch.optim.SGD(simsiam.parameters(), **options))
-    shape = (args.batch_size, 3, args.image_size, args.image_size)
-    memory_format = torch.channels_last if args.channels_last else torch.contiguous_format
-    views = [torch.randn(shape, device=device).to(memory_format=memory_format) for _ in range(2)]
-    for model in (both, one, simsiam):
-        model.to(memory_format=memory_format)
-
-    def step(model, wrapper, name):
-        with wrapper.optim_context(model), torch.autocast(device.type, torch.bfloat16, enabled=args.amp):
-            losses = model.loss(views, samples(name, args.batch_size))
-            total = sum(value for key, value in losses.items() if "loss" in key)
-        wrapper.update_params(total)
-
-    seconds = alternate(
-        {
-            "SimSiam": lambda: step(simsiam, simsiam_wrapper, FULL),
-            "W_0": lambda: step(both, both_wrapper, FULL),
-            "sub-network": lambda: step(both, both_wrapper, args.subnet),
-            "sub-network, plain optimiser": lambda: step(both, unprotected, args.subnet),
-            "W_0, one direction": lambda: step(one, one_wrapper, FULL),
-            "sub-network, one direction": lambda: step(one, one_wrapper, args.subnet),
-        },
-        args.rounds,
-    )
-    space = both.backbone.space
-    sizes = [len(space.phase(p)) for p in range(space.num_phases)]
-    share = sum(1 / size for size in sizes) / len(sizes)  # of W_0 among all steps
-    print(f"stage channels {both.backbone.stage_channels}, {args.batch_size} images of {args.image_size} px, {device}")
-    for name, values in seconds.items():
-        print(f"{name:30s} {summary(values)} s")
-    for directions in ("", ", one direction"):
-        full = ratios(seconds[f"W_0{directions}"], seconds["SimSiam"])
-        sub = ratios(seconds[f"sub-network{directions}"], seconds["SimSiam"])
-        average = [share * f + (1 - share) * s for f, s in zip(full, sub)]
-        print(f"{f'W_0 step{directions} / SimSiam step':55s}{summary(full)}")
-        print(f"{f'sub-network step{directions} / SimSiam step':55s}{summary(sub)}")
-        print(f"average over {len(sizes)} equal phases, spaces of {sizes}{directions}: {summary(average)}")
-    protection = ratios(seconds["sub-network"], seconds["sub-network, plain optimiser"])
-    print(f"protecting inactive groups, factor on a step  {summary(protection)}")
-    means = {"SimSiam": seconds["SimSiam"]}
-    for directions in ("", ", one direction"):
-        pairs = zip(seconds[f"W_0{directions}"], seconds[f"sub-network{directions}"])
-        means[f"SDR{directions}"] = [share * a + (1 - share) * b for a, b in pairs]
-    for name, values in means.items():
-        rate = args.batch_size / statistics.median(values)
-        hours = args.epochs * args.images / (rate * args.gpus) / 3600
-        print(
-            f"{name}: {rate:.1f} images/s; {args.epochs} epochs of {args.images:,} images on {args.gpus} such devices "
-            f"take {hours:,.0f} hours, loading and communication not counted"
-        )
-    runs = {
-        "SimSiam": (simsiam, simsiam_wrapper, FULL),
-        "W_0": (both, both_wrapper, FULL),
-        "sub-network": (both, both_wrapper, args.subnet),
-        "W_0, one direction": (one, one_wrapper, FULL),
-        "sub-network, one direction": (one, one_wrapper, args.subnet),
-    }
-    for name, (model, wrapper, _) in runs.items():
-        bytes_ = resident_bytes(model, wrapper.optimizer) + step_bytes(lambda r=runs[name]: step(*r), device)
-        print(f"peak memory, {name:26s} {bytes_ / 2**30:.2f} GiB")
+    variants = chosen(args)
+    with tempfile.TemporaryDirectory() as folder:
+        write_photos(folder)
+        loaders = {}
+        for name, (pipeline, preprocessor) in {
+            "loading, one process": own_pipeline(PIPELINE),
+            "loading by mmpretrain's pipeline": peer_pipeline("SimSiam"),
+        }.items():
+            steps = with_size(pipeline, args.image_size)
+            loaders[name] = batch_loader(steps, preprocessor, folder, args.batch_size)
+        columns = [measure(args, device, variant, loaders) for variant in variants]
+    print(f"{args.batch_size} images of {args.image_size} px, {device}; hours: loading and communication not counted")
+    print(f"{args.epochs} epochs of {args.images:,} images on {args.gpus} such devices")
+    print(table({name: [column[name] for column in columns] for name in columns[0]}, variants))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Run:
         split: Name of the split of the images among the paths.
         pool: Folder below the pool of images; all of it when left out.
         tasks: Names of the tasks it is evaluated on; all when left out.
-        options: ``--cfg-options``.
+        options: ``--cfg-options``; ``$OUT`` in them is the study's folder.
         splits: Splits to make of its features: name and arguments of ``tools/cluster.py``.
         group: Of a training of slimmable networks, or of one of them alone: the name that its networks are compared
             under, one by one, with those of the other runs of the group.
@@ -120,8 +120,9 @@ class Unit:
         if run.split is not None:
             assert self.base is not None
             options.append(f"clusters_file={self.base.folder(folders) / f'{run.split}.npz'}")
+        own = [option.replace("$OUT", str(folders.out)) for option in run.options]
         arguments = (config, "--work-dir", str(folder), "--resume", "--channels-last", "--cfg-options")
-        yield Step("train.py", (*arguments, *options, *run.options), checkpoint)
+        yield Step("train.py", (*arguments, *options, *own), checkpoint)
         kept = str(folder / Path(run.config).name)
         if run.splits:
             features = folder / "features.npy"
