@@ -35,11 +35,11 @@ def draw_networks(
     if count == 1:
         return (names[-1],)
     rng = np.random.default_rng([seed, step])
-    if chances is None:
-        drawn = rng.permutation(len(names) - 2)[: count - 2]
+    between = np.asarray(() if chances is None else chances[1:-1], dtype=float)
+    if len(between):
+        drawn = rng.choice(len(between), count - 2, replace=False, p=between / between.sum())
     else:
-        between = np.asarray(chances[1:-1], dtype=float)
-        drawn = rng.choice(len(between), count - 2, replace=False, p=between / between.sum()) if len(between) else []
+        drawn = rng.permutation(len(names) - 2)[: count - 2]
     return (names[0], *(names[i] for i in sorted(index + 1 for index in drawn)), names[-1])
 
 

@@ -106,7 +106,7 @@ def _of_timm(name: str, checkpoint: str | os.PathLike[str] | None) -> Source:
             f"teacher.model='timm/{name}': timm's weights cannot be had ({first_line(error)}); download them and name "
             "the file in teacher.checkpoint."
         ) from error
-    facts = network.pretrained_cfg
+    facts: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
     if checkpoint is not None:
         _load(network, load_state_dict(checkpoint), facts, Path(checkpoint))
     mean, std = (tuple(255 * float(value) for value in facts[key]) for key in ("mean", "std"))

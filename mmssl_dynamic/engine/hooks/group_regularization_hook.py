@@ -70,7 +70,7 @@ class GroupRegularizationHook(Hook):
         """Leave the optimiser as it was."""
         self._handle.remove()
 
-    def _members(self, model: torch.nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    def _members(self, model: Any) -> Iterator[tuple[Tensor, Tensor]]:
         """Parameters with the number of the group of each output channel, in a shape that multiplies them."""
         for module in model.backbone.modules():
             if isinstance(module, ElasticConv2d | ElasticBatchNorm):

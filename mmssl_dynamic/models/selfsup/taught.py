@@ -20,10 +20,11 @@ Config = Mapping[str, Any]
 DEFAULT = dict(type="mmssl_dynamic.FeatureDistillation")
 
 
-class Taught(nn.Module):
+class Taught:
     """Mixin: ``frozen_teacher``, which shows features of views, and ``distillation``, which draws networks to them."""
 
     backbone: SuperNetwork
+    data_preprocessor: Any
     frozen_teacher: nn.Module | None
 
     def make_teacher(
@@ -55,8 +56,8 @@ class Taught(nn.Module):
                 f"{name} has a frozen teacher, whose features have another dimension than projections; give "
                 f"distillation=dict(type='{DEFAULT['type']}')."
             )
-        frozen = teacher if isinstance(teacher, nn.Module) else MMPRETRAIN_MODELS.build(dict(teacher))
-        frozen.connect(self.data_preprocessor)  # type: ignore[operator]
+        frozen: Any = teacher if isinstance(teacher, nn.Module) else MMPRETRAIN_MODELS.build(dict(teacher))
+        frozen.connect(self.data_preprocessor)
         self.frozen_teacher = frozen
         options.update(student=self.backbone, out_channels=frozen.out_channels)
         return MMPRETRAIN_MODELS.build(options)
