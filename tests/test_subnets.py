@@ -3,7 +3,14 @@ import json
 import pytest
 
 from mmssl_dynamic.errors import ConfigError, SubnetError
-from mmssl_dynamic.subnets import PathSpace, SlimmableSpace, parse_path, path_name, space_from_record
+from mmssl_dynamic.subnets import (
+    PathSpace,
+    PathWidthSpace,
+    SlimmableSpace,
+    parse_path,
+    path_name,
+    space_from_record,
+)
 
 
 def test_names_round_trip_and_follow_the_clusters_order():
@@ -91,7 +98,15 @@ def test_blocks_of_two_digits_have_names_that_cannot_be_misread():
 
 
 @pytest.mark.parametrize(
-    "space", [SIX, SlimmableSpace((0.5, 1)), SlimmableSpace((1.0,)), PathSpace((1, 4, 4, 4))], ids=str
+    "space",
+    [
+        SIX,
+        SlimmableSpace((0.5, 1)),
+        SlimmableSpace((1.0,)),
+        PathSpace((1, 4, 4, 4)),
+        PathWidthSpace((1, 1, 1, 4), (0.5, 1)),
+    ],
+    ids=str,
 )
 def test_a_space_survives_its_record_in_a_file(space):
     record = json.loads(json.dumps(space.record()))
@@ -153,3 +168,62 @@ def test_lists_of_blocks_that_do_not_nest_are_refused(blocks, message):
     with pytest.raises(ConfigError, match=message) as error:
         SlimmableSpace((1.0,), blocks)
     assert "\n" not in str(error.value)
+
+
+WIDE = PathWidthSpace((1, 2, 1, 2), (0.5, 0.75, 1))
+
+
+def test_paths_have_names_at_every_width_narrow_ones_first():
+    paths = PathSpace((1, 2, 1, 2)).paths
+    assert WIDE.paths == paths
+    assert WIDE.num_paths == 4
+    assert WIDE.names == (*(f"{p}@w0.5" for p in paths), *(f"{p}@w0.75" for p in paths), *paths, "full")
+    assert WIDE.candidates == WIDE.names[:-1]
+    assert WIDE.keys == WIDE.names
+    assert [WIDE.check(name) for name in WIDE.names] == list(WIDE.names)
+    assert WIDE.check("0-1-0-0@w1.0") == WIDE.canonical("0-1-0-0@w1.0") == "0-1-0-0"
+    assert WIDE.member("0-1-0-0@w0.75") == ("0-1-0-0", 0.75)
+    assert WIDE.member("0-1-0-0@w1.0") == ("0-1-0-0", 1.0)
+    assert WIDE.member("full") == ("full", 1.0)
+
+
+def test_the_widths_of_a_path_go_from_narrow_to_whole_and_the_full_network_has_one():
+    expected = ("0-1-0-1@w0.5", "0-1-0-1@w0.75", "0-1-0-1")
+    assert all(WIDE.widths_of(name) == expected for name in expected)
+    assert WIDE.widths_of("full") == ("full",)
+
+
+def test_one_path_is_the_full_network_at_its_whole_width():
+    space = PathWidthSpace((1, 1, 1, 1), (0.5, 1.0))
+    assert space.names == ("0-0-0-0@w0.5", "full")
+    assert space.widths_of("full") == space.widths_of("0-0-0-0@w0.5") == ("0-0-0-0@w0.5", "full")
+    assert space.check("0-0-0-0") == space.check("0-0-0-0@w1.0") == "full"
+    assert space.phase(0) == ("full",)
+
+
+def test_paths_of_one_width_are_sdrs():
+    one, sdr = PathWidthSpace((1, 1, 4, 4), (1.0,)), PathSpace((1, 1, 4, 4))
+    assert one.names == sdr.names
+    assert [one.phase(p) for p in range(3)] == [sdr.phase(p) for p in range(3)]
+    assert one != sdr
+
+
+def test_phases_add_paths_and_not_widths():
+    assert [WIDE.phase(p) for p in range(3)] == [PathSpace((1, 2, 1, 2)).phase(p) for p in range(3)]
+
+
+@pytest.mark.parametrize(
+    "name", ["0-1-0-0@w0.6", "0-1-0-0@", "full@w0.5", "full@w1.0", "0-2-0-0@w0.5", "w0.5", "@w0.5", None]
+)
+def test_widths_that_paths_do_not_have_are_refused_with_those_that_they_have(name):
+    with pytest.raises(SubnetError, match="sub-network|path") as error:
+        WIDE.check(name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"), [((0.5,), "end with 1.0"), ((1.0, 1.5), "end with 1.0"), ((1.0, 0.5), "ascending")]
+)
+def test_widths_of_paths_end_with_the_whole_path(widths, message):
+    with pytest.raises(ConfigError, match=message):
+        PathWidthSpace((1, 1, 1, 4), widths)

@@ -97,7 +97,7 @@ def route(
             "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
         )
     found_tasks = _tasks(tasks, evaluation_pipeline(cfg, method.protocol.image_size))
-    bank = find_bank(net, checkpoint, networks.bank, networks.names or net.space.paths, bn)
+    bank = find_bank(net, checkpoint, networks.bank, networks.names or net.space.candidates, bn)
     if bank is None:
         raise ConfigError("routing compares sub-networks by the statistics of one BN bank; give --bank.")
     limits = {"memory_gib": execution.memory_gib, "progress": execution.progress}

@@ -9,7 +9,8 @@ Two kinds of statistics (both after SDR Sec. 5.1, which resets BN with the data 
   once.
 
 Tensors are named ``path/<sub-network>/<layer>/mean|var`` and ``prefix/<prefix>/<layer>/mean|var``; prefixes are
-``stem``, ``0``, ``0-3``, ... C channels.
+``stem``, ``0``, ``0-3``, ... Where paths have several widths, paths of one width share their beginnings, and those of
+a narrower one have prefixes of their own: ``stem@w0.5``, ``0-3@w0.5``. C channels.
 """
 
 from __future__ import annotations
@@ -31,7 +32,15 @@ from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import fingerprint, statistics_fingerprint
 from mmssl_dynamic.models.backbones import BNStatistics, SuperNetwork
 from mmssl_dynamic.records import read_record
-from mmssl_dynamic.subnets import FULL, PathSpace, SubnetSpace, parse_path, path_name, space_from_record
+from mmssl_dynamic.subnets import (
+    FULL,
+    PathSpace,
+    SubnetSpace,
+    parse_path,
+    path_name,
+    space_from_record,
+    split_width,
+)
 from mmssl_dynamic.writing import save_safetensors, to_json
 
 SCHEMA_VERSION = 2
@@ -57,16 +66,34 @@ def stage_of(layer: str) -> int:
 
 
 def prefix_name(path: str, stage: int) -> str:
-    """Prefix of a path that decides the features after ``stage``: ``('0-3-1-2', 1) -> '0-3'``; the stem is stage -1."""
-    return STEM if stage < 0 else path_name(parse_path(path)[: stage + 1])
+    """Prefix of a path that decides the features after ``stage``, at the width of the path; the stem is stage -1.
+
+    ``('0-3-1-2', 1) -> '0-3'``, ``('0-3-1-2@w0.5', 1) -> '0-3@w0.5'``, ``('0-3-1-2', -1) -> 'stem'``.
+    """
+    indices, width = split_width(path)
+    return (STEM if stage < 0 else path_name(parse_path(indices)[: stage + 1])) + width
+
+
+def prefix_members(space: PathSpace, names: Iterable[str] | None = None) -> dict[str, tuple[int, str]]:
+    """All prefixes of sub-networks: the stage that each decides, and the first sub-network that begins with it.
+
+    Stems come first and shorter prefixes before longer ones: 1 + 4 + 16 + 64 + 256 for four groups.
+
+    Args:
+        space: The sub-networks.
+        names: Those whose prefixes are wanted; all but the full one when left out.
+    """
+    wanted = list(space.candidates if names is None else names)
+    found: dict[str, tuple[int, str]] = {}
+    for stage in range(-1, len(space.stage_groups)):
+        for name in wanted:
+            found.setdefault(prefix_name(name, stage), (stage, name))
+    return found
 
 
 def prefixes(space: PathSpace) -> tuple[str, ...]:
-    """All prefixes, the stem first and shorter ones before longer ones: 1 + 4 + 16 + 64 + 256 for four groups."""
-    found: dict[str, None] = {}
-    for stage in range(-1, len(space.stage_groups)):
-        found.update(dict.fromkeys(prefix_name(path, stage) for path in space.paths))
-    return tuple(found)
+    """Names of all prefixes, in the order of :func:`prefix_members`."""
+    return tuple(prefix_members(space))
 
 
 @dataclass
@@ -119,7 +146,7 @@ class BNBank:
             raise ConfigError("a slimmable network has no prefix statistics; use bn=path.")
         merged: BNStatistics = {}
         for stage in range(-1, len(self.space.stage_groups)):
-            prefix = prefix_name(name, stage)
+            prefix = prefix_name(key, stage)
             if prefix not in self.prefix:
                 raise MissingStatisticsError(
                     f"{self.source} holds no prefix statistics{f' of {prefix!r}' if self.prefix else ''}; write them "

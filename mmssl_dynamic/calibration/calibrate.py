@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from tqdm import tqdm
 
-from mmssl_dynamic.calibration.bn_bank import KINDS, STEM, BNBank, prefix_name, prefixes, stage_of
+from mmssl_dynamic.calibration.bn_bank import KINDS, STEM, BNBank, prefix_members, prefix_name, prefixes, stage_of
 from mmssl_dynamic.calibration.moments import Batches, pooled_statistics
 from mmssl_dynamic.calibration.sample import CalibrationImages, draw_images
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet, StaticResNet, SuperNetwork
-from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
+from mmssl_dynamic.subnets import FULL, PathSpace, split_width
 
 #: Whose images the statistics of a path come from.
 SOURCES = ("cluster", "all", "mix")
@@ -61,18 +61,12 @@ def calibrate_prefixes(
     Returns:
         By prefix (``'stem'``, ``'0'``, ``'0-3'``, ...), the statistics of the layers of its last stage.
     """
-    for name in names or ():
-        net.space.check(name)
-    wanted = set(names if names is not None else net.space.paths)
+    wanted = None if names is None else [key for key in map(net.space.check, names) if key != FULL]
     found: dict[str, BNStatistics] = {}
-    for prefix in prefixes(net.space):
-        stage = -1 if prefix == STEM else len(parse_path(prefix)) - 1
-        path = next((p for p in net.space.paths if p in wanted and prefix_name(p, stage) == prefix), None)
-        if path is None:
-            continue
-        twin = net.static(path)
+    for prefix, (stage, member) in prefix_members(net.space, wanted).items():
+        twin = net.static(member)
         for earlier in range(-1, stage):
-            load_statistics(twin, found[prefix_name(path, earlier)])
+            load_statistics(twin, found[prefix_name(member, earlier)])
         layers = [n for n, m in twin.named_modules() if isinstance(m, _BatchNorm) and stage_of(n) == stage]
         found[prefix] = pooled_statistics(twin, batches_of(prefix), _up_to(twin, stage), layers)
     return found
@@ -210,7 +204,8 @@ class _Sampler:
             self.assignment, self.source = clusters.align(sample_names(dataset)), clusters.source
 
     def __call__(self, kind: str, name: str) -> list[int]:
-        """Indices into the data set, in random order."""
+        """Indices into the data set, in random order. All widths of a path take the same images."""
+        name, _ = split_width(name)
         whole = name in (FULL, STEM)
         candidates = np.arange(self.num_images)
         if not whole and self.assignment is not None:

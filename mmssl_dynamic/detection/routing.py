@@ -231,12 +231,10 @@ def _full_name(net: SuperNetwork) -> str:
 
 def _all_names(net: SuperNetwork, subnets: Sequence[str] | None) -> list[str]:
     """The sub-networks to choose from, in their own order."""
-    paths = list(getattr(net.space, "paths", ())) or list(net.subnets)
     if subnets is None:
-        return paths
-    for name in subnets:
-        net.space.check(name)
-    return [name for name in net.subnets if name in set(subnets)]
+        return list(getattr(net.space, "candidates", ())) or list(net.subnets)
+    wanted = {net.space.check(name) for name in subnets}
+    return [name for name, key in zip(net.space.names, net.space.keys) if key in wanted]
 
 
 def _scores(

@@ -35,9 +35,9 @@ from mmssl_dynamic.export.families import (
 )
 from mmssl_dynamic.export.load_export import Sidecar, read_sidecar, weights_file
 from mmssl_dynamic.fileio import sidecar_path
-from mmssl_dynamic.models.backbones import SDRResNet, SlimmableResNet
+from mmssl_dynamic.models.backbones import SDRSlimmableResNet, SlimmableResNet
 from mmssl_dynamic.models.backbones.super_network import refuse_old_words
-from mmssl_dynamic.subnets import parse_width
+from mmssl_dynamic.subnets import FULL, parse_width
 
 try:
     import timm
@@ -216,11 +216,18 @@ def _sdr(depth: int, pretrained: bool, options: dict[str, Any]) -> SubnetResNet:
         stage_groups: Sequence[int] = (4, 4, 4, 4),
         shared_ratio: float = 0.5,
         stem_channels: int = 64,
+        widths: Sequence[float] = (1.0,),
+        slim_stem: bool = True,
+        divisor: int = 1,
     ) -> Architecture:
-        """One path of an SDRResNet of these options; the first one when left out, as all have the same shape."""
+        """One path of an SDRResNet of these options; the first one when left out, as all have the same shape.
+
+        With ``widths``, of an SDRSlimmableResNet.
+        """
+        narrow: dict[str, Any] = {"widths": widths, "slim_stem": slim_stem, "divisor": divisor}
         with torch.device("meta"):
-            net = SDRResNet(depth, stage_channels, stage_groups, shared_ratio, stem_channels)
-            return architecture_of(net.plain_twin(subnet or net.subnets[0]))
+            net = SDRSlimmableResNet(depth, stage_channels, stage_groups, shared_ratio, stem_channels, **narrow)
+            return architecture_of(net.plain_twin(subnet or next(iter(net.space.paths), FULL)))
 
     def fits(architecture: Architecture) -> bool:
         return isinstance(architecture, ResNetArchitecture) and architecture.depth == depth
@@ -230,7 +237,10 @@ def _sdr(depth: int, pretrained: bool, options: dict[str, Any]) -> SubnetResNet:
 
 @register_model
 def mmssl_sdr_resnet18(pretrained: bool = False, **kwargs: Any) -> SubnetResNet:
-    """A path of SDR's ResNet-18; options of ``SDRResNet``: ``subnet``, ``stage_channels``, ``stage_groups``, ..."""
+    """A path of SDR's ResNet-18; options of ``SDRResNet``: ``subnet``, ``stage_channels``, ``stage_groups``, ...
+
+    With ``widths``, ``slim_stem`` and ``divisor`` of ``SDRSlimmableResNet`` also one of its narrower networks.
+    """
     return _sdr(18, pretrained, kwargs)
 
 

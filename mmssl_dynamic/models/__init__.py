@@ -3,6 +3,7 @@
 from mmssl_dynamic.models.augmentation import AugmentingPreprocessor
 from mmssl_dynamic.models.backbones import (
     SDRResNet,
+    SDRSlimmableResNet,
     SlimmableMobileNetV3,
     SlimmableResNet,
     StaticMobileNetV3,
@@ -15,7 +16,16 @@ from mmssl_dynamic.models.from_plain import FromPlain
 from mmssl_dynamic.models.heads import ElasticLinearHead, LinearBNHead
 from mmssl_dynamic.models.losses import FeatureDistillation, L2Distillation, SiamKD
 from mmssl_dynamic.models.necks import CosineOfHeads, ElasticProjector, SeveralPredictors, SeveralProjectors
-from mmssl_dynamic.models.selfsup import SDR, SDRBYOL, DSPNet, SDRMoCo, SlimmableDistillation, SlimmableSimSiam
+from mmssl_dynamic.models.selfsup import (
+    SDR,
+    SDRBYOL,
+    DSPNet,
+    SDRMoCo,
+    SDRSlimmable,
+    SDRSlimmableBYOL,
+    SlimmableDistillation,
+    SlimmableSimSiam,
+)
 
 __all__ = [
     "AugmentingPreprocessor",
@@ -31,6 +41,9 @@ __all__ = [
     "L2Distillation",
     "LinearBNHead",
     "SDRResNet",
+    "SDRSlimmable",
+    "SDRSlimmableBYOL",
+    "SDRSlimmableResNet",
     "SeveralPredictors",
     "SeveralProjectors",
     "SiamKD",

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.models.backbones import SuperNetwork
-from mmssl_dynamic.models.elastic import ElasticLayer
+from mmssl_dynamic.models.elastic import ElasticLayer, Selection
 from mmssl_dynamic.models.elastic.spread import Sources, spread
 from mmssl_dynamic.models.importance import importance_order
 from mmssl_dynamic.registry import WEIGHT_INITIALIZERS
-from mmssl_dynamic.subnets import FULL, PathSpace
+from mmssl_dynamic.subnets import FULL, PathSpace, PathWidthSpace
 
 _TYPE = "mmssl_dynamic.FromPlain"
 DUPLICATES = ("copied", "scaled")
@@ -56,8 +56,8 @@ class FromPlain:
             the individual channels G times as strongly. ``'scaled'``: a G-th of them, so that the full network is the
             plain network, and a path sees its individual channels too weakly.
         heads: Whether projector and predictor come along where the checkpoint has them.
-        sort: Whether the channels of a slimmable network are sorted by importance, the L1 norm of the weights that read
-            them, as in once-for-all. Otherwise narrower networks begin with the first channels.
+        sort: Whether the channels of a slimmable network, or of slimmable paths, are sorted by importance, the L1 norm
+            of the weights that read them, as in once-for-all. Otherwise narrower networks begin with the first ones.
 
     Example:
         >>> model = dict(
@@ -102,8 +102,9 @@ class FromPlain:
         for (_, _, weights, what), shapes in zip(parts, expected):  # all of them, before anything is set
             self._check(weights, shapes, what)
         sources = path_sources(net)
-        if self.sort and not isinstance(net.space, PathSpace):
-            sources = importance_order(net, parts[0][2], *((part, weights) for _, part, weights, _ in parts[1:]))
+        if self.sort and _narrows(net):
+            order = importance_order(net, parts[0][2], *((part, weights) for _, part, weights, _ in parts[1:]))
+            sources = nested_sources(net, sources, order) if isinstance(net.space, PathWidthSpace) else order
         for _, part, weights, _ in parts:
             self._start(part, weights, sources)
         print_log(f"Start from {self.init_from}: {', '.join(name for name, *_ in parts)}.", logger="current")
@@ -156,13 +157,48 @@ class StartsFromPlain:
 def path_sources(net: SuperNetwork) -> Sources:
     """For every split activation of SDR's network, the channel of the plain network that each channel starts as."""
     found: dict[Any, Tensor] = {}
-    for name in net.space.names if isinstance(net.space, PathSpace) else ():
+    for name in net.space.paths if isinstance(net.space, PathSpace) else ():
         for channels, selection in net.selections(name):
             if selection is not None:
                 index = torch.cat([torch.arange(start, stop) for start, stop in selection.ranges])
                 source = found.setdefault(channels, torch.full((channels.total,), -1))
                 source[index] = torch.arange(len(index))
     return found
+
+
+def nested_sources(net: SuperNetwork, whole: Sources, order: Sources) -> Sources:
+    """Those of paths of several widths, the narrower of which begin with the most important channels.
+
+    A narrower network takes the first channels of the shared part and the first of an individual group. The plain
+    network's most important channels go where the narrowest network is, the next ones where the next one is wider.
+
+    Args:
+        net: SDR's super-network of several widths.
+        whole: What :func:`path_sources` gave.
+        order: The plain network's channels in descending order of importance, for the activations that are narrowed.
+    """
+    assert isinstance(net.space, PathWidthSpace)
+    kept = [dict(net.selections(name)) for name in net.space.widths_of(_like_plain(net))]
+    found = dict(whole)
+    for channels, best in order.items():
+        rows = [_indices(channels.total, selections[channels]) for selections in kept]
+        nested = list(dict.fromkeys(index for row in rows for index in row))
+        place = {index: position for position, index in enumerate(rows[-1])}
+        starts = torch.empty_like(best)
+        starts[[place[index] for index in nested]] = best
+        found[channels] = starts[whole[channels]] if channels in whole else starts
+    return found
+
+
+def _indices(total: int, selection: Selection | None) -> list[int]:
+    """The selected channels."""
+    ranges = ((0, total),) if selection is None else selection.ranges
+    return [index for start, stop in ranges for index in range(start, stop)]
+
+
+def _narrows(net: SuperNetwork) -> bool:
+    """Whether there are networks that are the first channels of others."""
+    return not isinstance(net.space, PathSpace) or len(getattr(net.space, "widths", ())) > 1
 
 
 def _like_plain(net: SuperNetwork) -> str:

@@ -15,6 +15,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.subnets import SlimmableSpace, WidthsOfPath
 
 
 class SandwichTraining(BaseModel):
@@ -53,17 +54,34 @@ class SandwichTraining(BaseModel):
         """The order in which the networks of a step are trained; gradients add up to the same in any."""
         return names
 
-    def step_networks(self) -> Sequence[str]:
-        """The networks of this step, in their order."""
-        names = self.backbone.subnets
+    def sandwich_space(self, data_samples: Any) -> SlimmableSpace | WidthsOfPath:
+        """The networks that a step on a batch draws from.
+
+        Args:
+            data_samples: Those of the batch.
+        """
+        return self.backbone.space  # type: ignore[return-value]  # of slimmable backbones
+
+    def step_networks(self, data_samples: Any = None) -> Sequence[str]:
+        """The networks of the step on a batch, in their order."""
+        names = self.sandwich_space(data_samples).names
         return self.ordered(self.networks or ((names[0], names[-1]) if len(names) > 1 else names))
+
+    def log_vars(self, name: str, log_vars: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is logged of a network beside the sum of all losses: under its name, or ``other`` if nobody listed it.
+
+        Args:
+            name: The network.
+            log_vars: Its losses, their sum ``loss``, and what else :meth:`network_loss` gave.
+        """
+        label = name if name in self.backbone.subnets else "other"
+        return {f"{key}_{label}": value for key, value in log_vars.items() if _tells_more(key, log_vars)}
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
         """One pass over the networks of this step, and one update of the optimiser where it is due.
 
         Returns:
-            Log variables: ``loss`` is the sum over networks; every other value carries its network's name, or that of
-            a width that nobody listed ``other``.
+            Log variables: ``loss`` is the sum over networks; the others are those of :meth:`log_vars`.
         """
         logged: dict[str, Tensor] = {}
         with optim_wrapper.optim_context(self):
@@ -71,8 +89,7 @@ class SandwichTraining(BaseModel):
             inputs, data_samples = data["inputs"], data.get("data_samples")
             shared = self.begin_step(inputs, data_samples)
         total: Tensor | float = 0.0
-        names = self.step_networks()
-        listed = self.backbone.subnets
+        names = self.step_networks(data_samples)
         # DSPNet Eq. 5: the unweighted sum over the sampled networks, unless there are weights.
         for name in names:
             with optim_wrapper.optim_context(self):
@@ -85,8 +102,7 @@ class SandwichTraining(BaseModel):
             else:
                 optim_wrapper.backward(scaled)  # this one counts for gradient accumulation
             total = total + loss.detach()
-            label = name if name in listed else "other"
-            logged.update({f"{k}_{label}": v.detach() for k, v in log_vars.items() if _tells_more(k, log_vars)})
+            logged.update({key: value.detach() for key, value in self.log_vars(name, log_vars).items()})
             del losses, loss, log_vars, scaled  # and with them the graph, before the next network's grows
         if optim_wrapper.should_update():
             if self.before_update is not None:
@@ -101,7 +117,7 @@ class SandwichTraining(BaseModel):
         shared = self.begin_step(inputs, data_samples)
         return {
             f"{key}_{name}": value * self.loss_weights[name] if self.loss_weights and "loss" in key else value
-            for name in self.step_networks()
+            for name in self.step_networks(data_samples)
             for key, value in self.network_loss(name, inputs, data_samples, shared).items()
         }
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.subnets import SlimmableSpace
+from mmssl_dynamic.subnets import SlimmableSpace, WidthsOfPath
 
 LOSS_WEIGHTS = ("equal", "width", "largest")
 
@@ -77,7 +77,7 @@ def _power_law(uniform: np.ndarray, low: float, high: float, power: float) -> np
     return (edges[0] + uniform * (edges[1] - edges[0])) ** (1 / (1 - power))
 
 
-def lowest_width(space: SlimmableSpace, progress: float) -> float:
+def lowest_width(space: SlimmableSpace | WidthsOfPath, progress: float) -> float:
     """Dynamic sampling (US3L Sec. 3.3): the range of widths opens from the largest down over the training.
 
     Its four quarters have the largest width alone, then two thirds, one third and nothing of the range left out.
@@ -91,7 +91,7 @@ def lowest_width(space: SlimmableSpace, progress: float) -> float:
     return (high, low + 2 / 3 * (high - low), low + 1 / 3 * (high - low), low)[quarter]
 
 
-def loss_weights(space: SlimmableSpace, names: Sequence[str], how: str) -> dict[str, float]:
+def loss_weights(space: SlimmableSpace | WidthsOfPath, names: Sequence[str], how: str) -> dict[str, float]:
     """Factors of the losses of a step's networks (SlimCLR).
 
     Args:

@@ -24,6 +24,7 @@ from mmssl_dynamic.fingerprints import architecture_fingerprint, precision, runn
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.records import Percent, read_record
 from mmssl_dynamic.result_cache import Key, ResultCache
+from mmssl_dynamic.subnets import FULL
 
 RANDOM = "random weights"
 _CALIBRATION = 512  # images that the statistics of random weights come from
@@ -99,7 +100,7 @@ class BaselineTask:
 def random_path(net: SDRResNet, seed: int = 0) -> nn.Module:
     """A network of the shape of a path, before any training."""
     with seeded(seed), quiet_openmmlab():
-        twin = net.plain_twin(net.space.paths[0])
+        twin = net.plain_twin(next(iter(net.space.paths), FULL))
         twin.init_weights()
     return twin.to(next(net.parameters()).device).eval()
 

@@ -16,13 +16,15 @@ from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import architecture_fingerprint, running_statistics, statistics_fingerprint
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult
 from mmssl_dynamic.routing.router import Effort, Router
-from mmssl_dynamic.subnets import FULL
+from mmssl_dynamic.subnets import FULL, split_width
 
 _STAGES = 4  # of a ResNet, the base of SDR
 
 
 class ClusterGuidedRouter(Router):
-    """Assigns the training images to the clusters, and ranks the M sub-networks whose clusters were hit most.
+    """Assigns the training images to the clusters, and ranks the M paths whose clusters were hit most.
+
+    Where paths have several widths, all widths of a path that are to choose from.
 
     One pass through the base network replaces the evaluation of most sub-networks. What it may miss is stated as the
     regret against the full ranking: :meth:`~mmssl_dynamic.routing.RoutingResult.regret`.
@@ -76,17 +78,19 @@ class ClusterGuidedRouter(Router):
         effort = Effort()
         names = self.ordered(names)
         hits = self._hits(splits, effort)
-        order = sorted((name for name in names if hits.get(name, 0)), key=lambda name: -hits[name])
-        chosen = self.ordered(order[: self.candidates] or names[: self.candidates])
+        paths = list(dict.fromkeys(map(_path, names)))
+        order = sorted((path for path in paths if hits.get(path, 0)), key=lambda path: -hits[path])
+        most = set(order[: self.candidates] or paths[: self.candidates])
+        chosen = self.ordered([name for name in names if _path(name) in most])
         wanted = list(dict.fromkeys((FULL, *chosen)))
         accuracies = self.measure(splits, wanted, f"routing {task}", effort)
         total = sum(hits.values())
         dropped = [
-            DroppedSubnet(name, None, 0, f"{hits.get(name, 0)} of {total} training images in its cluster")
+            DroppedSubnet(name, None, 0, f"{hits.get(_path(name), 0)} of {total} training images in its cluster")
             for name in names
             if name not in chosen
         ]
-        counted = {name: hits.get(name, 0) for name in chosen}
+        counted = {name: hits.get(_path(name), 0) for name in chosen}
         return self.result(
             task, splits, accuracies, names, effort, dropped, most_hit=self.candidates, cluster_hits=counted
         )
@@ -98,3 +102,8 @@ class ClusterGuidedRouter(Router):
         counts = np.bincount(assignment, minlength=self.clusters.num_clusters)
         effort.image_stages += _STAGES * count_images(splits.train)
         return dict(zip(self.net.space.paths, counts.tolist()))
+
+
+def _path(name: str) -> str:
+    """The path that a sub-network is, at whichever width."""
+    return split_width(name)[0]

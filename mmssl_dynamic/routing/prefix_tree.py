@@ -4,6 +4,8 @@ The features after stage s depend on the first s indices of a path alone, when t
 those of its prefix. Walking the tree of prefixes depth-first, 256 paths need 4 + 16 + 64 + 256 = 340 stage runs
 instead of 4 x 256 = 1,024.
 
+Where paths have several widths, those of one width share their beginnings, and there is a tree for each width.
+
 Images are taken in chunks: a chunk's stage outputs along one branch of the tree are what is held at a time. Within a
 chunk the weights of a sub-network are gathered once, for all its batches.
 
@@ -24,7 +26,7 @@ from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.models.eval_mode import eval_mode
-from mmssl_dynamic.subnets import FULL, parse_path
+from mmssl_dynamic.subnets import FULL, parse_path, split_width
 
 
 def stage_runs(net: SDRResNet, names: Iterable[str], share: bool) -> int:
@@ -71,10 +73,11 @@ class PathFeatures:
         for name in names:
             net.space.check(name)
         self.net, self.share, self.memory_gib = net, share, memory_gib
-        paths = sorted((name for name in set(names) if name != FULL), key=parse_path)
+        paths = sorted({net.space.check(name) for name in names} - {FULL}, key=_tree_order)
         # Shared or not, the sub-networks come in the same order, and each batch has the same images.
         self.paths, self.alone = (paths, []) if share else ([], paths)
-        if FULL in names:
+        self.trees = [list(group) for _, group in groupby(self.paths, key=_width)]
+        if any(net.space.check(name) == FULL for name in names):
             self.alone.append(FULL)
         self.on_stage = on_stage or (lambda images: None)
         self.runs = 0
@@ -103,10 +106,13 @@ class PathFeatures:
                 chunk.clear()
                 for name in self.alone:
                     parts[name] += self._run_alone(name, images)
-                if self.paths:
-                    with self.net.subnet(self.paths[0]):
-                        stem = [self.net.stem(images.pop(0)) for _ in range(len(images))]
-                    self._walk(0, self.paths, stem, parts)
+                for tree in self.trees:
+                    with self.net.subnet(tree[0]):
+                        if tree is self.trees[-1]:  # the images are not held any longer
+                            stem = [self.net.stem(images.pop(0)) for _ in range(len(images))]
+                        else:
+                            stem = [self.net.stem(batch) for batch in images]
+                    self._walk(0, tree, stem, parts)
         if not labels:
             raise DataError("there are no images to compute features of; check that no split is empty.")
         known = [label.cpu() for label in labels if label is not None]
@@ -128,9 +134,10 @@ class PathFeatures:
     def _walk(self, stage: int, paths: Sequence[str], inputs: list[Tensor], parts: dict[str, list[Tensor]]) -> None:
         """Run a stage for every index that occurs in ``paths``, and the stages below it.
 
-        ``paths`` agree in all indices before ``stage``; ``inputs`` are the outputs of the stage before, batch by batch.
+        ``paths`` agree in their width and in all indices before ``stage``; ``inputs`` are the outputs of the stage
+        before, batch by batch.
         """
-        for _, group in groupby(paths, key=lambda path: parse_path(path)[stage]):
+        for _, group in groupby(paths, key=lambda path: prefix_name(path, stage)):
             below = list(group)
             # Any path below the prefix stands for it: the weights and statistics of this stage are the same.
             with self.net.subnet(below[0]):
@@ -162,13 +169,27 @@ class PathFeatures:
             yield chunk
 
     def _bytes_per_image(self, image: Tensor) -> int:
-        """Bytes held per image: itself or the stem's output, and the outputs of all stages but the last."""
+        """Bytes held per image: itself or the stem's output, and the outputs of all stages but the last.
+
+        Of the widest tree; with several of them the image stays for the next one.
+        """
         total = image.nbytes
-        if self.paths:
-            with self.net.subnet(self.paths[0]):
+        if self.trees:
+            widest = max((tree[0] for tree in self.trees), key=self.net.num_parameters)
+            with self.net.subnet(widest):
                 x = self.net.stem(image)
-                total = max(total, x.nbytes)
+                total = max(total, x.nbytes) if len(self.trees) == 1 else total + x.nbytes
                 for stage in range(self.net.num_stages - 1):
                     x = self.net.stage(stage, x)
                     total += x.nbytes
         return total
+
+
+def _width(name: str) -> str:
+    return split_width(name)[1]
+
+
+def _tree_order(name: str) -> tuple[str, tuple[int, ...]]:
+    """Sub-networks of a width together, in the order of their indices."""
+    path, width = split_width(name)
+    return width, parse_path(path)

@@ -31,7 +31,7 @@ from mmssl_dynamic.result_cache import NOT_USED
 from mmssl_dynamic.routing.prefix_tree import PathFeatures, stage_runs
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
 from mmssl_dynamic.routing.scores import KNN, build_score
-from mmssl_dynamic.subnets import FULL
+from mmssl_dynamic.subnets import FULL, split_width
 
 SELECT_ON_TRAIN = "leave-one-out on train"
 SELECT_ON_VAL = "val, with train as bank"
@@ -156,7 +156,7 @@ class Router:
 
         Args:
             splits: The task's images with labels.
-            names: Sub-networks to choose from; all paths by default. The full network is always evaluated beside them.
+            names: Sub-networks to choose from; all but the full one by default, which is always evaluated beside them.
             task: Name of the task, for the result.
 
         Returns:
@@ -173,7 +173,7 @@ class Router:
         """What a ranking depends on beside the images, by the names of a :class:`~mmssl_dynamic.result_cache.Key`.
 
         Args:
-            names: Sub-networks to choose from; all paths by default.
+            names: Sub-networks to choose from; all by default.
         """
         chosen = self.ordered(names)
         return {
@@ -200,12 +200,11 @@ class Router:
             SubnetError: unknown names.
         """
         if names is None:
-            return list(self.net.space.paths or (FULL,))
+            return list(self.net.space.candidates or (FULL,))
         if not names:
             raise ConfigError("there is no sub-network to route among; name at least one.")
-        for name in names:
-            self.net.space.check(name)
-        return [name for name in self.net.subnets if name in set(names)]
+        wanted = {self.net.space.check(name) for name in names}
+        return [name for name in self.net.subnets if name in wanted]
 
     def measure(self, splits: Splits, names: Sequence[str], what: str, effort: Effort) -> Accuracies:
         """KNN accuracies of sub-networks.
@@ -305,7 +304,8 @@ class Router:
         groups = [[FULL]] if FULL in names else []
         if not paths:
             return groups
-        fitting = max(1, int(self.memory_gib / 2 * 2**30 / (4 * num_images * self._feature_dim(paths[0]))))
+        widest = max(map(self._feature_dim, (paths[0], paths[-1])))  # narrow ones come before wide ones
+        fitting = max(1, int(self.memory_gib / 2 * 2**30 / (4 * num_images * widest)))
         if fitting < len(paths):
             below = [prod(self.net.space.stage_groups[stage:]) for stage in range(1, self.net.num_stages + 1)]
             subtree = max(size for size in below if size <= fitting)
@@ -371,19 +371,20 @@ class Router:
         return half
 
     def _scores(self, accuracies: Accuracies) -> dict[str, SubnetScore]:
-        macs: dict[bool, int] = {}  # all paths have the same shapes
+        macs: dict[str, int] = {}  # all paths of a width have the same shapes
         scores: dict[str, SubnetScore] = {}
         baseline = _reported(accuracies[FULL])
         for name, measured in accuracies.items():
-            if (name == FULL) not in macs:
-                macs[name == FULL] = complexity(self.net, name, self._image_size).macs
+            shape = FULL if name == FULL else split_width(name)[1]
+            if shape not in macs:
+                macs[shape] = complexity(self.net, name, self._image_size).macs
             scores[name] = SubnetScore(
                 name,
                 measured.select,
                 measured.test,
                 _reported(measured) - baseline,
                 self.net.num_parameters(name),
-                macs[name == FULL],
+                macs[shape],
                 measured.score,
                 measured.better,
                 measured.worse,

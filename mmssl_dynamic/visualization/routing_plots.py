@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.routing.result import RoutingResult, SubnetScore
+from mmssl_dynamic.subnets import split_width
 from mmssl_dynamic.writing import write_stream
 
 _GAIN_LABEL = "gain in kNN accuracy over the full network (percentage points)"
@@ -129,5 +130,6 @@ def _accuracy(score: SubnetScore) -> float:
 
 
 def _order(name: str) -> tuple:
-    parts = name.split("-")
-    return (0, *map(int, parts)) if all(part.isdigit() for part in parts) else (1, name)
+    path, width = split_width(name)
+    parts = path.split("-")
+    return (0, width, *map(int, parts)) if all(part.isdigit() for part in parts) else (1, name)

@@ -14,6 +14,7 @@ import torch
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.routing.baselines import Baseline
 from mmssl_dynamic.routing.result import RoutingResult, SubnetScore
+from mmssl_dynamic.subnets import split_width
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.montage import choose_rows, draw_montage
 from mmssl_dynamic.visualization.report import HtmlReport
@@ -233,7 +234,8 @@ def dropped_table(page: HtmlReport, result: RoutingResult, header: Sequence[str]
 
 def _clusters(page: HtmlReport, results: Sequence[RoutingResult], pictures: ClusterPictures, folder: Path) -> None:
     paths = list(pictures.paths)
-    chosen = {result.task: paths.index(result.best.name) for result in results if result.best.name in paths}
+    best = {result.task: split_width(result.best.name)[0] for result in results}
+    chosen = {task: paths.index(path) for task, path in best.items() if path in paths}
     if not chosen:
         return
     page.section("What the chosen sub-networks were trained on")

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from mmssl_dynamic.calibration import BNBank, calibrate_path, calibrate_prefixes
 from mmssl_dynamic.calibration.bn_bank import prefix_name, prefixes, stage_of
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError, SubnetError
-from mmssl_dynamic.models import SDRResNet
-from mmssl_dynamic.subnets import PathSpace
+from mmssl_dynamic.models import SDRResNet, SDRSlimmableResNet
+from mmssl_dynamic.subnets import PathSpace, PathWidthSpace
 
 
 def super_network(seed=0, groups=(1, 1, 2, 2)):
@@ -144,3 +144,46 @@ def test_files_that_are_no_banks_are_refused(tmp_path, bank):
         save_file(tensors, tmp_path / "odd.safetensors", {"bn_bank": json.dumps(header)})
         with pytest.raises(ArtifactError, match=r"unknown tensor|lacks"):
             BNBank.load(tmp_path / "odd.safetensors")
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Two paths of two widths each, and their bank."""
+    torch.manual_seed(0)
+    net = SDRSlimmableResNet(18, (8, 8, 12, 16), (1, 1, 1, 2), stem_channels=8, widths=(0.5, 1.0))
+    bank = BNBank.of(net)
+    generator = torch.Generator().manual_seed(0)
+    batches = lambda *_: [torch.randn(4, 3, 32, 32, generator=generator)]  # noqa: E731
+    bank.path = {name: calibrate_path(net, name, batches()) for name in net.subnets}
+    bank.prefix = calibrate_prefixes(net, batches)
+    return net, bank
+
+
+def test_prefixes_are_those_of_a_width():
+    space = PathWidthSpace((4, 4, 4, 4), (0.25, 0.5, 1.0))
+    assert len(prefixes(space)) == 3 * (1 + 4 + 16 + 64 + 256)
+    assert prefixes(space)[:4] == ("stem@w0.25", "stem@w0.5", "stem", "0@w0.25")
+    assert prefix_name("3-2-1-0@w0.5", 1) == "3-2@w0.5"
+
+
+def test_a_bank_keeps_statistics_by_path_and_width(wide, tmp_path):
+    net, bank = wide
+    bank.save(tmp_path / "bank.safetensors")
+    again = BNBank.load(tmp_path / "bank.safetensors")
+    assert again.space == net.space
+    assert again.path.keys() == set(net.subnets)
+    assert all(equal(again.path[name], bank.path[name]) for name in net.subnets)
+    narrow, whole = (again.statistics(f"0-0-0-1{width}") for width in ("@w0.5", ""))
+    assert [len(s["layer4.1.bn2"][0]) for s in (narrow, whole)] == [6, 12]
+    assert equal(again.statistics("0-0-0-1@w1.0"), whole)
+    for name in ("0-0-0-1@w0.5", "0-0-0-1", "0-0-0-1@w1.0"):
+        parts = again.statistics(name, "prefix")
+        width = "@w0.5" if name.endswith("5") else ""
+        assert equal({"bn1": parts["bn1"]}, again.prefix[f"stem{width}"])
+        last = {layer: pair for layer, pair in parts.items() if layer.startswith("layer4")}
+        assert equal(last, again.prefix[f"0-0-0-1{width}"])
+    again.apply(net, ["0-0-0-1@w0.5"])
+    assert equal(net.bn_statistics("0-0-0-1@w0.5"), bank.path["0-0-0-1@w0.5"])
+    other = SDRSlimmableResNet(18, (8, 8, 12, 16), (1, 1, 1, 2), stem_channels=8, widths=(0.75, 1.0))
+    with pytest.raises(ArtifactError, match="widths"):
+        again.apply(other)

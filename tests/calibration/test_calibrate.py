@@ -17,7 +17,7 @@ from mmssl_dynamic.calibration import (
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError, SubnetError
-from mmssl_dynamic.models import SDRResNet
+from mmssl_dynamic.models import SDRResNet, SDRSlimmableResNet
 from tests.calibration.bn_reference import assert_close, cumulative, images
 
 
@@ -230,3 +230,24 @@ def test_all_images_can_calibrate_paths_that_have_clusters(split):
     for source, message in (("own", "must be one of cluster, all, mix"), ("mix", "the sub-networks have none")):
         with pytest.raises(ConfigError, match=message):
             calibrate_bank(net, images_of(dataset), None, source=source, **options)
+
+
+def test_all_widths_of_a_path_are_calibrated_with_the_same_images_of_its_cluster(split):
+    dataset, clusters = split
+    torch.manual_seed(0)
+    net = SDRSlimmableResNet(18, (8, 8, 12, 12), (1, 1, 2, 2), stem_channels=8, widths=(0.5, 1.0))
+    bank = calibrate_bank(net, images_of(dataset), clusters, images=6, batch_size=6, progress=False)
+    assert bank.path.keys() == set(net.subnets)
+    sdr = SDRResNet(18, (8, 8, 12, 12), (1, 1, 2, 2), stem_channels=8)
+    sdr.load_state_dict({key: value for key, value in net.state_dict().items() if key != "switches"})
+    of_sdr = calibrate_bank(sdr, images_of(dataset), clusters, images=6, batch_size=6, progress=False)
+    for name in sdr.subnets:  # whole paths: the same images, and so the same statistics
+        assert_close(bank.path[name], of_sdr.path[name])
+    for prefix, statistics in of_sdr.prefix.items():
+        assert_close(bank.prefix[prefix], statistics)
+    # narrower networks: of the same images, as the first layer tells, whose channels are the first of the path's
+    for path in net.space.paths:
+        narrow, whole = (bank.path[f"{path}{width}"]["bn1"] for width in ("@w0.5", ""))
+        assert len(narrow[0]) == 4
+        for one, other in zip(narrow, whole):
+            torch.testing.assert_close(one, other[:4])

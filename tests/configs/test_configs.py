@@ -42,7 +42,8 @@ def build(config):
 
 
 def is_sdr(config):
-    return config.model.type in tuple(f"mmssl_dynamic.{kind}" for kind in ("SDR", "SDRBYOL", "SDRMoCo"))
+    kinds = ("SDR", "SDRBYOL", "SDRMoCo", "SDRSlimmable")
+    return config.model.type in tuple(f"mmssl_dynamic.{kind}" for kind in kinds)
 
 
 def test_there_are_configs():
@@ -157,7 +158,13 @@ def test_resnet50_with_256_paths_trains_real_steps(repo_root):
 
 
 @pytest.mark.parametrize(
-    "name", ["demo/sdr_demo", "sdr/sdr_simsiam_r50_16path_custom", "sdr/sdr_byol_r50_256path_8xb64-coslr-400e_in1k"]
+    "name",
+    [
+        "demo/sdr_demo",
+        "sdr/sdr_simsiam_r50_16path_custom",
+        "sdr/sdr_byol_r50_256path_8xb64-coslr-400e_in1k",
+        "sdr_slimmable/sdr-slimmable_simsiam_r18_16path_custom",
+    ],
 )
 def test_the_choices_of_sdr_are_options_of_one_word(repo_root, name):
     options = {"init_from": "base.pth", "full_share": [1, 0.5, 0.5], "phase_lengths": [1, 1, 2]}

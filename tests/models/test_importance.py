@@ -5,7 +5,14 @@ import torch
 from mmpretrain.registry import MODELS
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.models import FromPlain, SlimmableMobileNetV3, SlimmableResNet, StaticResNet
+from mmssl_dynamic.models import (
+    FromPlain,
+    SDRResNet,
+    SDRSlimmableResNet,
+    SlimmableMobileNetV3,
+    SlimmableResNet,
+    StaticResNet,
+)
 from mmssl_dynamic.models.backbones.mobilenet_v3_keys import timm_layers, torchvision_layers
 from mmssl_dynamic.models.importance import importance_order
 from tests.helpers import build_slimmable, byol_parts, samples, views
@@ -157,3 +164,52 @@ def test_a_plain_network_of_another_width_is_refused(tmp_path):
     torch.save(StaticResNet(None, CHANNELS[0], 8, block="basic", blocks=BLOCKS[1]).state_dict(), tmp_path / "a.pth")
     with pytest.raises(ArtifactError, match=r"the largest network of this SlimmableResNet has .*correct the widths"):
         FromPlain(str(tmp_path / "a.pth"))(SlimmableResNet(channels=CHANNELS, blocks=BLOCKS))
+
+
+PATHS = dict(depth=18, stage_groups=(1, 1, 1, 4), stem_channels=8, stage_channels=(8, 12, 16, 56), shared_ratio=3 / 7)
+
+
+def test_every_slimmable_path_is_the_plain_network_with_its_channels_sorted(tmp_path):
+    plain = lively(StaticResNet(18, (8, 12, 16, 32), 8))
+    net = SDRSlimmableResNet(**PATHS, widths=(0.5, 1.0))
+    started(net, plain.state_dict(), tmp_path / "plain.pth")
+    statistics = {
+        name: (norm.running_mean, norm.running_var)
+        for name, norm in net.named_modules()
+        if hasattr(norm, "running_mean")
+    }
+    expected = plain(images())[0].mean((2, 3))
+    for path in net.space.paths:
+        with net.subnet(path):
+            chosen = {
+                name: tuple(t[indices(layer.channels)] for t in statistics[name])
+                for name, layer in net.batch_norms(path).items()
+            }
+            net.set_bn_statistics(path, chosen)
+            found = net(images())[0].mean((2, 3))
+        torch.testing.assert_close(found.sort(1).values, expected.sort(1).values, rtol=1e-4, atol=1e-5)
+
+
+def indices(channels):
+    ranges = ((0, channels.total),) if channels.active is None else channels.active.ranges
+    return torch.cat([torch.arange(start, stop) for start, stop in ranges])
+
+
+def test_a_narrower_network_of_a_path_is_made_of_the_most_important_channels(tmp_path):
+    plain = lively(StaticResNet(18, (8, 12, 16, 32), 8))
+    net = SDRSlimmableResNet(**PATHS, widths=(0.25, 0.5, 1.0))
+    started(net, plain.state_dict(), tmp_path / "plain.pth")
+    # inner channels of the last stage: read by conv2 of its blocks, 24 shared and 8 of the group
+    best = sum(block.conv2.weight.abs().sum((0, 2, 3)) for block in plain.layer4).argsort(descending=True)
+    for path in net.space.paths:
+        for width, count in (("@w0.25", 8), ("@w0.5", 16)):
+            kept = net.static(f"{path}{width}").layer4[0].bn1.weight
+            assert sorted(kept.tolist()) == sorted(plain.layer4[0].bn1.weight[best[:count]].tolist())
+
+
+def test_paths_of_one_width_start_as_those_of_sdr(tmp_path):
+    plain = lively(StaticResNet(18, (8, 12, 16, 32), 8))
+    one, other = SDRSlimmableResNet(**PATHS, widths=(1.0,)), SDRResNet(**PATHS)
+    for net in (one, other):
+        started(net, plain.state_dict(), tmp_path / "plain.pth")
+    assert all(torch.equal(value, one.state_dict()[key]) for key, value in other.state_dict().items())

@@ -8,7 +8,7 @@ import torch
 from mmssl_dynamic.calibration import BNBank, calibrate_path, calibrate_prefixes
 from mmssl_dynamic.errors import ConfigError, DataError, MissingStatisticsError, SubnetError
 from mmssl_dynamic.features import pooled_features
-from mmssl_dynamic.models import SDRResNet
+from mmssl_dynamic.models import SDRResNet, SDRSlimmableResNet
 from mmssl_dynamic.routing.prefix_tree import PathFeatures, stage_runs
 
 GROUPS = (2, 1, 2, 2)
@@ -124,3 +124,44 @@ def test_bad_input_is_refused(net):
     fresh = SDRResNet(18, stage_channels=(8, 8, 12, 16), stage_groups=GROUPS, stem_channels=5)
     with pytest.raises(MissingStatisticsError):
         PathFeatures(fresh, ["0-0-0-0"])(batches())
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """Paths of two widths, with statistics of their prefixes."""
+    torch.manual_seed(0)
+    net = SDRSlimmableResNet(18, (8, 8, 12, 16), (1, 1, 2, 2), stem_channels=8, widths=(0.5, 1.0))
+    bank = BNBank.of(net)
+    generator = torch.Generator().manual_seed(2)
+    draw = lambda *_: [torch.randn(6, 3, 32, 32, generator=generator)]  # noqa: E731
+    bank.path["full"] = calibrate_path(net, "full", draw())
+    bank.prefix = calibrate_prefixes(net, draw)
+    bank.apply(net, bn="prefix")
+    return net
+
+
+def test_a_width_has_a_tree_of_its_own():
+    with torch.device("meta"):
+        net = SDRSlimmableResNet(18)
+    assert stage_runs(net, net.space.candidates, share=True) == 4 * (4 + 16 + 64 + 256)
+    assert stage_runs(net, net.space.candidates, share=False) == 4 * 1024
+    assert stage_runs(net, ["0-0-0-0@w0.5", "0-0-0-1@w0.5", "0-0-0-0"], share=True) == (3 + 2) + 4
+
+
+@pytest.mark.parametrize("memory", [1.0, 1e-9], ids=["plenty", "little"])
+def test_paths_of_a_width_share_their_features_bitwise(wide, memory):
+    data = batches(size=4)
+    compute = PathFeatures(wide, wide.subnets, share=True, memory_gib=memory)
+    shared, _ = compute(data)
+    alone, _ = PathFeatures(wide, wide.subnets, share=False)(data)
+    assert shared.keys() == alone.keys() == set(wide.subnets)
+    for name in wide.subnets:
+        assert torch.equal(shared[name], alone[name]), name
+        assert torch.equal(shared[name], pooled_features(wide, data, name)[0])
+    assert shared["0-0-1-0@w0.5"].shape == (11, 6)
+    assert compute.runs == 11 * stage_runs(wide, wide.subnets, True)
+
+
+def test_a_name_with_the_whole_width_is_the_paths(wide):
+    found, _ = PathFeatures(wide, ["0-0-1-0@w1.0", "0-0-1-0"])(batches())
+    assert list(found) == ["0-0-1-0"]

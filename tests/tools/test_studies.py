@@ -21,7 +21,7 @@ from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
 MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "dspnet", "evaluate_run")
-MODULES += ("fidelity", "lite_teacher", "relatives", "teacher")
+MODULES += ("fidelity", "lite_teacher", "relatives", "teacher", "budget")
 
 
 @pytest.fixture
@@ -375,6 +375,52 @@ def test_the_teachers_layers_have_timms_names(studies):
     found = lite.timm_names(wheel)
     assert {k: v.shape for k, v in found.items()} == {k: v.shape for k, v in net.state_dict().items()}
     assert all(torch.equal(one, other) for one, other in zip(found.values(), wheel.values()))
+
+
+def test_the_table_of_tasks_and_budgets_is_whole_and_its_arms_have_networks_of_the_same_shape(studies, repo_root):
+    budget = studies["budget"]
+    units = studies["runs"].units_of(budget.STAGES, [0])
+    names = [unit.run.name for unit in units]
+    assert len(set(names)) == len(names)
+    groups = {unit.run.group for unit in units}
+    for pair in budget.COMPARISONS:
+        for side in pair:
+            group, network = side.split(", ")
+            assert group in groups
+            assert network in (*budget.WIDTHS, "small")
+    paths, one = (build_backbone(load_config(repo_root / "configs" / c)) for c in (budget.PATHS, budget.ONE_PATH))
+    assert len(paths.subnets) == 3 * 16 + 1
+    plain = build_backbone(load_config(repo_root / "configs" / budget.SIMSIAM))
+    shapes = [
+        [
+            {name: value.shape for name, value in net.static(network).named_parameters()}
+            for network in net.space.widths_of(path)
+        ]
+        for net, path in ((paths, "0-0-3-1"), (one, "full"))
+    ]
+    assert shapes[0] == shapes[1]
+    assert shapes[0][-1] == {name: value.shape for name, value in plain.named_parameters()}
+    for unit in units[1:]:  # the options are understood
+        config = repo_root / "configs" / unit.run.config
+        load_config(config, config_options(str(config), dict(o.split("=") for o in unit.run.options)))
+
+
+def test_paths_of_several_widths_are_compared_by_what_a_task_gets_at_a_width(studies, folders):
+    run = studies["runs"].Run
+    units = studies["runs"].units_of(((run("both", "Both", "c.py", 1, group="both"),),), [0])
+    entry = lambda name, value: {"name": name, "knn": value, "probe": value + 1}  # noqa: E731
+    widths = {
+        w: {"routed": entry(f"0-1@{w}", value), "hindsight": entry(f"0-0@{w}", value + 2)}
+        for w, value in (("w0.5", 40.0), ("w0.75", 50.0), ("w1.0", 70.0))
+    }
+    units[0].folder(folders).mkdir(parents=True)
+    write_json(units[0].result(folders), {"tasks": {"a": {"networks": {}, "full": {"knn": 1.0}, "widths": widths}}})
+    results = studies["report"].read_results(units, folders, ("w0.5", "w0.75"))
+    assert set(results) == {"both, w0.5", "both, w0.75", "both, w1.0", "both, small"}
+    accuracies = studies["report"].accuracies
+    assert accuracies(results, "both, w0.75", "routed", "knn") == {("a", 0): 50.0}
+    assert accuracies(results, "both, w0.75", "hindsight", "knn") == {("a", 0): 52.0}
+    assert accuracies(results, "both, small", "routed", "probe") == {("a", 0): 46.0}
 
 
 def test_preparing_unpacks_equal_shares_of_the_pool_and_the_tasks(studies, folders, monkeypatch):

@@ -25,7 +25,7 @@ from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, many_shot, spli
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of
 from mmssl_dynamic.models.backbones import SuperNetwork
-from mmssl_dynamic.subnets import FULL, SlimmableSpace
+from mmssl_dynamic.subnets import FULL, SlimmableSpace, split_width
 from mmssl_dynamic.writing import atomic_path, write_json
 
 #: The tasks have 84 to 287 training images a class. Among 5, 10, 20, 50, 100 and 200 neighbours, 10 had the highest
@@ -85,9 +85,9 @@ def _calibrate(net: Any, cfg: Any, folder: Path) -> list[str]:
     if isinstance(net, SuperNetwork) and isinstance(net.space, SlimmableSpace):
         BNBank.load(bank).apply(net, net.subnets)
         return [*net.subnets[::-1]]
-    if isinstance(net, SuperNetwork) and net.space.paths:
+    if isinstance(net, SuperNetwork) and net.space.candidates:
         BNBank.load(bank).apply(net, net.space.names)
-        return [FULL, *net.space.paths]
+        return [FULL, *net.space.candidates]
     dataset = build_dataset(cfg.extract_dataloader.dataset)
     chosen = draw_images(np.arange(len(dataset)), _CALIBRATION_IMAGES, seed=0, stream=FULL)
     batches = sample_batches(dataset, chosen, normalisation_of(cfg), _BATCH)
@@ -125,7 +125,7 @@ def _keep(features: dict[str, np.ndarray], file: Path) -> None:
 def _scores(features: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]:
     """KNN accuracy of every network, and a probe: of all slimmable ones, of SDR's of the full and the routed one.
 
-    The routed path is chosen on the training images.
+    The routed path is chosen on the training images. Where paths have several widths, one is chosen for each of them.
     """
     labels = {part: features[f"labels/{part}"] for part in ("train", "test")}
     networks: dict[str, dict[str, float]] = {}
@@ -140,14 +140,27 @@ def _scores(features: dict[str, np.ndarray], names: list[str]) -> dict[str, Any]
         for name in names:
             networks[name]["probe"] = probe(features, name)
         return {"networks": networks, "full": networks[names[0]]}
-    paths = [name for name in names if name != FULL]
+    whole = [name for name in names if name != FULL and not split_width(name)[1]]
     found: dict[str, Any] = {"networks": networks, "full": {**networks[FULL], "probe": probe(features, FULL)}}
-    if paths:
-        routed = max(paths, key=lambda name: networks[name]["select"])  # the first of equals, as the router takes it
-        best = max(paths, key=lambda name: networks[name]["knn"])
-        found["routed"] = {"name": routed, **networks[routed], "probe": probe(features, routed)}
-        found["hindsight"] = {"name": best, **networks[best]}
+    if whole:
+        found |= _chosen(whole, networks, features)
+    widths: dict[str, list[str]] = {}
+    for name in names[1:]:
+        widths.setdefault(split_width(name)[1].removeprefix("@") or "w1.0", []).append(name)
+    if set(widths) > {"w1.0"} or (widths and not whole):
+        found["widths"] = {width: _chosen(members, networks, features) for width, members in widths.items()}
+        found["widths"].setdefault("w1.0", {"full": found["full"]})  # of the only path, which is the full network
     return found
+
+
+def _chosen(names: list[str], networks: dict[str, dict[str, float]], features: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What routing gives among some networks; of a single one, there is nothing to choose."""
+    routed = max(names, key=lambda name: networks[name]["select"])  # the first of equals, as the router takes it
+    figures = {"name": routed, **networks[routed], "probe": probe(features, routed)}
+    if len(names) == 1:
+        return {"full": figures}
+    best = max(names, key=lambda name: networks[name]["knn"])
+    return {"routed": figures, "hindsight": {"name": best, **networks[best]}}
 
 
 def probe(features: dict[str, np.ndarray], name: str) -> float:

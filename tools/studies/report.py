@@ -48,7 +48,8 @@ def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] =
     """Of all finished runs.
 
     The runs of single domains (``oracle_...``) are one, ``oracle``. The networks of a group are ``GROUP, NETWORK``
-    each, and ``GROUP, small`` the mean of those in ``small``, as far as all of them are there.
+    each, and ``GROUP, small`` the mean of those in ``small``, as far as all of them are there. Of paths of several
+    widths, the network is what a task gets at a width.
     """
     found: Results = {}
     for unit in units:
@@ -60,8 +61,12 @@ def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] =
             name = unit.run.name.split("_")[0] if unit.run.tasks else unit.run.name
             found.setdefault(name, {}).setdefault(unit.seed, {}).update(read)
             continue
-        for network in {network: None for scores in read.values() for network in scores["networks"]}:
-            of_one = {task: {"full": scores["networks"][network]} for task, scores in read.items()}
+        members = {
+            task: scores.get("widths") or {network: {"full": entry} for network, entry in scores["networks"].items()}
+            for task, scores in read.items()
+        }
+        for network in {network: None for of_task in members.values() for network in of_task}:
+            of_one = {task: of_task[network] for task, of_task in members.items()}
             found.setdefault(f"{unit.run.group}, {network}", {})[unit.seed] = of_one
     for group in {unit.run.group: None for unit in units if unit.run.group is not None}:
         means = _means([found.get(f"{group}, {network}", {}) for network in small])
@@ -71,20 +76,17 @@ def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] =
 
 
 def _means(networks: Sequence[dict[int, dict[str, Any]]]) -> dict[int, dict[str, Any]]:
-    """The mean network, for the seeds that all of them have."""
+    """The mean network, of those that a task gets, for the seeds that all of them have."""
     if not networks:
         return {}
     means: dict[int, dict[str, Any]] = {}
     for seed in sorted(set.intersection(*(set(by_seed) for by_seed in networks))):
-        means[seed] = {
-            task: {
-                "full": {
-                    metric: float(np.mean([by_seed[seed][task]["full"][metric] for by_seed in networks]))
-                    for metric in networks[0][seed][task]["full"]
-                }
-            }
-            for task in networks[0][seed]
-        }
+        means[seed] = {}
+        for task, scores in networks[0][seed].items():
+            kind = "routed" if "routed" in scores else "full"
+            entries = [by_seed[seed][task][kind] for by_seed in networks]
+            metrics = [metric for metric, value in entries[0].items() if not isinstance(value, str)]
+            means[seed][task] = {kind: {m: float(np.mean([entry[m] for entry in entries])) for m in metrics}}
     return means
 
 

@@ -51,7 +51,7 @@ class CollapseMonitorHook(Hook):
             return
         model = bare_model(runner.model)
         scale = math.sqrt(model.neck.out_channels)
-        for name, value in _stds(data_batch, outputs).items():
+        for name, value in _stds(model, data_batch, outputs).items():
             self._follow(runner, name, value * scale)
         if self.health:
             runner.message_hub.update_scalar("train/collapse_min", min(self.health.values()))
@@ -90,8 +90,13 @@ class CollapseMonitorHook(Hook):
             )
 
 
-def _stds(data_batch: dict, outputs: dict[str, Any]) -> dict[str, float]:
+def _stds(model: Any, data_batch: dict, outputs: dict[str, Any]) -> dict[str, float]:
     """The values of this step by network: one, of the batch's network, or those of a sandwich."""
-    if "std" in outputs:
-        return {batch_subnet(data_batch["data_samples"]): float(outputs["std"])}
-    return {key.removeprefix("std_"): float(value) for key, value in outputs.items() if key.startswith("std_")}
+    if "std" not in outputs:
+        return {key.removeprefix("std_"): float(value) for key, value in outputs.items() if key.startswith("std_")}
+    name = batch_subnet(data_batch["data_samples"])
+    found = {name: float(outputs["std"])}
+    for key, value in outputs.items():  # of the same path at other widths
+        if key.startswith("std@"):
+            found[model.backbone.space.at_width(name, key.removeprefix("std@"))] = float(value)
+    return found

@@ -16,12 +16,14 @@ from mmssl_dynamic.models.sandwich_draws import (
     lowest_width,
 )
 from mmssl_dynamic.registry import HOOKS
-from mmssl_dynamic.subnets import SlimmableSpace
+from mmssl_dynamic.subnets import SlimmableSpace, WidthsOfPath
 
 
 @HOOKS.register_module()
 class SandwichHook(Hook):
     """Smallest, largest and random networks in every optimiser step; the full network alone while warming up.
+
+    Where a batch belongs to a path of SDR, they are those of the path, and the path itself is the largest.
 
     Args:
         num_networks: n, networks per step. Cut to the number of networks that there are, unless any width is one.
@@ -78,11 +80,11 @@ class SandwichHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         """Set the networks of this step, and the weights of their losses."""
         model = bare_model(runner.model)
-        space = model.backbone.space
+        space = model.sandwich_space(data_batch.get("data_samples") if isinstance(data_batch, dict) else None)
         if runner.epoch < self.warmup_epochs:
             model.networks = space.names[-1:]
         else:
-            if not self._announced:
+            if not self._announced and len(space.names) > 1:
                 self._announced = True
                 runner.logger.info(
                     f"Sandwich of {self.count(space.names)} out of {len(space.names)} networks from here on."
@@ -91,14 +93,14 @@ class SandwichHook(Hook):
         equal = self.loss_weights == "equal"
         model.loss_weights = {} if equal else loss_weights(space, model.networks, self.loss_weights)
 
-    def _drawn(self, space: SlimmableSpace, runner: Runner) -> tuple[str, ...]:
+    def _drawn(self, space: SlimmableSpace | WidthsOfPath, runner: Runner) -> tuple[str, ...]:
         # The networks of a large batch: all passes that are accumulated into one update train the same ones.
         passes = passes_per_update(runner)
         seed, step = shared_seed(runner), runner.iter // passes
         lowest = space.widths[0]
         if self.dynamic_sampling:
             lowest = lowest_width(space, step * passes / runner.max_iters)
-        if getattr(space, "any_width", False):
+        if isinstance(space, SlimmableSpace) and space.any_width:
             return draw_any_widths(space, self.num_networks, seed, step, lowest, self.favour_small)
         names, chances = space.names, None
         if self.dynamic_sampling:

@@ -20,6 +20,7 @@ from mmssl_dynamic.models.backbones.resnet_trunk import ResNetTrunk, architectur
 from mmssl_dynamic.models.backbones.static_resnet import StaticResNet
 from mmssl_dynamic.models.backbones.super_network import SuperNetwork
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
+from mmssl_dynamic.models.elastic.channels import Range
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.subnets import FULL, PathSpace, parse_path
 
@@ -81,7 +82,7 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
             raise ConfigError(f"stage_groups={tuple(stage_groups)} must hold four numbers, one per stage.")
         block, counts = architecture(depth)
         self.depth = depth
-        self.space = PathSpace(tuple(stage_groups))
+        self.space = self._space(tuple(stage_groups))
         self.shared_ratio, self.stem_channels, self.in_channels = shared_ratio, stem_channels, in_channels
         self.stage_channels = tuple(
             stage_channels if stage_channels is not None else default_stage_channels(stage_groups, shared_ratio)
@@ -93,9 +94,14 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
             (Channels(width, self._active), Channels(width * self.expansion, self._active))
             for width in self.stage_channels
         ]
-        self._stems: list[tuple[Tensor, Tensor]] | None = None
-        images, stem = Channels(in_channels, self._active), Channels(stem_channels, self._active)
-        super().__init__(ElasticLayers(norm_cfg), block, counts, images, stem, self._stages, **kwargs)
+        self._stems: list[tuple[Tensor, Selection | None, Tensor]] | None = None
+        self._stem = Channels(stem_channels, self._active)
+        images = Channels(in_channels, self._active)
+        super().__init__(ElasticLayers(norm_cfg), block, counts, images, self._stem, self._stages, **kwargs)
+
+    def _space(self, stage_groups: tuple[int, ...]) -> PathSpace:
+        """The sub-networks."""
+        return PathSpace(stage_groups)
 
     def _check_split(self) -> None:
         if len(self.stage_channels) != 4:
@@ -131,11 +137,11 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
 
     @contextmanager
     def shared_stem(self) -> Iterator[None]:
-        """Run the stem once for each batch of images inside the block, whichever sub-networks look at it.
+        """Run the stem once for each batch of images inside the block, whichever paths look at it.
 
         The stem is not split, and in training mode its BatchNorm takes the statistics of the batch: it gives every
-        sub-network the same, to the bit. Only passes without gradients take what an earlier pass computed, and none
-        that updates running statistics.
+        sub-network the same, to the bit, unless it is narrower in one. Only passes without gradients take what an
+        earlier pass computed, and none that updates running statistics.
         """
         outer, self._stems = self._stems, []
         try:
@@ -149,28 +155,34 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
             return super().stem(x)
         tracks = self._active.track_statistics and self.active == FULL
         if not torch.is_grad_enabled() and not tracks:
-            known = next((out for images, out in self._stems if images is x), None)
+            wanted = self._stem.active
+            known = next((out for images, kept, out in self._stems if images is x and kept == wanted), None)
             if known is not None:
                 return known
         out = super().stem(x)
-        self._stems.append((x, out.detach()))
+        self._stems.append((x, self._stem.active, out.detach()))
         return out
+
+    def _parts(self, stage: int, index: int) -> tuple[Range, ...]:
+        """The mid channels of a path in a stage: shared ones, then those of an individual group; all if unsplit."""
+        width, groups = self.stage_channels[stage], self.space.stage_groups[stage]
+        if groups == 1:
+            return ((0, width),)
+        shared, rest = _split(width, self.shared_ratio)
+        unit = rest // groups
+        return ((0, shared), (shared + index * unit, shared + (index + 1) * unit))
 
     def _stage_selections(self, name: str) -> list[Selection | None]:
         """The selected mid channels of every stage: shared + one individual group (SDR Fig. 3)."""
         self.space.check(name)
         if name == FULL:
             return [None] * self.num_stages
-        selections: list[Selection | None] = []
-        for index, width, groups in zip(parse_path(name), self.stage_channels, self.space.stage_groups):
-            if groups == 1:
-                selections.append(None)
-                continue
-            shared, rest = _split(width, self.shared_ratio)
-            unit = rest // groups
-            start = shared + index * unit
-            selections.append(Selection(width, ((0, shared), (start, start + unit))))
-        return selections
+        return [
+            None if groups == 1 else Selection(width, self._parts(stage, index))
+            for stage, (index, width, groups) in enumerate(
+                zip(parse_path(name), self.stage_channels, self.space.stage_groups)
+            )
+        ]
 
     def selections(self, name: str) -> list[tuple[Channels, Selection | None]]:
         """Mid and output channels of every stage."""

@@ -59,7 +59,12 @@ def switches_of(space: SlimmableSpace, switchable_bn: str | None) -> tuple[str, 
 
 
 def remember_networks(net: nn.Module, space: SlimmableSpace) -> None:
-    """Keep widths and depths beside the weights, as buffer ``switches``, and refuse weights of other ones."""
+    """Keep widths and depths beside the weights, as buffer ``switches``, and refuse weights of other ones.
+
+    Args:
+        net: The super-network.
+        space: Its widths and depths; of paths, the widths that each of them has.
+    """
     rows = [[w, *b] for w in space.widths for b in space.blocks] if space.blocks else list(space.widths)
     net.register_buffer("switches", torch.tensor(rows, dtype=torch.float64))
     net.any_width = space.any_width  # type: ignore[assignment]

@@ -4,6 +4,7 @@ from mmssl_dynamic.models.selfsup.dspnet import DSPNet
 from mmssl_dynamic.models.selfsup.sdr import SDR, Online, batch_subnet, collapse_std
 from mmssl_dynamic.models.selfsup.sdr_byol import SDRBYOL
 from mmssl_dynamic.models.selfsup.sdr_moco import SDRMoCo
+from mmssl_dynamic.models.selfsup.sdr_slimmable import SDRSlimmable, SDRSlimmableBYOL
 from mmssl_dynamic.models.selfsup.slimmable import SlimmableSiamese, SlimmableSimSiam
 from mmssl_dynamic.models.selfsup.slimmable_distillation import SlimmableDistillation
 
@@ -13,6 +14,8 @@ __all__ = [
     "DSPNet",
     "Online",
     "SDRMoCo",
+    "SDRSlimmable",
+    "SDRSlimmableBYOL",
     "SlimmableDistillation",
     "SlimmableSiamese",
     "SlimmableSimSiam",

@@ -104,16 +104,36 @@ class SDR(StartsFromPlain, Directed, Taught, BaseSelfSupervisor):
         """
         name = self.trained_subnet = batch_subnet(data_samples)
         views = self.step_views(inputs)
+        return self.subnet_loss(name, views, self.teaching(views))
+
+    def teaching(self, views: Views) -> Sequence[Tensor]:
+        """What the networks of a step are distilled from: W_0's projections (N, D), or a frozen teacher's features.
+
+        Computed once, where a loss looks at them.
+        """
+        if self.frozen_teacher is not None:
+            return WhereNeeded(self.frozen_teacher, self.distillation.teachers_views(views))
+        return WhereNeeded(self.teacher, views)
+
+    def subnet_loss(
+        self, name: str, views: Views, teacher: Sequence[Tensor], targets: Sequence[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Losses of one network and its collapse measure, as :meth:`loss` gives them.
+
+        Args:
+            name: The network.
+            views: Both, each (N, 3, H, W), the one that predicts first.
+            teacher: What :meth:`teaching` gives of them.
+            targets: What the predictions are compared with, the last view's last; :meth:`targets` when left out.
+        """
         with _shared_stem(self.teaching_backbone):
             with self.backbone.subnet(name):
                 online, of_features = self._online_and_taught(views)
-                targets = self.targets(views, online)
-            losses = {"loss_ssl": self.ssl_loss(online.predictions, targets)}
+                compared = self.targets(views, online) if targets is None else targets
+            losses = {"loss_ssl": self.ssl_loss(online.predictions, compared)}
             if self.frozen_teacher is not None:
-                taught = _WhereNeeded(self.frozen_teacher, self.distillation.teachers_views(views))
-                losses["loss_kd"] = self.distillation(of_features, taught)
+                losses["loss_kd"] = self.distillation(of_features, teacher)
             elif name != FULL and self.distillation is not None:
-                teacher = _WhereNeeded(self.teacher, views)
                 losses["loss_kd"] = self.distillation(online.predictions, online.projections, teacher)
         losses["std"] = collapse_std(online.projections[0])
         return losses
@@ -140,7 +160,7 @@ class SDR(StartsFromPlain, Directed, Taught, BaseSelfSupervisor):
         projections = tuple(self.project(view) for view in self.predicting(views))
         return Online(projections, tuple(self.head.predictor([projection])[0] for projection in projections))
 
-    def ssl_loss(self, predictions: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
+    def ssl_loss(self, predictions: tuple[Tensor, ...], targets: Sequence[Tensor]) -> Tensor:
         """L_SSL: negative cosine between each view's prediction and the other view's target, averaged over them.
 
         Args:
@@ -187,17 +207,24 @@ def _shared_stem(backbone: SuperNetwork) -> AbstractContextManager[None]:
     return backbone.shared_stem() if isinstance(backbone, SDRResNet) else nullcontext()
 
 
-class _WhereNeeded(Sequence[Tensor]):
-    """A function of both views, computed where a loss looks at it: SiamKD of a single prediction needs one of them."""
+class WhereNeeded(Sequence[Tensor]):
+    """A function of both views, computed once, where a loss looks at it.
+
+    SiamKD of a single prediction needs one of them, and of several networks the same for all.
+    """
 
     def __init__(self, function: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> None:
         self._function, self._views = function, views
+        self._known: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self._views)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._function(self._views[index])
+        position = range(len(self._views))[index]
+        if position not in self._known:
+            self._known[position] = self._function(self._views[position])
+        return self._known[position]
 
 
 def batch_subnet(data_samples: Sequence[Any]) -> str:

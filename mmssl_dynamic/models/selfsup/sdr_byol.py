@@ -5,6 +5,7 @@ N batch, D dimension of projections.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -34,7 +35,7 @@ class SDRBYOL(SubnetTarget, SDR):
         super().__init__(*args, **kwargs)
         self.make_target()
 
-    def ssl_loss(self, predictions: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
+    def ssl_loss(self, predictions: tuple[Tensor, ...], targets: Sequence[Tensor]) -> Tensor:
         """2 - 2 cos in both directions (without the constants, if the loss of the head leaves them out)."""
         return 4.0 * super().ssl_loss(predictions, targets)
 

@@ -5,6 +5,7 @@ N batch of a process, P processes, D dimension of projections, Q keys in the que
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class SDRMoCo(SubnetTarget, SDR):
         keys = torch.cat(all_gather(self.target_projection(self.trained_subnet, images[part])))
         return (F.normalize(keys[order.argsort().to(keys.device)], dim=1),)
 
-    def ssl_loss(self, predictions: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> Tensor:
+    def ssl_loss(self, predictions: tuple[Tensor, ...], targets: Sequence[Tensor]) -> Tensor:
         """InfoNCE of the queries of this process; then the keys of all go into the queue."""
         queries, keys = F.normalize(predictions[0], dim=1), targets[0]
         own = keys.chunk(get_world_size())[get_rank()]

@@ -8,6 +8,7 @@ from mmssl_dynamic.engine import CollapseMonitorHook, FixedPredictorLrHook
 from mmssl_dynamic.engine.hooks.progressive_phase_hook import phase_ends
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.subnets import PathWidthSpace
 from tests.helpers import build_sdr, samples
 
 
@@ -42,6 +43,19 @@ def test_a_collapsing_subnet_is_named_once_and_healthy_ones_never(tmp_path):
     assert len(run.logger) == 1
     assert "'0-0-0-0' is collapsing" in run.logger[0]
     assert run.scalars["train/collapse_min"] == pytest.approx(0.05)
+
+
+def test_widths_of_a_path_are_followed_by_their_names(tmp_path):
+    hook, run = CollapseMonitorHook(), runner(tmp_path)
+    run.model.backbone.space = PathWidthSpace((4, 4, 4, 4), (0.25, 0.5, 1.0))
+    healthy, low = (torch.tensor(share / math.sqrt(32)) for share in (1.0, 0.5))
+    batch = {"data_samples": samples("0-3-1-2", 2)}
+    hook.after_train_iter(run, 0, batch, {"std": healthy, "std@w0.5": low, "loss_ssl@w0.5": healthy})
+    hook.after_train_iter(run, 0, batch, {"std": healthy, "std@w0.25": low})
+    hook.after_train_iter(run, 0, {"data_samples": samples("full", 2)}, {"std": healthy})
+    assert hook.steps == {"0-3-1-2": 2, "0-3-1-2@w0.5": 1, "0-3-1-2@w0.25": 1, "full": 1}
+    assert hook.health["0-3-1-2@w0.5"] == pytest.approx(0.5)
+    assert run.scalars["train/collapse_min"] == pytest.approx(0.5)
 
 
 def test_collapse_values_survive_a_resume_and_end_in_a_file(tmp_path):
