@@ -13,12 +13,7 @@ train_pipeline = [
     dict(
         type="mmssl_dynamic.MultiView",
         num_views=2,
-        transforms=[
-            [
-                dict(type="mmssl_dynamic.RandomResizedCrop", size=image_size, scale=(0.2, 1.0)),
-                dict(type="PILToNumpy", to_bgr=True),
-            ]
-        ],
+        transforms=[[dict(type="mmssl_dynamic.RandomResizedCrop", size=image_size, scale=(0.2, 1.0))]],
     ),
     dict(type="mmssl_dynamic.DrawAugmentations", views=[{}, {}]),  # MoCo-v2's, of each view
     dict(type="PackInputs", meta_keys=("sample_idx", "img_path", "draws")),

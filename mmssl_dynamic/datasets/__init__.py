@@ -1,6 +1,7 @@
 """Data sets, transforms and samplers."""
 
 from mmssl_dynamic.datasets.batches import Batch, ImageBatches, build_dataset
+from mmssl_dynamic.datasets.colours import ColorJitter, RandomGrayscale
 from mmssl_dynamic.datasets.draw_augmentations import DrawAugmentations
 from mmssl_dynamic.datasets.from_batch_sampler import FromBatchSampler
 from mmssl_dynamic.datasets.gaussian_blur import GaussianBlur
@@ -20,6 +21,7 @@ from mmssl_dynamic.datasets.views import MultiView, RandomResizedCrop
 __all__ = [
     "Batch",
     "SampleRequest",
+    "ColorJitter",
     "DrawAugmentations",
     "FromBatchSampler",
     "GaussianBlur",
@@ -29,6 +31,7 @@ __all__ = [
     "LoadImage",
     "MultiView",
     "Normalisation",
+    "RandomGrayscale",
     "RandomResizedCrop",
     "ResumableBatchSampler",
     "SeededDataset",

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, Compose
@@ -60,7 +59,7 @@ class RandomResizedCrop(BaseTransform):
     """torchvision's random crop, resized by Pillow, of an image as ``LoadImage`` gives it.
 
     The same pixels as turning all of the image into Pillow's RGB first and cropping then, by the same random numbers;
-    only the crop is turned.
+    nothing outside of the crop is touched.
 
     Args:
         size: Side of the result.
@@ -91,15 +90,15 @@ class RandomResizedCrop(BaseTransform):
         self.size, self.scale, self.ratio, self.interpolation = size, list(scale), list(ratio), interpolation
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """``img``, (H, W, 3) BGR, becomes a square RGB image of Pillow."""
+        """``img``, (H, W, 3) BGR, becomes (size, size, 3) BGR."""
         image: np.ndarray = results["img"]
         shape = torch.empty((3, *image.shape[:2]), device="meta")  # all that the draw looks at
         top, left, height, width = TorchvisionCrop.get_params(shape, self.scale, self.ratio)
-        crop = cv2.cvtColor(image[top : top + height, left : left + width], cv2.COLOR_BGR2RGB)
-        view = Image.fromarray(crop)
-        if view.size != (self.size, self.size):
-            view = view.resize((self.size, self.size), _FILTERS[self.interpolation])
-        return {**results, "img": view}
+        crop = image[top : top + height, left : left + width].copy()
+        if crop.shape[:2] != (self.size, self.size):
+            # Pillow resizes channel by channel, whatever it takes them for.
+            crop = np.array(Image.fromarray(crop).resize((self.size, self.size), _FILTERS[self.interpolation]))
+        return {**results, "img": crop}
 
     def __repr__(self) -> str:
         options = f"size={self.size}, scale={self.scale}, ratio={self.ratio}, interpolation='{self.interpolation}'"

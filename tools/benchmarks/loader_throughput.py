@@ -158,7 +158,7 @@ def report(files: list[str], pipeline: list, views: dict, args: argparse.Namespa
     rate = 1000 / statistics.median(whole)
     print(f"{len(files)} images, two views of {size} px, one core\n")
     print(f"whole pipeline                       {summary(whole)} ms an image: {rate:.0f} images/s a core")
-    print(f"mmpretrain's for SimSiam             {summary(of_peer)} ms an image, without its shift of the hue")
+    print(f"mmpretrain's for SimSiam             {summary(of_peer)} ms an image")
     print(f"images a core, over mmpretrain's     {summary(ratios(of_peer, whole))}")
     for name, decode in decoders():
         print(f"decode, {name:<28} {summary(per_image(decode, contents, args.rounds))} ms")

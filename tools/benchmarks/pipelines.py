@@ -8,6 +8,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from mmengine.config import Config
 
 from mmssl_dynamic.datasets.image_listing import list_images
@@ -32,15 +34,22 @@ def own_pipeline(config: str) -> tuple[list, dict]:
 def peer_pipeline(method: str) -> tuple[list, dict]:
     """Those that mmpretrain ships for ``'SimSiam'`` or ``'BYOL'``.
 
-    Its shift of the hue, which overflows under numpy 2, is left out: the peer has less to do.
+    Its shift of the hue overflows under numpy 2: here it is as it was under numpy 1.
     """
+    import mmcv
+
+    mmcv.adjust_hue = _adjust_hue
     package, _, name = PEERS[method].partition("::")
     config = Config.fromfile(_shipped(package, name))
-    pipeline = deepcopy(list(config.train_dataloader.dataset.pipeline))
-    for step in _steps(pipeline):
-        if step["type"] == "ColorJitter":
-            step["hue"] = 0.0
-    return pipeline, dict(config.data_preprocessor)
+    return list(config.train_dataloader.dataset.pipeline), dict(config.data_preprocessor)
+
+
+def _adjust_hue(image: np.ndarray, factor: float, backend: str | None = None) -> np.ndarray:
+    """mmcv's, by the same two calls of OpenCV."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV_FULL)
+    hue, saturation, value = cv2.split(hsv)
+    hue += np.uint8(int(factor * 255) % 256)
+    return cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2BGR_FULL)
 
 
 def with_size(pipeline: list, size: int) -> list:

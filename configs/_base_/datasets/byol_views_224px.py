@@ -2,14 +2,8 @@
 image_size = 224
 common_pipeline = [
     dict(type="mmssl_dynamic.RandomResizedCrop", size=image_size, scale=(0.08, 1.0), interpolation="bicubic"),
-    # torchvision's own colour transforms: mmcv 2.1's hue shift overflows under numpy 2.
-    dict(
-        type="RandomApply",
-        transforms=[dict(type="torchvision/ColorJitter", brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)],
-        prob=0.8,
-    ),
-    dict(type="torchvision/RandomGrayscale", p=0.2),
-    dict(type="PILToNumpy", to_bgr=True),
+    dict(type="mmssl_dynamic.ColorJitter", brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, prob=0.8),
+    dict(type="mmssl_dynamic.RandomGrayscale", prob=0.2),
     dict(type="RandomFlip", prob=0.5),
 ]
 blur = dict(type="mmssl_dynamic.GaussianBlur", sigma=(0.1, 2.0))
