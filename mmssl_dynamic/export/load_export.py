@@ -36,7 +36,7 @@ def load_export(checkpoint: str | os.PathLike[str], subnet: str | None = None, *
         A :class:`~mmssl_dynamic.models.StaticNetwork` with the file's weights, in evaluation mode.
 
     Raises:
-        ConfigError: the file is an ONNX graph, or an option does not exist.
+        ConfigError: the file is a graph, or an option does not exist.
         ArtifactError: the file or its sidecar is missing or broken, or they do not belong together.
         SubnetError: it holds another sub-network.
     """
@@ -65,7 +65,7 @@ def exported_weights(file: Path, sidecar: Sidecar) -> dict[str, Tensor]:
         ArtifactError: they do not belong together.
     """
     written = sidecar.check(load_state_dict(file), file)
-    weights = _known_format(sidecar.format, file).restored(written, sidecar.architecture)
+    weights = known_format(sidecar.format, file).restored(written, sidecar.architecture)
     with torch.device("meta"):  # before the memory is taken that the sidecar asks for
         shapes = {key: tensor.shape for key, tensor in sidecar.architecture.build().state_dict().items()}
     if {key: tensor.shape for key, tensor in weights.items()} != shapes:
@@ -121,12 +121,14 @@ def weights_file(checkpoint: str | os.PathLike[str]) -> Path:
     """The file of an export that PyTorch loads.
 
     Raises:
-        ConfigError: it is an ONNX graph.
+        ConfigError: it is a graph.
         ArtifactError: it is missing.
     """
     file = local_file(checkpoint)
     if file.suffix not in Format.suffixes:
-        raise ConfigError(f"{file} is no file of PyTorch weights; give an export in another format than onnx.")
+        raise ConfigError(
+            f"{file} is no file of PyTorch weights; give an export of weights, such as --format mmpretrain."
+        )
     return file
 
 
@@ -161,12 +163,16 @@ def read_sidecar(file: Path) -> Sidecar:
         architecture, images = architecture_from_sidecar(data), InputImages.from_sidecar(data)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
-    _known_format(header.format, path)
+    known_format(header.format, path)
     return Sidecar(header.subnet, header.format, header.weights_fingerprint, architecture, images)
 
 
-def _known_format(name: str, file: Path) -> Format:
+def known_format(name: str, file: Path) -> Format:
     """The format that a sidecar names; nothing is imported for it.
+
+    Args:
+        name: Its name.
+        file: The sidecar, or the export, for the message.
 
     Raises:
         ArtifactError: it is not there.

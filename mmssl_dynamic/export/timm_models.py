@@ -9,7 +9,8 @@
 ``export`` names what ``tools/export.py`` wrote in any PyTorch format. Its sidecar tells the architecture; and mean,
 standard deviation and size of the images, which go into ``pretrained_cfg``. timm's own ``checkpoint_path``, which its
 scripts have, does the same with an export that has its sidecar beside it, and takes checkpoints of the model itself.
-Without an export, ``subnet`` and options of the super-network describe the network, and ``pretrained_cfg`` keeps
+``shape``, which the ``config.json`` of a published folder has, holds the architecture alone.
+Without either, ``subnet`` and options of the super-network describe the network, and ``pretrained_cfg`` keeps
 ImageNet's values. Without ``num_classes`` there is no classifier. With
 ``features_only=True`` the maps have strides 2, 4, 8, 16 and 32; the last four are those of the backbone's
 ``out_indices`` in the export's sidecar.
@@ -20,7 +21,7 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from mmssl_dynamic.export.families import (
     Architecture,
     MobileNetV3Architecture,
     ResNetArchitecture,
+    architecture_from_sidecar,
     architecture_of,
 )
 from mmssl_dynamic.export.load_export import Sidecar, read_sidecar, weights_file
@@ -114,21 +116,26 @@ def _create(
     """
     refuse_old_words(f"timm's model {variant}", options)
     own = {key: options.pop(key) for key in inspect.signature(build).parameters if key in options}
-    export = options.pop("export", None)
+    export, shape = options.pop("export", None), options.pop("shape", None)
     overlay = dict(options.pop("pretrained_cfg_overlay", None) or {})
     file = export or (overlay.get("file") if pretrained else None) or _checkpoint_path()
     exported = None
     if file is not None and (export is not None or sidecar_path(file).is_file()):
         exported = read_sidecar(weights_file(file))
     if export is not None:
-        if shape := [key for key in own if key != "subnet"]:
+        if given := [*(key for key in own if key != "subnet"), *(["shape"] if shape is not None else [])]:
             raise ConfigError(
-                f"export= holds its architecture; leave {', '.join(shape)} out of timm's model {variant}."
+                f"export= holds its architecture; leave {', '.join(given)} out of timm's model {variant}."
             )
         overlay["file"], pretrained = os.fspath(export), True
-    architecture = build(**own) if exported is None else _architecture(variant, exported, own, build, fits)
     if exported is not None:
-        overlay = {**_pretrained_cfg(exported), **overlay}
+        architecture = _architecture(variant, exported, own, build, fits)
+    elif shape is not None:
+        architecture = _shaped(variant, shape, own, fits)
+    else:
+        architecture = build(**own)
+    if exported is not None:
+        overlay = {**pretrained_cfg_of(exported), **overlay}
 
     def accept(state: dict[str, Any], model: Any) -> Any:
         if exported is not None:
@@ -145,6 +152,36 @@ def _create(
         architecture=architecture,
         **options,
     )
+
+
+def _shaped(
+    variant: str, shape: Mapping[str, Any], own: Mapping[str, Any], fits: Callable[[Architecture], bool]
+) -> Architecture:
+    """That of ``config.json`` in a published folder.
+
+    Raises:
+        ConfigError: it is not a network of this name, or options describe another one.
+        ArtifactError: it describes no network.
+    """
+    if own:
+        raise ConfigError(f"shape= holds the architecture; leave {', '.join(own)} out of timm's model {variant}.")
+    architecture = architecture_from_sidecar({"architecture": dict(shape)})
+    if not fits(architecture):
+        raise ConfigError(f"shape= describes {architecture}, which is no {variant}; name another model.")
+    return architecture
+
+
+def registered_name(architecture: Architecture) -> str:
+    """The model here that can have an architecture.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if isinstance(architecture, ResNetArchitecture):
+        return "mmssl_slimmable_resnet" if architecture.depth is None else f"mmssl_sdr_resnet{architecture.depth}"
+    if isinstance(architecture, MobileNetV3Architecture):
+        return f"mmssl_slimmable_mobilenetv3_{architecture.arch}"
+    raise ConfigError(f"no model of timm is registered for {architecture.family}; use another format than timm's.")
 
 
 def _checkpoint_path() -> str | None:
@@ -187,7 +224,7 @@ def _architecture(
     return exported.architecture
 
 
-def _pretrained_cfg(exported: Sidecar) -> dict[str, Any]:
+def pretrained_cfg_of(exported: Sidecar) -> dict[str, Any]:
     """What timm's transforms are to make of images, in its own words."""
     images, normalisation = exported.images, exported.images.normalisation
     if not normalisation.to_rgb:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class TaskCandidates:
         weights_fingerprint: Of the super-network.
         files: ``config``, ``checkpoint`` and ``bank`` of the super-network, and ``bn``, as far as they are known.
         source: The file that they were read from.
+        protocol: How accuracies were measured, as the result has it.
     """
 
     task: str
@@ -58,6 +59,7 @@ class TaskCandidates:
     weights_fingerprint: str
     files: dict[str, str | None]
     source: str
+    protocol: dict[str, Any] = field(default_factory=dict)
 
 
 def read_results(path: str | os.PathLike[str]) -> list[TaskCandidates]:
@@ -128,4 +130,5 @@ def _candidates(
     task: str, found: list[Candidate], measure: str, result: Any, file: Path, bn: str | None = None
 ) -> TaskCandidates:
     files = {"config": result.config, "checkpoint": result.checkpoint, "bank": result.bank, "bn": bn}
-    return TaskCandidates(task, tuple(found), measure, result.weights_fingerprint, files, str(file))
+    fingerprint, protocol = result.weights_fingerprint, dict(result.protocol)
+    return TaskCandidates(task, tuple(found), measure, fingerprint, files, str(file), protocol)

@@ -45,6 +45,7 @@ class StockModel:
         exported: A backbone's weights under the names of the model.
         restored: The same the other way round.
         details: What else its users have to know, for the sidecar.
+        create: Name and options of ``timm.create_model`` that alone make it; ``None`` if more is needed.
     """
 
     label: str
@@ -54,6 +55,7 @@ class StockModel:
     exported: Callable[[Mapping[str, Tensor]], State] = unchanged
     restored: Callable[[Mapping[str, Tensor]], State] = unchanged
     details: Mapping[str, Any] = field(default_factory=dict)
+    create: tuple[str, Mapping[str, Any]] | None = None
 
 
 class Architecture(ABC):

@@ -137,7 +137,8 @@ class ResNetArchitecture(Architecture):
             return timm.create_model(name, **options)
 
         label = f"timm's {name}({given})" if given else f"timm's {name}"
-        return StockModel(label, build, [f"net = timm.create_model({name!r}, {call(options)})"], resnet_outputs)
+        lines = [f"net = timm.create_model({name!r}, {call(options)})"]
+        return StockModel(label, build, lines, resnet_outputs, create=(name, options))
 
     def mmpretrain(self, **options: Any) -> nn.Module | None:
         """Mmpretrain's ``ResNet``, for depths that have a name and widths that double from stage to stage."""
