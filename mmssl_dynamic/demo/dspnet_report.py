@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmssl_dynamic.demo.budget_section import budget_section
 from mmssl_dynamic.demo.dspnet_results import (
     AT_ONCE,
     EQUAL_STEPS,
@@ -27,7 +28,7 @@ from mmssl_dynamic.visualization.training_log import loss_curves, network_losses
 
 
 def write_dspnet_report(results: DSPNetDemoResults, path: Path) -> Path:
-    """Write the page, and its plot of accuracy over cost as PNG and SVG beside it."""
+    """Write the page, and its plots of accuracy over cost and of a budget as PNG and SVG beside it."""
     groups = {AT_ONCE: average(results.dspnet)}
     for kind in (EQUAL_TIME, EQUAL_STEPS):
         groups[kind] = {name: average(found)[name] for name, found in results.alone[kind].items()}
@@ -42,6 +43,7 @@ def write_dspnet_report(results: DSPNetDemoResults, path: Path) -> Path:
     _trainings(page, results)
     _exports(page, results)
     first = next(iter(results.dspnet.values()))
+    budget_section(page, groups[AT_ONCE].values(), first.weights_fingerprint, path.parent)
     health = {
         f"{kind}, {name}": value
         for kind, of_kind in results.trainings.items()
