@@ -53,7 +53,9 @@ TENSORBOARD = ["tensorboard>=2.15"]
 # 1.0.26: the first release that executes nothing from a checkpoint by default.
 TIMM = ["timm>=1.0.26"]
 PYTEST = ["pytest>=8", "pytest-randomly>=3.16", "pytest-xdist>=3.5"]
-TESTS = [*DEMO, *DOCS, "onnx>=1.16", "onnxruntime>=1.17", *PYTEST, *TENSORBOARD, *TIMM]
+# onnxscript: torch's exporter on torch.export is written in it; without it the older one stands in.
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3"]
+TESTS = [*DEMO, *DOCS, *ONNX, *PYTEST, *TENSORBOARD, *TIMM]
 
 EXTRAS_REQUIRE = {
     "openmmlab": [*OPENMMLAB, "mmcv-lite>=2.0.1,<2.3"],
@@ -67,8 +69,8 @@ EXTRAS_REQUIRE = {
     "gpu": ["faiss-gpu>=1.15; sys_platform == 'linux'"],
     "demo": DEMO,
     "docs": DOCS,
-    # What two of the export formats are checked with.
-    "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
+    # What graphs are written and checked with.
+    "onnx": ONNX,
     "timm": TIMM,
     "tensorboard": TENSORBOARD,
     "tests": TESTS,

@@ -15,7 +15,7 @@ from mmssl_dynamic.calibration.bn_bank import network_statistics_fingerprint
 from mmssl_dynamic.calibration.statistics import apply_bank, find_bank
 from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.export import ExportReport, InputImages, export_subnet
-from mmssl_dynamic.export.formats import default_file_name, find_format
+from mmssl_dynamic.export.formats import FormatSpec, default_file_name, find_format
 from mmssl_dynamic.export.static_export import check_subnets, provenance
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_super_network, loaded, source_of
@@ -42,7 +42,7 @@ def export(
     *,
     bank: PathLike | None = None,
     bn: str | None = None,
-    format: str = "mmpretrain",
+    format: FormatSpec = "mmpretrain",
     execution: Execution | None = None,
 ) -> list[ExportReport]:
     """Export sub-networks as plain backbones, and check what was written.
@@ -50,14 +50,15 @@ def export(
     Args:
         config: Pre-training config, or its file.
         checkpoint: File with the weights of the run.
-        out: File to write, ``.pth`` or ``.safetensors``, ``.onnx`` for that format; for all sub-networks the folder for
-            ``backbone_NAME_FORMAT.pth`` (``.onnx``).
+        out: File to write, ``.pth`` or ``.safetensors``, or as the format has it (``.onnx``); for all sub-networks the
+            folder for ``backbone_NAME_FORMAT.pth``.
         subnet: Name of the sub-network, the routing of a task, whose winner is meant, or ``'all'``.
         bank: BN bank; when left out the one that the routing used, or else the one beside the checkpoint. Not needed by
             a sub-network whose statistics are in the checkpoint: the full network, and every network of a switchable
             one.
         bn: ``'path'`` or ``'prefix'`` (of SDR only); what the routing used, else ``'path'``, when left out.
-        format: One of :data:`mmssl_dynamic.registry.FORMATS`, or ``module.Class`` of one's own.
+        format: One of :data:`mmssl_dynamic.registry.FORMATS`, or ``module.Class`` of one's own; with options a config
+            of it, such as ``dict(type='onnx', opset=17)``.
         execution: Device, and whether to print a line for each of all sub-networks.
 
     Returns:
@@ -89,7 +90,7 @@ class _Source:
         self.images = InputImages.of(cfg)
 
     def export_winner(
-        self, result: RoutingResult, out: Path, bank: PathLike | None, bn: str | None, format: str
+        self, result: RoutingResult, out: Path, bank: PathLike | None, bn: str | None, format: FormatSpec
     ) -> list[ExportReport]:
         """The best sub-network of a routing, with the statistics that it was ranked with."""
         result.check(weights_fingerprint(self.net.state_dict()))
@@ -104,7 +105,7 @@ class _Source:
         files: Sequence[Path],
         bank: PathLike | None,
         bn: str | None,
-        format: str,
+        format: FormatSpec,
         progress: bool = False,
         result: RoutingResult | None = None,
     ) -> list[ExportReport]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, first_line
 from mmssl_dynamic.evaluation import latency as timing
 from mmssl_dynamic.execution import Execution
-from mmssl_dynamic.export.load_export import Sidecar, load_export, read_sidecar
+from mmssl_dynamic.export.base import Format
+from mmssl_dynamic.export.formats import installed
+from mmssl_dynamic.export.graph_format import GraphFormat
+from mmssl_dynamic.export.load_export import Sidecar, known_format, load_export, read_sidecar
 from mmssl_dynamic.fileio import read_json, sidecar_path
 from mmssl_dynamic.locks import locks_file
 from mmssl_dynamic.outputs import check_output_file
@@ -23,7 +27,6 @@ from mmssl_dynamic.records import RecordError, read_record
 from mmssl_dynamic.selection.device_table import Conditions, DeviceTable, Measurement
 
 PathLike = str | os.PathLike[str]
-_WEIGHTS = (".pth", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,10 @@ def latency(
 ) -> DeviceTable:
     """Measure exports, and write a table of the device. What is in the table already is kept.
 
-    ONNX graphs run in onnxruntime on the CPU, files of weights in PyTorch.
+    Graphs run in their runtime on the CPU, such as onnxruntime, and files of weights in PyTorch.
 
     Args:
-        exports: Files that ``export`` wrote, with their sidecars, or folders of them; of one kind.
+        exports: Files that ``export`` wrote, with their sidecars, or folders of them; all for one runtime.
         out: The table, a ``.json`` file.
         passes: How.
         execution: Device of PyTorch, the CPU when left out, whether to measure anew what is in the table, and to show a
@@ -86,10 +89,11 @@ def latency(
     check_output_file(out, endings=(".json",))
     files = list(dict.fromkeys(file for path in exports for file in _files(Path(path))))
     sidecars = {file: read_sidecar(file) for file in files}
-    runtime = _runtime(files)
+    formats = {file: known_format(sidecar.format, file) for file, sidecar in sidecars.items()}
+    runtime = _runtime(formats.values())
     target = torch.device(device or "cpu")
-    if runtime != "torch" and target.type != "cpu":
-        raise ConfigError(f"--device {device}: ONNX graphs are timed on the CPU; leave it out.")
+    if target.type != "cpu" and any(isinstance(format, GraphFormat) for format in formats.values()):
+        raise ConfigError(f"--device {device}: graphs are timed on the CPU; leave it out.")
     kept: list[Measurement] = []
     conditions = _conditions(sidecars, runtime, target, passes)
     if Path(out).is_file() and not again:
@@ -103,7 +107,7 @@ def latency(
     known = {entry.weights_fingerprint for entry in kept}
     new = [file for file in files if sidecars[file].weights_fingerprint not in known]
     for file in tqdm(new, desc="latency", unit="network", disable=not progress):
-        kept = [*kept, _measure(file, sidecars[file], conditions, target, passes)]
+        kept = [*kept, _measure(file, sidecars[file], formats[file], conditions, target, passes)]
         DeviceTable(conditions, kept).save(out)  # a run that is stopped goes on behind the last network
     return DeviceTable(conditions, kept)
 
@@ -113,23 +117,27 @@ def _files(path: Path) -> list[Path]:
         if not path.is_file():
             raise ArtifactError(f"export {path} does not exist; check the path.")
         return [path]
-    found = [f for f in sorted(path.iterdir()) if f.suffix in (*_WEIGHTS, ".onnx") and sidecar_path(f).is_file()]
+    found = [file for file in sorted(path.iterdir()) if sidecar_path(file).is_file()]
     if not found:
         raise ArtifactError(f"{path} holds no export with its sidecar; write them with tools/export.py --all.")
     return found
 
 
-def _runtime(files: Sequence[Path]) -> str:
-    kinds = {"onnxruntime" if file.suffix == ".onnx" else "torch" for file in files}
+def _runtime(formats: Iterable[Format]) -> str:
+    """What runs files of these formats, in words.
+
+    Raises:
+        ConfigError: several runtimes do, or it is not installed.
+    """
+    kinds = {(format.runtime, format.precision) for format in formats}
     if len(kinds) != 1:
-        raise ConfigError("ONNX graphs and files of weights run differently; measure them into a table each.")
-    (runtime,) = kinds
-    if runtime == "onnxruntime":
-        try:
-            import onnxruntime  # noqa: F401
-        except ImportError as error:
-            raise ConfigError("timing ONNX graphs needs onnxruntime: pip install onnxruntime") from error
-    return runtime
+        raise ConfigError(
+            "files for several runtimes (weights, graphs, INT8) run differently; measure them into a table each."
+        )
+    ((runtime, precision),) = kinds
+    if not installed(runtime):
+        raise ConfigError(f"timing these graphs needs {runtime}; run `pip install {runtime}`.")
+    return " ".join(part for part in (runtime, version(runtime), precision) if part)
 
 
 def _conditions(sidecars: dict[Path, Sidecar], runtime: str, device: torch.device, passes: Passes) -> Conditions:
@@ -145,14 +153,15 @@ def _conditions(sidecars: dict[Path, Sidecar], runtime: str, device: torch.devic
     if len(sizes) != 1 or None in sizes:
         raise ConfigError("the exports do not take images of one size that they tell; give --image-size.")
     threads = passes.threads if device.type == "cpu" else None
-    name = f"{runtime} {version(runtime)}"
-    return Conditions(timing.device_name(device), name, threads, passes.batch_size, next(iter(sizes)))
+    return Conditions(timing.device_name(device), runtime, threads, passes.batch_size, next(iter(sizes)))
 
 
-def _measure(file: Path, sidecar: Sidecar, conditions: Conditions, device: torch.device, passes: Passes) -> Measurement:
+def _measure(
+    file: Path, sidecar: Sidecar, format: Format, conditions: Conditions, device: torch.device, passes: Passes
+) -> Measurement:
     assert conditions.image_size is not None
-    if file.suffix == ".onnx":
-        median, low, high = _of_graph(file, conditions.image_size, passes)
+    if isinstance(format, GraphFormat):
+        median, low, high = _of_graph(file, sidecar, format, conditions.image_size, passes)
     else:
         with _threads(passes.threads):
             net = load_export(file).to(device)
@@ -165,16 +174,19 @@ def _measure(file: Path, sidecar: Sidecar, conditions: Conditions, device: torch
     return Measurement(sidecar.subnet, median, low, high, source, sidecar.weights_fingerprint, file.name)
 
 
-def _of_graph(file: Path, size: tuple[int, int], passes: Passes) -> tuple[float, float, float]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads, options.inter_op_num_threads = passes.threads, 1
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    images = torch.randn(passes.batch_size, given.shape[1], *size).numpy()
-    return timing.timed(lambda: session.run(None, {given.name: images}), passes.repeats, passes.warm_up)
+def _of_graph(
+    file: Path, sidecar: Sidecar, format: GraphFormat, size: tuple[int, int], passes: Passes
+) -> tuple[float, float, float]:
+    run = format.run(file, passes.threads)
+    shape = (passes.batch_size, sidecar.architecture.in_channels, *size)
+    images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    try:
+        return timing.timed(lambda: run(images), passes.repeats, passes.warm_up)
+    except Exception as error:  # of any runtime
+        raise ConfigError(
+            f"{file} does not run on images {' x '.join(map(str, shape))} ({first_line(error)}); give the --batch-size "
+            "and --image-size that it was exported with."
+        ) from error
 
 
 @contextmanager

@@ -11,9 +11,12 @@ trained with switchable BatchNorm.
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from mmssl_dynamic.arguments import Checked, existing
+from mmssl_dynamic.arguments import Checked, at_least, existing, existing_folder, refuse_idle
 from mmssl_dynamic.commands import shared
+from mmssl_dynamic.config_names import config_file
+from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.outputs import check_output_file, check_output_folder
 
 EPILOG = """\
@@ -22,9 +25,21 @@ formats:
   timm         loads strictly into timm's ResNet (whose stem has 64 channels) or MobileNetV3 without classifier
   mmpretrain   keys begin with 'backbone.'; the sidecar holds the config of the backbone
   mmdet        plain keys; the sidecar holds a config of the backbone that returns strides 4, 8, 16 and 32
-  onnx         a graph of any batch and image size, from images to the backbone's out_indices; needs
-               pip install onnx onnxruntime
+  onnx         a graph from images to the backbone's out_indices; needs pip install onnx onnxruntime onnxscript
+  onnx_int8    the same with weights and feature maps of eight bits, their ranges measured on --calibration-images;
+               accuracy on --data-root, latency and size before and after are printed, and in the sidecar
 """
+
+# Arguments, and what the formats call them.
+_GRAPH = {"opset": "opset", "fixed_batch": "batch_size", "fixed_size": "image_size"}
+_INT8 = {
+    "calibration_images": "calibration_images",
+    "calibration_count": "calibration_count",
+    "data_root": "task",
+    "dataset_config": "task",
+}
+_OPTIONS = {"onnx": _GRAPH, "onnx_int8": {**_GRAPH, **_INT8}}
+_KNOWN = {**_GRAPH, **_INT8}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,20 +64,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         required=True,
         metavar="PATH",
-        help="file to write: .pth or .safetensors, .onnx for that format; with --all the folder to write "
+        help="file to write: .pth or .safetensors, .onnx for graphs; with --all the folder to write "
         "backbone_NAME_FORMAT.pth (or .onnx) into",
+    )
+    graph = parser.add_argument_group("graphs (onnx, onnx_int8)")
+    shared.add_number(graph, "--opset", "version of ONNX's operators (default: torch's)", at_least(1), metavar="N")
+    shared.add_number(graph, "--fixed-batch", "images of every batch (default: any)", at_least(1), metavar="N")
+    shared.add_number(graph, "--fixed-size", "side of all images (default: any)", at_least(1), metavar="PIXELS")
+    int8 = parser.add_argument_group("onnx_int8")
+    int8.add_argument(
+        "--calibration-images",
+        metavar="DIR",
+        action=Checked,
+        check=existing_folder("folder of calibration images"),
+        help="images like those that the network will see; no labels needed",
+    )
+    shared.add_number(int8, "--calibration-count", "how many of them to use (default: 200)", at_least(1), metavar="N")
+    task = int8.add_mutually_exclusive_group()
+    task.add_argument(
+        "--data-root",
+        metavar="DIR",
+        action=Checked,
+        check=existing_folder("data folder", "give a folder with train/ and test/ (or val/) in it"),
+        help="compare kNN accuracies on these images: train/CLASS/ and test/CLASS/ (or val/)",
+    )
+    shared.add_config_file(
+        task, "--dataset-config", "or on those of a config that defines the data sets train and test"
     )
     shared.add_cfg_options(parser)
     shared.add_execution(parser)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse an output of the wrong kind."""
+    """Refuse an output of the wrong kind, and options that belong to another format."""
     if args.all:
         check_output_folder(args.out)
     else:
-        known = (".onnx",) if args.format == "onnx" else (".pth", ".safetensors")
-        check_output_file(args.out, endings=known if args.format in shared.FORMATS else ())
+        check_output_file(args.out, endings=shared.FORMATS.get(args.format, ()))
+    if args.format in shared.FORMATS:
+        options = _OPTIONS.get(args.format, {})
+        refuse_idle(args, [name for name in _KNOWN if name not in options], f"--format {args.format}")
+    if args.format == "onnx_int8" and args.calibration_images is None:
+        raise ConfigError("--format onnx_int8 measures ranges on images of yours; give --calibration-images DIR.")
+
+
+def format_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The format with its options."""
+    if args.dataset_config is not None:
+        args.dataset_config = config_file(args.dataset_config)
+    names = _OPTIONS.get(args.format, _KNOWN)
+    given = {option: getattr(args, name) for name, option in names.items() if getattr(args, name) is not None}
+    return {"type": args.format, **given}
 
 
 def main(args: argparse.Namespace) -> None:
@@ -73,7 +125,7 @@ def main(args: argparse.Namespace) -> None:
 
     config, execution = shared.config_and_execution(args)
     chosen = ALL if args.all else args.subnet if args.routing is None else RoutingResult.load(args.routing)
-    how = {"bank": args.bank, "bn": args.bn, "format": args.format}
+    how = {"bank": args.bank, "bn": args.bn, "format": format_of(args)}
     reports = export(config, args.checkpoint, args.out, chosen, **how, execution=execution)
     if args.all:
         print(f"architectures and how to load them: the .json files in {args.out}; the last one:\n")

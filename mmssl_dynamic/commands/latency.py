@@ -1,8 +1,8 @@
 """Measure how long exported networks take on this machine, into a table that select reads.
 
-EXPORTS are files that export wrote, with the .json beside each, or folders of them (export --all). ONNX graphs run in
-onnxruntime, the other formats in PyTorch. Each network runs --warm-up times and then --repeats times; the table holds
-the median and the first and last decile of the latter, the device and all conditions.
+EXPORTS are files that export wrote, with the .json beside each, or folders of them (export --all). Graphs run in their
+runtime, such as onnxruntime, the other formats in PyTorch. Each network runs --warm-up times and then --repeats times;
+the table holds the median and the first and last decile of the latter, the device and all conditions.
 
 Networks that are in the table already are kept, so that it can be added to, and a run that was stopped goes on. A busy
 machine gives wrong figures: close what else runs, and compare networks of one table only.

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 # Options KEY=VALUE, and the config that they edit: both as in the parsed arguments.
 _EDITED_BY = {"cfg_options": "config", "base_options": "base_config", "det_options": "det_config"}
 KNN_ARGUMENTS = ("knn", "k", "vote", "temperature")
-FORMATS = ("torchvision", "timm", "mmpretrain", "mmdet", "onnx")
+_WEIGHTS = (".pth", ".safetensors")
+#: Formats of exports, and what names of their files end in.
+FORMATS = {
+    "torchvision": _WEIGHTS,
+    "timm": _WEIGHTS,
+    "mmpretrain": _WEIGHTS,
+    "mmdet": _WEIGHTS,
+    "onnx": (".onnx",),
+    "onnx_int8": (".onnx",),
+}
 
 
 def finished(args: argparse.Namespace) -> argparse.Namespace:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import save
@@ -64,13 +64,29 @@ class Format:
     it is registered in :data:`~mmssl_dynamic.registry.FORMATS`. It says how to :meth:`write` a file, how to
     :meth:`read` it back, so that it can be compared with the sub-network, and what its :meth:`usage` is.
 
+    A format with options takes them as keyword arguments, each with a default.
+
     Attributes:
         suffixes: Names of files end in one of them.
         packages: Distributions that the format needs and the package itself does not.
+        runtime: Distribution that runs the file.
+        precision: What of the runtime's arithmetic differs from float32, in words.
+        tolerance: By how much outputs may differ, as a part of a feature map's largest value. The same operations on
+            equal weights differ by rounding at most.
     """
 
     suffixes: tuple[str, ...] = (".pth", ".safetensors")
     packages: tuple[str, ...] = ()
+    runtime: ClassVar[str] = "torch"
+    precision: ClassVar[str] = ""
+    tolerance: float = 1e-4
+
+    def ready(self) -> None:
+        """Refuse options that cannot work, before anything is computed.
+
+        Raises:
+            ConfigError: with the remedy.
+        """
 
     def check(self, architecture: Architecture) -> None:
         """Refuse what the format cannot hold, before anything is written.
@@ -87,6 +103,10 @@ class Format:
         """The backbone's own weights out of :meth:`tensors`; of a format that is loaded into PyTorch."""
         return dict(tensors)
 
+    def files(self, target: Path) -> list[Path]:
+        """Every file of an export, that of its own name first; :meth:`write` and :meth:`read` get as many."""
+        return [target]
+
     def write(self, source: Source, path: Path) -> None:
         """Write the file."""
         write_weights(self.tensors(source), path)
@@ -94,6 +114,10 @@ class Format:
     def read(self, source: Source, path: Path) -> Iterable[Reading]:
         """Load the file in every way that a user would."""
         raise NotImplementedError
+
+    def batches(self, source: Source) -> list[Tensor]:
+        """Images (N, C, H, W) that outputs are compared on: two batches of other sizes, as far as files take those."""
+        return [random_images(source, 2, (64, 64)), random_images(source, 1, (96, 96))]
 
     def usage(self, source: Source, target: Path) -> Any:
         """What to paste where, for the sidecar: lines of Python, or parts of a config."""
@@ -107,6 +131,16 @@ class Format:
     def details(self, source: Source) -> dict[str, Any]:
         """More for the sidecar."""
         return {}
+
+    def notes(self) -> list[str]:
+        """What there is to say of the file that was written, beside its check; a sentence each."""
+        return []
+
+
+def random_images(source: Source, count: int, size: tuple[int, int]) -> Tensor:
+    """The same noise every time, (count, C, H, W)."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, source.architecture.in_channels, *size, generator=generator)
 
 
 def write_weights(tensors: dict[str, Tensor], path: Path) -> None:

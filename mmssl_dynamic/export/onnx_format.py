@@ -2,70 +2,85 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from mmssl_dynamic.export.base import Format, Outputs, Reading, Source
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.export.base import Reading, Source
+from mmssl_dynamic.export.graph_format import INPUT, GraphFormat, Run, output_names
+from mmssl_dynamic.export.onnx_exporters import GraphSpec, write_graph
 from mmssl_dynamic.export.snippets import input_lines, with_imports
 from mmssl_dynamic.registry import FORMATS
 
-_INPUT = "images"
-_EXAMPLE = 64  # side of the images that the graph is traced with; the graph takes any
-# torch's older exporter: the other one needs the package onnxscript.
-_EXPORTER: dict[str, Any] = {"dynamo": False}
+_EXAMPLE = 64  # side of the images that a graph of any size is traced with
+_AXES = {0: "batch", 2: "height", 3: "width"}
+_OLDEST = 9  # opset without which there is neither BatchNorm nor pooling as here
 
 
 @FORMATS.register_module("onnx")
-class OnnxFormat(Format):
-    """A graph with the input ``images`` (N, C, H, W) of any N, H and W.
+class OnnxFormat(GraphFormat):
+    """A graph of the operators of ONNX.
 
-    Its outputs are ``features_i`` for every i of the backbone's ``out_indices``, and nothing else. BatchNorm is folded
-    into the convolutions, so there are no weights to compare.
+    Args:
+        opset: Version of the operators; what torch recommends when left out.
+        batch_size: N of all images that the graph takes; any when left out.
+        image_size: Their H and W; any when left out.
     """
 
     suffixes = (".onnx",)
     packages = ("onnx", "onnxruntime")
+    runtime = "onnxruntime"
+
+    def __init__(self, opset: int | None = None, batch_size: int | None = None, image_size: int | None = None) -> None:
+        super().__init__(batch_size, image_size)
+        self.opset = opset
+        self._written: dict[str, Any] = {}
+
+    def ready(self) -> None:
+        """Refuse versions that this onnx does not know."""
+        super().ready()
+        import onnx
+
+        newest = onnx.defs.onnx_opset_version()
+        if self.opset is not None and not (type(self.opset) is int and _OLDEST <= self.opset <= newest):
+            raise ConfigError(f"opset {self.opset} is none of {_OLDEST} to {newest}, those of onnx {onnx.__version__}.")
 
     def write(self, source: Source, path: Path) -> None:
-        """Trace the static twin, with torch's default opset."""
-        images, names = torch.zeros(2, source.architecture.in_channels, _EXAMPLE, _EXAMPLE), _output_names(source.twin)
-        free = {0: "batch", 2: "height", 3: "width"}
-        outputs = {name: {0: "batch", 2: f"height_{name}", 3: f"width_{name}"} for name in names}
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-            warnings.simplefilter("ignore")  # announces that this exporter is the older one
-            torch.onnx.export(
-                source.twin,
-                (images,),
-                str(path),
-                input_names=[_INPUT],
-                output_names=names,
-                dynamic_axes={_INPUT: free, **outputs},
-                **_EXPORTER,
-            )
+        """By torch's newer exporter, or else by the older one."""
+        spec = GraphSpec(
+            torch.zeros(self.batch_size or 2, source.architecture.in_channels, *(self.image_size or _EXAMPLE,) * 2),
+            INPUT,
+            output_names(source.twin),
+            {axis: name for axis, name in _AXES.items() if (self.image_size if axis else self.batch_size) is None},
+            self.opset,
+        )
+        exporter = write_graph(source.twin, spec, path)
+        self._written = {"opset": _opset(path), "exporter": exporter}
 
     def read(self, source: Source, path: Path) -> Iterable[Reading]:
-        """Into onnxruntime on the CPU."""
+        """Into onnxruntime, once onnx has found nothing wrong with it."""
         import onnx
-        import onnxruntime
 
         onnx.checker.check_model(str(path), full_check=True)
+        return super().read(source, path)
+
+    def run(self, path: Path, threads: int = 0) -> Run:
+        """Into onnxruntime on the CPU."""
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, min(threads, 1)
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        indices = source.twin.out_indices
 
-        def outputs(images: Tensor) -> Outputs:
-            found = session.run(_output_names(source.twin), {_INPUT: images.cpu().numpy()})
-            return {index: torch.from_numpy(array).to(images.device) for index, array in zip(indices, found)}
+        def run(images: NDArray[Any]) -> list[NDArray[Any]]:
+            return list(session.run(None, {INPUT: images}))
 
-        yield Reading("onnxruntime", None, outputs)
+        return run
 
     def usage(self, source: Source, target: Path) -> str:
         """Python lines that need onnxruntime and numpy alone, to be run beside the file."""
@@ -73,17 +88,18 @@ class OnnxFormat(Format):
 
     def snippet(self, source: Source, target: Path) -> str:
         """The same, to be run where the path leads to the file."""
-        names = ", ".join([*_output_names(source.twin), ""]).rstrip()  # with a comma behind a single one
-        lines, given = input_lines(source, "numpy")
-        run = f"{names} = session.run(None, {{{_INPUT!r}: {given}}})  # (N, C, H', W') each"
+        names = ", ".join([*output_names(source.twin), ""]).rstrip()  # with a comma behind a single one
+        lines, given = input_lines(source, "numpy", self.example_shape(source))
+        run = f"{names} = session.run(None, {{{INPUT!r}: {given}}})  # (N, C, H', W') each"
         return with_imports([f"session = onnxruntime.InferenceSession({str(target)!r})", "", *lines, run])
 
     def details(self, source: Source) -> dict[str, Any]:
-        """The outputs of the graph."""
-        names, channels = _output_names(source.twin), source.twin.out_channels
-        outputs = [{"name": name, "channels": count} for name, count in zip(names, channels)]
-        return {"onnx": {"input": _INPUT, "outputs": outputs}}
+        """Input and outputs of the graph, and what wrote it."""
+        return {"onnx": {**self.outputs(source), **self._written}}
 
 
-def _output_names(twin: Any) -> list[str]:
-    return [f"features_{index}" for index in twin.out_indices]
+def _opset(path: Path) -> int:
+    import onnx
+
+    imported = onnx.load(str(path), load_external_data=False).opset_import
+    return next(entry.version for entry in imported if entry.domain in ("", "ai.onnx"))

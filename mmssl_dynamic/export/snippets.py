@@ -8,7 +8,16 @@ from typing import Any
 
 from mmssl_dynamic.export.base import Source
 
-_MODULES = ("numpy", "onnxruntime", "safetensors.torch", "timm", "torch", "torchvision")
+_MODULES = (
+    "ai_edge_litert.interpreter",
+    "numpy",
+    "onnxruntime",
+    "openvino",
+    "safetensors.torch",
+    "timm",
+    "torch",
+    "torchvision",
+)
 _WIDTH = 100  # of a line of a config
 _SIDE = 224  # of the example's images, where the pre-training config fixes none
 
@@ -26,16 +35,17 @@ def torch_snippet(source: Source, file: str, build: Sequence[str]) -> str:
     return with_imports([*build, *load, *lines, f"features = net({given})  # (N, {source.twin.out_channels[-1]})"])
 
 
-def input_lines(source: Source, library: str) -> tuple[list[str], str]:
+def input_lines(source: Source, library: str, shape: tuple[int, int, int, int] | None = None) -> tuple[list[str], str]:
     """Lines that define ``normalise`` and an example's ``images``, and the expression for what a network takes.
 
     Args:
         source: The sub-network.
         library: ``'torch'`` or ``'numpy'``, of the arrays.
+        shape: (N, C, H, W) of the images; one of the usual size when left out.
     """
-    channels, (height, width) = source.architecture.in_channels, example_size(source)
+    channels = source.architecture.in_channels
+    shape = shape or (1, channels, *example_size(source))
     kind = "uint8" if channels == 3 else "float32"
-    shape = (1, channels, height, width)
     zeros = f"torch.zeros({shape}, dtype=torch.{kind})" if library == "torch" else f"numpy.zeros({shape}, {kind!r})"
     lines = [*source.images.lines(library, channels), "", f"images = {zeros}  # your images"]
     return lines, "normalise(images)" if channels == 3 else "images"

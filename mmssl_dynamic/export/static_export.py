@@ -8,7 +8,8 @@ then the file appears under its name.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ import torch
 from torch import Tensor
 
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.export.base import Reading, Source
+from mmssl_dynamic.export.base import Format, Source
 from mmssl_dynamic.export.families import Outputs, architecture_of
-from mmssl_dynamic.export.formats import check_holds, find_format
+from mmssl_dynamic.export.formats import FormatSpec, check_holds, find_format, format_name
 from mmssl_dynamic.export.input_images import KEY, InputImages
 from mmssl_dynamic.fileio import sidecar_path, weights_fingerprint
 from mmssl_dynamic.fingerprints import statistics_fingerprint
@@ -30,7 +31,6 @@ from mmssl_dynamic.version import __version__
 from mmssl_dynamic.writing import atomic_path, write_json
 
 SCHEMA_VERSION = 3
-_TOLERANCE = 1e-4  # of a feature map's largest value; the same operations on equal weights differ by rounding at most
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class ExportReport:
         max_difference: Largest absolute difference between their outputs and the active sub-network's.
         weights_compared: Whether the models showed their weights, to be compared one by one.
         snippet: Lines of Python to paste that load the file, imports and normalisation of images included.
+        notes: What else there is to say, a sentence each.
     """
 
     path: Path
@@ -52,38 +53,39 @@ class ExportReport:
     max_difference: float
     weights_compared: bool = True
     snippet: str = ""
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         weights = "all weights are equal, " if self.weights_compared else ""
-        return (
+        checked = (
             f"wrote {self.path} and read it back into {', '.join(self.models)}: {weights}outputs agree "
             f"with the active sub-network (largest difference {self.max_difference:.1e})."
         )
+        return "\n".join([checked, *self.notes])
 
 
 def export_subnet(
     net: SuperNetwork,
     name: str,
     out: str | os.PathLike[str],
-    format: str = "mmpretrain",
+    format: FormatSpec = "mmpretrain",
     *,
     images: InputImages,
     bn: str = "path",
     provenance: dict[str, Any] | None = None,
-    image_size: int = 64,
 ) -> ExportReport:
     """Write one sub-network of ``net`` and a sidecar, and verify what was written.
 
     Args:
         net: The super-network, with BatchNorm statistics of the sub-network set. It is not changed.
         name: Name of the sub-network.
-        out: File to write: ``.pth`` or ``.safetensors``, ``.onnx`` for that format. ``FILE.json`` is written beside it.
+        out: File to write: ``.pth`` or ``.safetensors``, or as the format has it. ``FILE.json`` is written beside it.
         format: One of :data:`~mmssl_dynamic.registry.FORMATS`: ``'torchvision'``, ``'timm'``, ``'mmpretrain'``,
-            ``'mmdet'`` or ``'onnx'``; or ``'module.Class'`` of a user's own.
+            ``'mmdet'``, ``'onnx'``, ...; or ``'module.Class'`` of a user's own. With options:
+            ``dict(type='onnx', opset=17)``.
         images: What the network takes, of its pre-training config: for the sidecar and what there is to paste.
         bn: Where the statistics came from, for the sidecar.
         provenance: More for the sidecar, such as config, checkpoint and bank.
-        image_size: Side of the random images that outputs are compared on, in pixels.
 
     Raises:
         ConfigError: unknown format or suffix, a missing package, or a shape that the format cannot hold.
@@ -97,14 +99,15 @@ def export_subnet(
     name, architecture = source.name, source.architecture
     check_holds(format, name, architecture)
     size = sum(tensor.nbytes for tensor in source.state.values())
-    with atomic_path(target, size) as temporary:
-        writer.write(source, temporary)
+    with ExitStack() as stack:
+        files = [stack.enter_context(atomic_path(file, size)) for file in writer.files(target)]
+        writer.write(source, *files)
         tensors = writer.tensors(source)
-        models, difference, compared = _verify(source, tensors, writer.read(source, temporary), image_size)
+        models, difference, compared = _verify(source, writer, tensors, files)
         sidecar = {
             "schema_version": SCHEMA_VERSION,
             "subnet": name,
-            "format": format,
+            "format": format_name(format),
             "architecture": architecture.record(),
             "out_indices": architecture.out_indices,
             "out_channels": architecture.out_channels,
@@ -120,8 +123,8 @@ def export_subnet(
             **(provenance or {}),
         }
         write_json(sidecar_path(target), sidecar)
-    snippet = writer.snippet(source, target)
-    return ExportReport(target, sidecar_path(target), models, difference, compared, snippet)
+    snippet, notes = writer.snippet(source, target), tuple(writer.notes())
+    return ExportReport(target, sidecar_path(target), models, difference, compared, snippet, notes)
 
 
 def source_of(net: SuperNetwork, name: str, images: InputImages) -> Source:
@@ -138,7 +141,7 @@ def source_of(net: SuperNetwork, name: str, images: InputImages) -> Source:
     return Source(net, name, twin, architecture_of(twin), state, images)
 
 
-def check_subnets(net: SuperNetwork, names: Iterable[str], format: str) -> None:
+def check_subnets(net: SuperNetwork, names: Iterable[str], format: FormatSpec) -> None:
     """Refuse sub-networks that a format cannot hold, before any of them is written.
 
     Raises:
@@ -152,22 +155,23 @@ def check_subnets(net: SuperNetwork, names: Iterable[str], format: str) -> None:
 
 
 def _verify(
-    source: Source, tensors: dict[str, Tensor], readings: Iterable[Reading], image_size: int
+    source: Source, format: Format, tensors: dict[str, Tensor], files: Sequence[Path]
 ) -> tuple[tuple[str, ...], float, bool]:
-    """Compare every tensor, and every feature map on two batches of other sizes, of independent models."""
+    """Compare every tensor, and every feature map on some batches, of independent models."""
+    device = next(source.net.parameters()).device
     with eval_mode(source.net), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        batches = [_images(source, 2, image_size), _images(source, 1, image_size + 32)]
+        batches = [images.to(device) for images in format.batches(source)]
         with source.net.subnet(source.name):
             expected = [source.net.all_outputs(images) for images in batches]
         checked, largest, compared = [], 0.0, True
-        for reading in readings:
+        for reading in format.read(source, *files):
             if reading.tensors is None:
                 compared = False
             else:
                 _compare_weights(source.name, reading.model, reading.tensors, tensors)
             for images, maps in zip(batches, expected):
-                difference = _compare_outputs(source.name, reading.model, reading.outputs(images), maps)
-                largest = max(largest, difference)
+                found = reading.outputs(images)
+                largest = max(largest, _compare_outputs(source.name, reading.model, found, maps, format.tolerance))
             checked.append(reading.model)
     return tuple(checked), largest, compared
 
@@ -181,12 +185,12 @@ def _compare_weights(name: str, model: str, found: dict[str, Tensor], expected: 
             )
 
 
-def _compare_outputs(name: str, model: str, found: Outputs, expected: Outputs) -> float:
+def _compare_outputs(name: str, model: str, found: Outputs, expected: Outputs, tolerance: float) -> float:
     largest = 0.0
     for index, outputs in found.items():
         scale = max(float(expected[index].abs().max()), 1e-6)  # of one feature map: others may be far larger
         difference = float((outputs - expected[index]).abs().max())
-        if not difference <= _TOLERANCE * scale:  # also refuses NaN
+        if not difference <= tolerance * scale:  # also refuses NaN
             raise ArtifactError(
                 f"export of '{name}' failed its check: outputs of {model} differ from the active sub-network by "
                 f"{difference:.1e} (largest value {scale:.1e}); nothing was written. Check that the weights hold no "
@@ -194,12 +198,6 @@ def _compare_outputs(name: str, model: str, found: Outputs, expected: Outputs) -
             )
         largest = max(largest, difference)
     return largest
-
-
-def _images(source: Source, count: int, size: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(count, source.architecture.in_channels, size, size, generator=generator)
-    return images.to(next(source.net.parameters()).device)
 
 
 def provenance(

@@ -48,6 +48,7 @@ OPTIONS = {
     "route": "--batch-size 16 --workers 0",
     "evaluate": "--batch-size 16 --workers 0 --latency-repeats 1",
     "transfer": "--batch-size 16 --workers 0 --image-size 32",
+    "latency": "--repeats 2 --warm-up 1",
 }
 RUN = "work_dirs/sdr_simsiam_r50_16path_custom"
 TEXT = {
@@ -58,6 +59,7 @@ TEXT = {
     "--min-size 64": "--min-size 4",
     "--num-clusters auto": "--num-clusters auto --images-per-cluster 16",
     "--datasets aircraft,pets,dtd,my_task": "--datasets my_task",
+    "--fixed-size 224": "--fixed-size 64",
     # In Python, the config of the run: it has the sizes.
     '("sdr_simsiam_r50_16path_custom",': f'("{RUN}/sdr_simsiam_r50_16path_custom.py",',
     '    "sdr_simsiam_r50_16path_custom",': f'    "{RUN}/sdr_simsiam_r50_16path_custom.py",',
@@ -200,6 +202,34 @@ def test_deploying_by_name_in_a_notebook_and_in_timm(exported, world):
         names = execute("docs/deploy.md", 2, world)
         assert names["classifier"].eval()(images).shape == (1, 10)
         assert [feature.shape[2] for feature in names["pyramid"](images)] == [32, 16, 8, 4, 2]
+
+
+def test_a_network_is_chosen_by_latency_and_published(routed, exported, world, capsys, torch_export):
+    run("docs/deploy.md", 1, 4, world=world)
+    assert "my_task: " in capsys.readouterr().out
+    assert (world / "work_dirs/chosen/select.json").is_file()
+    folder, file = sorted((world / "work_dirs/published").iterdir(), key=lambda path: path.is_file())
+    assert "| my_task | test |" in (folder / "README.md").read_text()
+    assert file.stat().st_size < (world / RUN / "epoch_2.pth").stat().st_size
+    published, loaded = execute("docs/deploy.md", 3, world)["net"], execute("docs/deploy.md", 4, world)["net"]
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        wanted = loaded(images)[-1].mean((2, 3))
+        torch.testing.assert_close(published.eval()(images), wanted, rtol=1e-4, atol=1e-5)
+    scripted = torch.jit.load(world / "work_dirs/backbone.torchscript.pt")
+    torch.testing.assert_close(scripted(images)[-1], loaded(images)[-1])
+    program = torch.export.load(world / "work_dirs/backbone.pt2").module()
+    images = torch.rand(3, 3, 224, 224)
+    torch.testing.assert_close(program(images)[-1], loaded(images)[-1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_graphs_of_a_fixed_size_and_in_int8(trained, world, capsys):
+    run("docs/deploy.md", 2, 3, world=world)
+    assert "in INT8 (kNN protocol sdr" in capsys.readouterr().out
+    sidecar = read_json(world / "work_dirs/backbone_int8.onnx.json", "sidecar")
+    assert set(sidecar["int8"]["accuracy"]) == {"before", "after"}
+    assert read_json(world / "work_dirs/laptop_int8.json", "table")["conditions"]["runtime"].endswith("INT8")
 
 
 def test_statistics_can_be_measured_anew(trained, world):

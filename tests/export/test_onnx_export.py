@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mmssl_dynamic.calibration import calibrate_path
-from mmssl_dynamic.errors import ArtifactError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, UserNotice
+from mmssl_dynamic.export import onnx_exporters
 from mmssl_dynamic.export.onnx_format import OnnxFormat
 from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
 from tests.helpers import export_subnet, randomise
@@ -40,8 +41,13 @@ def sdr():
 @pytest.mark.parametrize(
     ("build", "name", "outputs"),
     [
-        (mobilenet, "w0.35", ["features_12"]),
-        (lambda: mobilenet(out_indices=(1, 3, 8, 12)), "full", [f"features_{i}" for i in (1, 3, 8, 12)]),
+        pytest.param(mobilenet, "w0.35", ["features_12"], marks=pytest.mark.slow),  # a small one is in tests/tools
+        pytest.param(
+            lambda: mobilenet(out_indices=(1, 3, 8, 12)),
+            "full",
+            [f"features_{i}" for i in (1, 3, 8, 12)],
+            marks=pytest.mark.slow,
+        ),
         (resnet, None, ["features_1", "features_3"]),
         (sdr, "0-1-0-1", ["features_3"]),
     ],
@@ -64,6 +70,10 @@ def test_onnxruntime_computes_the_feature_maps_of_out_indices(tmp_path, build, n
     sidecar = json.loads(report.sidecar.read_text())
     described = {output["name"]: output["channels"] for output in sidecar["onnx"]["outputs"]}
     assert described == dict(zip(outputs, [e.shape[1] for e in expected]))
+    assert sidecar["onnx"]["exporter"] == "torch.export"
+    graph = onnx.load(report.path)
+    assert sidecar["onnx"]["opset"] == next(entry.version for entry in graph.opset_import if not entry.domain)
+    assert "BatchNormalization" not in {node.op_type for node in graph.graph.node}
     assert sidecar["verified"] == {
         "models": ["onnxruntime"],
         "weights_compared": False,
@@ -71,11 +81,16 @@ def test_onnxruntime_computes_the_feature_maps_of_out_indices(tmp_path, build, n
     }
 
 
-def test_the_snippet_of_the_sidecar_needs_onnxruntime_alone(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """The report of a graph of any size."""
     net = resnet()
-    name = net.subnets[0]
-    report = export_subnet(net, name, tmp_path / "b.onnx", "onnx")
-    monkeypatch.chdir(tmp_path)
+    return export_subnet(net, net.subnets[0], tmp_path_factory.mktemp("graph") / "b.onnx", "onnx")
+
+
+def test_the_snippet_of_the_sidecar_needs_onnxruntime_alone(graph, monkeypatch):
+    report = graph
+    monkeypatch.chdir(report.path.parent)
     scope = {}
     exec(json.loads(report.sidecar.read_text())["usage"], scope)
     assert [scope[f"features_{i}"].shape for i in (1, 3)] == [(1, 16, 8, 8), (1, 24, 2, 2)]
@@ -84,8 +99,57 @@ def test_the_snippet_of_the_sidecar_needs_onnxruntime_alone(tmp_path, monkeypatc
     assert [scope[f"features_{i}"].shape for i in (1, 3)] == [(2, 16, 8, 8), (2, 24, 2, 2)]
 
 
+def test_a_graph_holds_no_source_code_and_no_folders_of_this_machine(graph, repo_root):
+    data = graph.path.read_bytes()
+    for text in (str(repo_root), "site-packages", "def forward", "stack_trace"):
+        assert text.encode() not in data
+
+
+def test_batch_size_image_size_and_opset_can_be_fixed(tmp_path):
+    net = resnet()
+    options = {"type": "onnx", "batch_size": 3, "image_size": 48, "opset": 20}
+    report = export_subnet(net, net.subnets[0], tmp_path / "b.onnx", options)
+    graph = onnx.load(report.path)
+    assert [entry.version for entry in graph.opset_import if not entry.domain] == [20]
+    assert [dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim] == [3, 3, 48, 48]
+    assert [output.type.tensor_type.shape.dim[2].dim_value for output in graph.graph.output] == [6, 2]
+    scope = {}
+    exec(report.snippet, scope)
+    assert scope["features_3"].shape == (3, 24, 2, 2)
+    described = json.loads(report.sidecar.read_text())["onnx"]
+    assert (described["batch_size"], described["image_size"]) == (3, 48)
+
+
+def test_the_older_exporter_stands_in_and_says_so(tmp_path, monkeypatch):
+    net = resnet()
+    with pytest.warns(UserNotice, match="torch's older exporter to ONNX: the newer one cannot go below opset"):
+        report = export_subnet(net, net.subnets[0], tmp_path / "old.onnx", {"type": "onnx", "opset": 13})
+    described = json.loads(report.sidecar.read_text())["onnx"]
+    assert (described["exporter"], described["opset"]) == ("TorchScript", 13)
+    monkeypatch.setattr(onnx_exporters.importlib.util, "find_spec", lambda name: None)
+    with pytest.warns(UserNotice, match="the newer one needs onnxscript; run `pip install onnxscript`"):
+        report = export_subnet(net, net.subnets[0], tmp_path / "b.onnx", "onnx")
+    assert json.loads(report.sidecar.read_text())["onnx"]["exporter"] == "TorchScript"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"opset": 99}, "opset 99 is none of 9 to"),
+        ({"batch_size": 0}, "batch_size 0 must be a positive number"),
+        ({"image_size": -1}, "image_size -1 must be a positive number"),
+        ({"dynamic": True}, "does not take these options"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_in_a_sentence(tmp_path, options, message):
+    net = mobilenet()
+    with pytest.raises(ConfigError, match=message):
+        export_subnet(net, "w0.35", tmp_path / "b.onnx", {"type": "onnx", **options})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_wrong_weight_in_the_graph_is_noticed_and_the_file_is_gone(tmp_path, monkeypatch):
-    net, write = mobilenet(), OnnxFormat.write
+    net, write = resnet(), OnnxFormat.write
 
     def damaged(self, source, path):
         write(self, source, path)
@@ -98,5 +162,5 @@ def test_a_wrong_weight_in_the_graph_is_noticed_and_the_file_is_gone(tmp_path, m
 
     monkeypatch.setattr(OnnxFormat, "write", damaged)
     with pytest.raises(ArtifactError, match="outputs of onnxruntime differ from the active sub-network"):
-        export_subnet(net, "w0.35", tmp_path / "b.onnx", "onnx")
+        export_subnet(net, net.subnets[0], tmp_path / "b.onnx", {"type": "onnx", "batch_size": 1, "image_size": 64})
     assert not list(tmp_path.iterdir())
