@@ -1,4 +1,4 @@
-"""Write a network as others load it: weights, config and model card for hubs, or a run's weights alone.
+"""Write a network as others load it: a folder for hubs, or a run's weights alone.
 
 SOURCE that export wrote in a format of PyTorch becomes a folder --out/NAME-HASH with model.safetensors, config.json and
 a model card, README.md, which timm.create_model('local-dir:FOLDER', pretrained=True) loads and Hugging Face's hub takes

@@ -71,6 +71,7 @@ class Format:
         packages: Distributions that the format needs and the package itself does not.
         runtime: Distribution that runs the file.
         precision: What of the runtime's arithmetic differs from float32, in words.
+        agreement: What outputs do that differ by no more than the tolerance, in words.
         tolerance: By how much outputs may differ, as a part of a feature map's largest value. The same operations on
             equal weights differ by rounding at most.
     """
@@ -79,6 +80,7 @@ class Format:
     packages: tuple[str, ...] = ()
     runtime: ClassVar[str] = "torch"
     precision: ClassVar[str] = ""
+    agreement: ClassVar[str] = "agree with"
     tolerance: float = 1e-4
 
     def ready(self) -> None:

@@ -51,6 +51,7 @@ class OnnxInt8Format(OnnxFormat):
     """
 
     precision = "INT8"
+    agreement = "are near those of"
     # Only a graph that has gone wrong differs by so much; how good one is, the accuracy says.
     tolerance = 0.5
 

@@ -45,6 +45,7 @@ class ExportReport:
         weights_compared: Whether the models showed their weights, to be compared one by one.
         snippet: Lines of Python to paste that load the file, imports and normalisation of images included.
         notes: What else there is to say, a sentence each.
+        agreement: How the outputs compare, in words.
     """
 
     path: Path
@@ -54,12 +55,13 @@ class ExportReport:
     weights_compared: bool = True
     snippet: str = ""
     notes: tuple[str, ...] = ()
+    agreement: str = "agree with"
 
     def __str__(self) -> str:
         weights = "all weights are equal, " if self.weights_compared else ""
         checked = (
-            f"wrote {self.path} and read it back into {', '.join(self.models)}: {weights}outputs agree "
-            f"with the active sub-network (largest difference {self.max_difference:.1e})."
+            f"wrote {self.path} and read it back into {', '.join(self.models)}: {weights}outputs "
+            f"{self.agreement} the active sub-network (largest difference {self.max_difference:.1e})."
         )
         return "\n".join([checked, *self.notes])
 
@@ -124,7 +126,8 @@ def export_subnet(
         }
         write_json(sidecar_path(target), sidecar)
     snippet, notes = writer.snippet(source, target), tuple(writer.notes())
-    return ExportReport(target, sidecar_path(target), models, difference, compared, snippet, notes)
+    how = models, difference, compared
+    return ExportReport(target, sidecar_path(target), *how, snippet, notes, writer.agreement)
 
 
 def source_of(net: SuperNetwork, name: str, images: InputImages) -> Source:

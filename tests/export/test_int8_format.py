@@ -84,7 +84,12 @@ def test_the_sidecar_tells_what_it_costs(work):
     assert min(found["latency_ms"].values()) > 0
     assert found["latency_conditions"]["shape"] == [1, 3, 32, 32]
     text = str(small)
-    for part in (f"accuracy on task: {found['accuracy']['before']:.2f} % in float32", "latency here:", "size:"):
+    for part in (
+        "outputs are near those of the active sub-network",
+        f"accuracy on task: {found['accuracy']['before']:.2f} % in float32",
+        "latency here:",
+        "size:",
+    ):
         assert part in text
 
 

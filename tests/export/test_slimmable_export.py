@@ -160,7 +160,9 @@ def test_switches_leave_with_statistics_and_scales_of_their_own(tmp_path, switch
 
 def test_what_cannot_be_exported_is_refused_in_a_sentence(tmp_path, monkeypatch):
     wide = resnet(channels=((16, 16, 16, 24), (24, 24, 24, 32)))
-    with pytest.raises(ConfigError, match=r"stem of 64 channels .* one of 16; use torchvision, mmpretrain, mmdet, onnx"):
+    with pytest.raises(
+        ConfigError, match=r"stem of 64 channels .* one of 16; use torchvision, mmpretrain, mmdet, onnx"
+    ):
         export_subnet(wide, wide.subnets[0], tmp_path / "b.pth", "timm")
     with pytest.raises(ConfigError, match="export format 'caffe' is unknown; use one of mmdet, mmpretrain, onnx"):
         export_subnet(wide, wide.subnets[0], tmp_path / "b.pth", "caffe")
