@@ -111,7 +111,7 @@ def _without_inplace(network: nn.Module) -> nn.Module:
     copied = copy.deepcopy(network)
     for module in copied.modules():
         if hasattr(module, "inplace"):
-            module.inplace = False
+            setattr(module, "inplace", False)  # noqa: B010  a module's own attributes are typed as modules
     return copied
 
 

@@ -61,12 +61,12 @@ class OnnxFormat(GraphFormat):
         exporter = write_graph(source.twin, spec, path)
         self._written = {"opset": _opset(path), "exporter": exporter}
 
-    def read(self, source: Source, path: Path) -> Iterable[Reading]:
+    def read(self, source: Source, path: Path, *more: Path) -> Iterable[Reading]:
         """Into onnxruntime, once onnx has found nothing wrong with it."""
         import onnx
 
         onnx.checker.check_model(str(path), full_check=True)
-        return super().read(source, path)
+        return super().read(source, path, *more)
 
     def run(self, path: Path, threads: int = 0) -> Run:
         """Into onnxruntime on the CPU."""
