@@ -9,6 +9,8 @@ from torch.optim import SGD
 from mmssl_dynamic.engine import SubnetOptimWrapper
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.elastic import inactive_blocks
+from mmssl_dynamic.models.sandwich_draws import draw_networks, loss_weights, lowest_width
+from mmssl_dynamic.teachers import FrozenTeacher
 from tests.helpers import HEAD, NECK, byol_parts, samples, views
 
 GROUPS = (1, 1, 1, 4)
@@ -178,6 +180,33 @@ def test_the_full_network_is_asked_once_per_view_for_all_widths(method):
     assert len(seen) == (4 if method else 2 + 2 * 4)
     statistics = model.backbone.bn1.running_mean
     assert torch.equal(statistics, torch.zeros_like(statistics))  # those of D_0 alone
+
+
+def test_a_frozen_teacher_teaches_all_widths_and_is_shown_each_view_once():
+    torch.manual_seed(7)
+    teacher = FrozenTeacher(torch.nn.Conv2d(3, 6, 4, stride=4), mean=[0.0] * 3, std=[1.0] * 3)
+    model = build(teacher=teacher, distillation=dict(type="mmssl_dynamic.FeatureDistillation", hid_channels=16))
+    model.networks = (f"{PATH}@w0.25", f"{PATH}@w0.5", PATH)
+    seen = []
+    teacher.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    logged = model.train_step(batch(0, PATH), optimizer(model))
+    assert {"loss_kd", "loss_kd@w0.25", "loss_kd@w0.5"} <= set(logged)
+    assert len(seen) == 2
+    assert not torch.equal(*seen)
+
+
+def test_losses_of_widths_have_weights_that_are_those_of_their_path():
+    one, other = build(), build()
+    names = one.networks = other.networks = one.backbone.space.widths_of(PATH)
+    other.loss_weights = loss_weights(other.backbone.space.of_path(PATH), names, "width")
+    assert [round(weight, 6) for weight in other.loss_weights.values()] == [0.4, 0.8, 1.2, 1.6]
+    plain, weighted = (model.loss(views(0), samples(PATH)) for model in (one, other))
+    for width, weight in (("@w0.25", 0.4), ("", 1.6)):
+        torch.testing.assert_close(weighted[f"loss_kd{width}"], weight * plain[f"loss_kd{width}"])
+        assert torch.equal(weighted[f"std{width}"], plain[f"std{width}"])
+    w0 = other.backbone.space.of_path("full")
+    assert loss_weights(w0, draw_networks(w0.names, 1, seed=0, step=3), "largest") == {"full": 1.0}
+    assert lowest_width(w0, 0.5) == 1.0
 
 
 def test_networks_of_another_path_than_the_batchs_are_refused():
