@@ -13,6 +13,7 @@ from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.engine.launch import prepare_config, run_training
 from mmssl_dynamic.fileio import load_state_dict, read_json
 from mmssl_dynamic.loading import load_super_network
+from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.routing import RoutingResult
 from mmssl_dynamic.visualization.training_log import read_log
 from tests.tools.running import paint, tool
@@ -154,6 +155,11 @@ def test_a_network_is_got_by_its_name_from_the_run_and_from_its_export_and_by_ti
     )
     assert torch.equal(get_model(pretrained=tmp_path / "b.pth")(images)[0], expected)
     assert torch.equal(get_model(config, NAME, tmp_path / "b.pth")(images)[0], expected)
+    bank = trained / "run" / "bn_bank.safetensors"
+    initial = dict(type="mmssl_dynamic.PretrainedSubnet", checkpoint=str(checkpoint), bank=str(bank))
+    backbone = MODELS.build({**net.origin.config, "subnet": NAME, "init_cfg": initial})  # as a detector does
+    backbone.init_weights()
+    assert torch.equal(backbone.eval()(images)[0], expected)
     options = dict(stage_channels=(8, 8, 12, 12), stage_groups=(1, 1, 2, 2), stem_channels=8, widths=(0.5, 1.0))
     for given in (dict(export=tmp_path / "b.pth"), dict(subnet=NAME, export=tmp_path / "b.pth")):
         model = timm.create_model("mmssl_sdr_resnet18", **given).eval()

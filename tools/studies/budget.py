@@ -22,7 +22,7 @@ ONE_PATH = "sdr_slimmable/small_scale/sdr-slimmable_r18-narrow_1path_domains.py"
 WIDTHS = ("w0.5", "w0.75", "w1.0")
 #: What "small networks" are in the report.
 SMALL = WIDTHS[:-1]
-#: A step of each arm in steps of the base, means over the phases: processor time of a step on one core, loading counted.
+#: A step of each arm in steps of the base, means over the phases: processor time on one core, loading counted.
 COST_BOTH, COST_SDR, COST_SLIMMING, COST_ONE = 1.86, 1.4, 2.07, 1.79
 #: Epochs that take as long, within a twentieth: of both at once, of SDR and of slimming after it, of DSPNet alone.
 BOTH, FIRST, THEN, ALONE = 10, 6, 5, 10
