@@ -49,20 +49,21 @@ MOCO_NECK = dict(
 MOCO_HEAD = dict(type="ContrastiveHead", loss=dict(type="CrossEntropyLoss"), temperature=0.2)
 
 
-def build_sdr(stage_groups=(4, 4, 4, 4), kind="SDR", neck=NECK, head=HEAD, **options):
-    """A tiny SDR model in training mode, the same one every time."""
+def build_sdr(stage_groups=(4, 4, 4, 4), kind="SDR", neck=NECK, head=HEAD, network=None, **options):
+    """A tiny SDR model in training mode, the same one every time; ``network`` has other options of its backbone."""
     torch.manual_seed(0)
     model = MODELS.build(
         dict(
             type=f"mmssl_dynamic.{kind}",
-            backbone=dict(
-                type="mmssl_dynamic.SDRResNet",
-                depth=18,
-                stage_channels=WIDTHS,
-                stage_groups=stage_groups,
-                stem_channels=8,
-                zero_init_residual=False,
-            ),
+            backbone={
+                "type": "mmssl_dynamic.SDRResNet",
+                "depth": 18,
+                "stage_channels": WIDTHS,
+                "stage_groups": stage_groups,
+                "stem_channels": 8,
+                "zero_init_residual": False,
+                **(network or {}),
+            },
             neck=dict(type="mmssl_dynamic.ElasticProjector", **neck),
             head=head,
             **options,

@@ -1,4 +1,4 @@
-"""Two gloo processes of SDR, on SimSiam, BYOL and MoCo-v2, stand for one process with the joint batch."""
+"""Two gloo processes of SDR, on three base methods and over slimmable paths, stand for one with the joint batch."""
 
 import logging
 
@@ -9,24 +9,26 @@ import torch.multiprocessing as mp
 from mmengine.model import MMDistributedDataParallel
 from torch.optim import SGD
 
-from mmssl_dynamic.engine import SubnetOptimWrapper
+from mmssl_dynamic.engine import SandwichDataParallel, SubnetOptimWrapper
 from mmssl_dynamic.models.elastic import inactive_blocks
 from mmssl_dynamic.subnets import FULL
 from tests.helpers import HEAD, MOCO_HEAD, MOCO_NECK, NECK, SYNC, build_sdr, byol_parts, samples, views
 
 NETWORKS = (FULL, "0-3-1-2", "0-3-0-0", "2-1-1-2", FULL)
-KINDS = ("SDR", "SDRBYOL", "SDRMoCo")
+KINDS = ("SDR", "SDRBYOL", "SDRMoCo", "SDRSlimmable")
 HALVES = slice(0, 4), slice(4, 8)
 
 
 def build(kind):
-    if kind == "SDR":
+    if kind in ("SDR", "SDRSlimmable"):
         neck, head = dict(NECK, norm_cfg=SYNC), dict(HEAD, predictor=dict(HEAD["predictor"], norm_cfg=SYNC))
     elif kind == "SDRBYOL":
         neck, head = byol_parts(SYNC)
     else:
         neck, head = MOCO_NECK, MOCO_HEAD
     options = dict(queue_len=24) if kind == "SDRMoCo" else {}
+    if kind == "SDRSlimmable":
+        options = dict(network=dict(type="mmssl_dynamic.SDRSlimmableResNet", widths=(0.5, 1.0)))
     model = build_sdr(
         kind=kind, neck=neck, head=head, **options
     ).double()  # in single precision rounding grows step by step
@@ -55,7 +57,7 @@ def train(kind, part, wrap=None):
             for block in inactive_blocks(parameter, region):
                 assert torch.equal(parameter[block], before[names[id(parameter)]][block])
                 protected += parameter[block].numel()
-        if kind != "SDR":
+        if hasattr(model, "target_net"):
             model.update_target(0.1)
         history.append({key: value.clone() for key, value in model.state_dict().items()})
     logging.disable(logging.NOTSET)
@@ -68,6 +70,7 @@ def work(rank, path, out):
     dist.init_process_group("gloo", init_method=f"file://{path}", rank=rank, world_size=2)
     for kind in KINDS:
         wrap = lambda model: MMDistributedDataParallel(model, device_ids=None, broadcast_buffers=False)  # noqa: E731
+        wrap = SandwichDataParallel if kind == "SDRSlimmable" else wrap
         torch.save(train(kind, HALVES[rank], wrap), f"{out}/{kind}{rank}.pt")
     torch.save(moco_keys(HALVES[rank]), f"{out}/keys{rank}.pt")
     dist.destroy_process_group()
