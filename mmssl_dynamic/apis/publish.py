@@ -141,7 +141,7 @@ def _as_folder(file: Path, out: Path, license: str, results: Sequence[PathLike],
 def _name(source: Mapping[str, Any], sidecar: Sidecar) -> str:
     config = source.get("config")
     stem = Path(config).stem if isinstance(config, str) else sidecar.architecture.family.lower()
-    return f"{stem}_{sidecar.subnet}"
+    return f"{stem}_{sidecar.subnet}".replace("@", "-")  # which hubs do not take in names
 
 
 def _figures(path: PathLike, sidecar: Sidecar, origin: _Origin) -> Iterator[tuple[str, str, float, str]]:

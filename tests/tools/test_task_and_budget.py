@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmssl_dynamic import get_model
+from mmssl_dynamic.apis.publish import publish
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.engine.launch import prepare_config, run_training
@@ -155,6 +156,8 @@ def test_a_network_is_got_by_its_name_from_the_run_and_from_its_export_and_by_ti
     )
     assert torch.equal(get_model(pretrained=tmp_path / "b.pth")(images)[0], expected)
     assert torch.equal(get_model(config, NAME, tmp_path / "b.pth")(images)[0], expected)
+    published = publish(tmp_path / "b.pth", tmp_path / "published", license="apache-2.0")
+    assert published.path.name.startswith("config_0-0-1-1-w0.5-")  # hubs take no @ in names
     bank = trained / "run" / "bn_bank.safetensors"
     initial = dict(type="mmssl_dynamic.PretrainedSubnet", checkpoint=str(checkpoint), bank=str(bank))
     backbone = MODELS.build({**net.origin.config, "subnet": NAME, "init_cfg": initial})  # as a detector does
