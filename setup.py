@@ -55,7 +55,8 @@ TIMM = ["timm>=1.0.26"]
 PYTEST = ["pytest>=8", "pytest-randomly>=3.16", "pytest-xdist>=3.5"]
 # onnxscript: torch's exporter on torch.export is written in it; without it the older one stands in.
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3"]
-TESTS = [*DEMO, *DOCS, *ONNX, *PYTEST, *TENSORBOARD, *TIMM]
+OPENVINO = ["onnx>=1.17", "openvino>=2024.4"]
+TESTS = [*DEMO, *DOCS, *ONNX, *OPENVINO, *PYTEST, *TENSORBOARD, *TIMM]
 
 EXTRAS_REQUIRE = {
     "openmmlab": [*OPENMMLAB, "mmcv-lite>=2.0.1,<2.3"],
@@ -71,6 +72,7 @@ EXTRAS_REQUIRE = {
     "docs": DOCS,
     # What graphs are written and checked with.
     "onnx": ONNX,
+    "openvino": OPENVINO,
     "timm": TIMM,
     "tensorboard": TENSORBOARD,
     "tests": TESTS,

@@ -17,7 +17,10 @@ PathLike = str | os.PathLike[str]
 
 
 # What files of results end in; a folder of such a name is a file that was meant for another command.
-_ENDINGS = {".csv", ".html", ".json", ".npy", ".npz", ".onnx", ".pkl", ".png", ".pth", ".safetensors", ".svg", ".txt"}
+_ENDINGS = {
+    *(".csv", ".html", ".json", ".npy", ".npz", ".onnx", ".pkl", ".png", ".pth", ".safetensors", ".svg", ".tflite"),
+    *(".txt", ".xml"),
+}
 
 
 def beside(out: PathLike | None, checkpoint: PathLike, name: str) -> Path:

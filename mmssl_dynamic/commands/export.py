@@ -28,18 +28,21 @@ formats:
   onnx         a graph from images to the backbone's out_indices; needs pip install onnx onnxruntime onnxscript
   onnx_int8    the same with weights and feature maps of eight bits, their ranges measured on --calibration-images;
                accuracy on --data-root, latency and size before and after are printed, and in the sidecar
+  openvino     a graph for Intel's processors, FILE.xml with its weights in FILE.bin; needs pip install openvino onnx
+  tflite       a graph for LiteRT on phones, of one size; needs pip install litert-torch ai-edge-litert
 """
 
 # Arguments, and what the formats call them.
-_GRAPH = {"opset": "opset", "fixed_batch": "batch_size", "fixed_size": "image_size"}
+_SIZES = {"fixed_batch": "batch_size", "fixed_size": "image_size"}
+_ONNX = {"opset": "opset", **_SIZES}
 _INT8 = {
     "calibration_images": "calibration_images",
     "calibration_count": "calibration_count",
     "data_root": "task",
     "dataset_config": "task",
 }
-_OPTIONS = {"onnx": _GRAPH, "onnx_int8": {**_GRAPH, **_INT8}}
-_KNOWN = {**_GRAPH, **_INT8}
+_OPTIONS = {"onnx": _ONNX, "onnx_int8": {**_ONNX, **_INT8}, "openvino": _SIZES, "tflite": _SIZES}
+_KNOWN = {**_ONNX, **_INT8}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file to write: .pth or .safetensors, .onnx for graphs; with --all the folder to write "
         "backbone_NAME_FORMAT.pth (or .onnx) into",
     )
-    graph = parser.add_argument_group("graphs (onnx, onnx_int8)")
-    shared.add_number(graph, "--opset", "version of ONNX's operators (default: torch's)", at_least(1), metavar="N")
-    shared.add_number(graph, "--fixed-batch", "images of every batch (default: any)", at_least(1), metavar="N")
-    shared.add_number(graph, "--fixed-size", "side of all images (default: any)", at_least(1), metavar="PIXELS")
+    graph = parser.add_argument_group("graphs (onnx, onnx_int8, openvino, tflite)")
+    shared.add_number(graph, "--opset", "version of the operators of ONNX (default: torch's)", at_least(1), metavar="N")
+    shared.add_number(
+        graph, "--fixed-batch", "images of every batch (default: any; tflite: 1)", at_least(1), metavar="N"
+    )
+    shared.add_number(
+        graph,
+        "--fixed-size",
+        "side of all images (default: any; tflite: as in evaluation)",
+        at_least(1),
+        metavar="PIXELS",
+    )
     int8 = parser.add_argument_group("onnx_int8")
     int8.add_argument(
         "--calibration-images",

@@ -29,6 +29,8 @@ FORMATS = {
     "mmdet": _WEIGHTS,
     "onnx": (".onnx",),
     "onnx_int8": (".onnx",),
+    "openvino": (".xml",),
+    "tflite": (".tflite",),
 }
 
 

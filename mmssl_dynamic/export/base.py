@@ -69,6 +69,7 @@ class Format:
     Attributes:
         suffixes: Names of files end in one of them.
         packages: Distributions that the format needs and the package itself does not.
+        advice: What there is to do beside installing them, for the message that says that they are missing.
         runtime: Distribution that runs the file.
         precision: What of the runtime's arithmetic differs from float32, in words.
         agreement: What outputs do that differ by no more than the tolerance, in words.
@@ -78,6 +79,7 @@ class Format:
 
     suffixes: tuple[str, ...] = (".pth", ".safetensors")
     packages: tuple[str, ...] = ()
+    advice: ClassVar[str] = ""
     runtime: ClassVar[str] = "torch"
     precision: ClassVar[str] = ""
     agreement: ClassVar[str] = "agree with"

@@ -14,7 +14,14 @@ from mmssl_dynamic.own_classes import named_class
 from mmssl_dynamic.registry import FORMATS
 
 # These register their formats.
-from mmssl_dynamic.export import stock_format, openmmlab_format, onnx_format, int8_format  # noqa: F401  isort: skip
+from mmssl_dynamic.export import (  # noqa: F401  isort: skip
+    stock_format,
+    openmmlab_format,
+    onnx_format,
+    int8_format,
+    openvino_format,
+    tflite_format,
+)
 
 FormatSpec = str | Mapping[str, Any]
 """A format: its name, or a config of it with options, such as ``dict(type='onnx', opset=17)``."""
@@ -60,7 +67,8 @@ def find_format(format: FormatSpec, out: Path | None = None) -> Format:
     missing = [package for package in found.packages if not installed(package)]
     if missing:
         raise ConfigError(
-            f"the export format '{name}' needs {' and '.join(missing)}; run `pip install {' '.join(missing)}`."
+            f"the export format '{name}' needs {' and '.join(missing)}; run `pip install {' '.join(missing)}`"
+            f"{found.advice}."
         )
     found.ready()
     return found

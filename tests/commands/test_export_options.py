@@ -29,6 +29,8 @@ def test_options_reach_the_format_under_its_own_names(parse, tmp_path):
     folder = str(tmp_path / "images")
     args = parse("--format", "onnx_int8", "--calibration-images", folder, "--data-root", folder, "--opset", 17)
     assert export.format_of(args) == {"type": "onnx_int8", "opset": 17, "calibration_images": folder, "task": folder}
+    args = parse("--format", "openvino", "--fixed-batch", 2, out="b.xml")
+    assert export.format_of(args) == {"type": "openvino", "batch_size": 2}
     assert export.format_of(parse("--format", "timm", out="b.pth")) == {"type": "timm"}
 
 
@@ -38,11 +40,12 @@ def test_options_reach_the_format_under_its_own_names(parse, tmp_path):
         (("--format", "timm", "--opset", 17), "--opset has no effect with --format timm"),
         (("--format", "onnx", "--calibration-count", 5), "--calibration-count has no effect with --format onnx"),
         (("--format", "onnx", "--opset", 0), "--opset 0 must be at least 1"),
+        (("--format", "tflite", "--opset", 17), "b.onnx must end in .tflite"),
         (("--format", "onnx_int8"), "give --calibration-images DIR"),
         (("--format", "onnx_int8", "--calibration-images", "none"), "folder of calibration images none does not exist"),
     ],
 )
 def test_options_without_effect_or_sense_are_refused(parse, options, message):
-    out = "b.onnx" if "onnx" in options[1] else "b.pth"
+    out = "b.pth" if options[1] == "timm" else "b.onnx"
     with pytest.raises(ConfigError if "exist" not in message else Exception, match=message):
         parse(*options, out=out)

@@ -200,7 +200,7 @@ def test_everything_else_that_backbones_can_do_comes_with_it(pyramids):
 def test_a_library_without_such_a_model_is_refused_with_those_that_have_one(pyramids, tmp_path):
     sentence = (
         r"the format 'timm' cannot hold sub-network 'w0\.5': timm has no Pyramid of any shape; use torchvision, "
-        r"mmpretrain, mmdet, onnx or onnx_int8\."
+        r"mmpretrain, mmdet, onnx, onnx_int8, openvino or tflite\."
     )
     with pytest.raises(ConfigError, match=sentence):
         export_subnet(network(), "w0.5", tmp_path / "half.pth", "timm")

@@ -78,7 +78,7 @@ def test_it_says_what_it_cannot_hold(module):
     from mmssl_dynamic.models.backbones import SlimmableMobileNetV3
 
     mobile = randomise(SlimmableMobileNetV3("small", (0.35, 0.5)))
-    with pytest.raises(ConfigError, match=f"'{NAME}' cannot hold .* ResNets alone; use torchvision, .* or onnx_int8"):
+    with pytest.raises(ConfigError, match=f"'{NAME}' cannot hold .* ResNets alone; use torchvision, .* or tflite"):
         export_subnet(mobile, "w0.35", module / "half.safetensors", NAME)
 
 

@@ -165,7 +165,11 @@ def test_a_sub_network_without_statistics_is_refused(net, tmp_path):
     ("options", "error", "words"),
     [
         ({"name": "0-9-0-0"}, SubnetError, "unknown sub-network"),
-        ({"format": "caffe"}, ConfigError, "one of mmdet, mmpretrain, onnx, onnx_int8, timm, torchvision"),
+        (
+            {"format": "caffe"},
+            ConfigError,
+            "one of mmdet, mmpretrain, onnx, onnx_int8, openvino, tflite, timm, torchvision",
+        ),
         ({"format": "onnx"}, ConfigError, "must end in .onnx"),
         ({"format": "timm"}, ConfigError, "'timm' cannot hold .*stem of 64 channels and the sub-network one of 5; use"),
         ({"out": "b.ckpt"}, ConfigError, "must end in .pth or .safetensors"),
