@@ -130,15 +130,34 @@ class SlimmablePaths(SandwichTraining, SDR):
 
 @MODELS.register_module()
 class SDRSlimmable(SlimmablePaths):
-    """On SimSiam. Every network predicts its own projections, under stop-gradient (our reading)."""
+    """SDR over paths of several widths, on SimSiam: a network for every task and budget.
+
+    A step draws a path and a batch of its cluster as SDR does, and trains the path, its narrowest network and random
+    widths between as DSPNet does. Every network predicts its own projections, under stop-gradient (our reading), and
+    is distilled from the full network.
+
+    Args:
+        args: As of :class:`SDR`; the backbone is a :class:`mmssl_dynamic.models.SDRSlimmableResNet`.
+        kwargs: The same.
+
+    Raises:
+        ConfigError: another backbone.
+    """
 
 
 @MODELS.register_module()
 class SDRSlimmableBYOL(SlimmablePaths, SDRBYOL):
-    """On BYOL, as DSPNet.
+    """The same on BYOL, as SDR's second base method and DSPNet's only one.
 
     All widths predict the target's projections of the path at its whole width, as DSPNet's networks those of the
-    full target, and W_0's for SiamKD. The gradients of one path are DSPNet's.
+    full target, and W_0's for SiamKD (our reading). The gradients of one path are DSPNet's.
+
+    Args:
+        args: As of :class:`SDRBYOL`; the backbone is a :class:`mmssl_dynamic.models.SDRSlimmableResNet`.
+        kwargs: The same.
+
+    Raises:
+        ConfigError: another backbone.
     """
 
     def shared_targets(self, views: Views) -> Sequence[Tensor]:
