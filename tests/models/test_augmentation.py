@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import default_collate
 from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from mmpretrain.utils import register_all_modules
@@ -180,6 +181,30 @@ def test_the_preprocessor_augments_in_training_alone_and_normalises_both_ways():
     torch.testing.assert_close(red[0], red[2])  # it has lost its colours
     with pytest.raises(ConfigError, match="draws for 2 views and the loader gives 1"):
         augmenting(dict(inputs=views[:1], data_samples=samples), True)
+
+
+def test_draws_travel_with_the_sample_from_the_pipeline_to_the_device():
+    register_all_modules(init_default_scope=False)
+    steps = [
+        dict(type="mmssl_dynamic.MultiView", num_views=2, transforms=[[dict(type="CenterCrop", crop_size=16)]]),
+        dict(type="mmssl_dynamic.DrawAugmentations", views=[dict(jitter=0, grey=0, blur=0, flip=1), dict(VIEW)]),
+        dict(type="PackInputs", meta_keys=("draws",)),
+    ]
+    with TRANSFORMS.switch_scope_and_registry("mmpretrain") as registry:
+        transforms = [registry.build(step) for step in steps]
+    samples = []
+    for seed in range(3):
+        with seeded(seed):
+            sample = dict(img=photo(seed, 20))
+            for transform in transforms:
+                sample = transform(sample)
+            samples.append(sample)
+    batch = default_collate(samples)
+    model_side = MODELS.build(dict(type="mmssl_dynamic.AugmentingPreprocessor"))
+    first, second = model_side(batch, True)["inputs"]
+    plain = batch["inputs"][0].float()
+    torch.testing.assert_close(first, plain.flip(3))
+    assert not torch.equal(second, batch["inputs"][1].float())
 
 
 @pytest.mark.parametrize(
