@@ -7,17 +7,19 @@ import re
 import shlex
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from mmssl_dynamic.cpu import prepared_cpu
-from mmssl_dynamic.errors import UserError, UserNotice, first_line
+from mmssl_dynamic.errors import LostProcessError, UserError, UserNotice, first_line
 from mmssl_dynamic.interrupts import STATUS, Interrupts, close_progress_bars
 from mmssl_dynamic.lost_workers import LOST, has_lost_worker
 
 _as_ever = warnings.formatwarning
+_PATIENCE = 2.0  # seconds in which a launcher ends the other processes when one has ended
 # What imports of a correct installation say every time, and nobody at a command line can do anything about.
 _UPSTREAM_WARNINGS = (
     "pkg_resources is deprecated",
@@ -56,11 +58,25 @@ def run(main: Callable[[], None]) -> None:
         if sentence is None:
             raise
         close_progress_bars()
-        print(f"error: {sentence}", file=sys.stderr)
+        _say(error, sentence)
         sys.exit(2)
     finally:
         interrupts.end()
         warnings.formatwarning, sys.argv, sys.path = before, arguments, search
+
+
+def _say(error: BaseException, sentence: str) -> None:
+    """Print it, of several processes once.
+
+    What is wrong with the arguments, all of them find. The first one says it, and its launcher ends the others, which
+    wait for that; what only one of the others finds, that one says in the end.
+    """
+    if isinstance(error, LostProcessError):
+        if not error.says:
+            return
+    elif os.environ.get("RANK", "0") != "0":
+        time.sleep(_PATIENCE)
+    print(f"error: {sentence}", file=sys.stderr)
 
 
 def _sentence_of(error: BaseException) -> str | None:

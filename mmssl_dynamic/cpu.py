@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmssl_dynamic.launchers import processes_here
+
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h of glibc
 _KEEP = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1, _M_TOP_PAD: 256 << 20}  # bytes by which the heap grows at least
 _DEFAULTS = {_M_MMAP_MAX: 65536, _M_TRIM_THRESHOLD: 128 << 10, _M_TOP_PAD: 128 << 10}
@@ -84,6 +86,15 @@ def keep_freed_memory(keep: bool = True) -> bool:
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
     options = _KEEP if keep else _DEFAULTS
     return all(mallopt(*option) == 1 for option in options.items())
+
+
+def free_memory_gib() -> float:
+    """Memory of this machine that is free now, in GiB, for each of the processes of a launcher on it; at least 4."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (ValueError, OSError, AttributeError):  # not on every system
+        return 4.0
+    return max(4.0, free / processes_here())
 
 
 def _has_gpu() -> bool:

@@ -46,6 +46,18 @@ class LockedError(OutputError):
     """An output that another process is writing."""
 
 
+class LostProcessError(UserError):
+    """Another one of the processes that run a command together has ended.
+
+    Attributes:
+        says: Whether this process is the one to say so.
+    """
+
+    def __init__(self, message: str, says: bool = True) -> None:
+        super().__init__(message)
+        self.says = says
+
+
 class MissingStatisticsError(UserError, RuntimeError):
     """A sub-network is to be evaluated without BatchNorm statistics of its own."""
 

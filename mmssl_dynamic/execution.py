@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.launchers import rank_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,9 @@ class Execution:
         memory_gib: Bound on what is held in memory at a time, in GiB.
         progress: Show bars with the time left, and say what was kept from an earlier run.
         again: Compute anew what is kept from an earlier run.
-        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'`` in processes of theirs, for a training on several GPUs.
+        launcher: ``'pytorch'``, ``'slurm'`` or ``'mpi'`` in processes of theirs, which share the work.
+        image_memory_gib: Bound on the decoded images that are held for further passes, in GiB; more than fit wait on
+            disk. 0 decodes them again in every pass.
 
     Raises:
         ConfigError: a number that cannot be.
@@ -34,6 +37,7 @@ class Execution:
     progress: bool = True
     again: bool = False
     launcher: str = "none"
+    image_memory_gib: float | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -42,6 +46,13 @@ class Execution:
             raise ConfigError(f"--workers {self.workers} must be at least 0.")
         if self.memory_gib is not None and not self.memory_gib > 0:
             raise ConfigError(f"--memory-gib {self.memory_gib} must be positive.")
+        if self.image_memory_gib is not None and not self.image_memory_gib >= 0:
+            raise ConfigError(f"--image-memory-gib {self.image_memory_gib} must be at least 0.")
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and prints, among those of a launcher."""
+        return rank_of(self.launcher) == 0
 
     @property
     def loading(self) -> tuple[int, int]:
@@ -62,5 +73,5 @@ class Execution:
         """
         given = given or cls()
         if given.launcher != "none" and not launcher:
-            raise ConfigError(f"--launcher {given.launcher} is for trainings; this runs in one process: leave it out.")
+            raise ConfigError(f"--launcher {given.launcher}: this verb runs in one process; leave it out.")
         return replace(given, **{name: value for name, value in defaults.items() if getattr(given, name) is None})

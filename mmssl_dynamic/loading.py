@@ -19,6 +19,7 @@ from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
 from mmssl_dynamic.options.config_file import read_both
 from mmssl_dynamic.options.custom_imports import import_custom_modules
 from mmssl_dynamic.options.known import check_names
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.safe_loading import safe_loading
 
 _OPTIONS = "_options_of_load_config"
@@ -129,6 +130,14 @@ def select_device(name: str | None = None) -> torch.device:
     return device
 
 
+def device_of(name: str | None, processes: Processes) -> torch.device:
+    """As :func:`select_device`, in one of several processes: of several GPUs the one that its launcher gave it."""
+    device = select_device(name)
+    if processes.count > 1 and device.type == "cuda":
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
 def build_backbone(config: Config) -> nn.Module:
     """The backbone of a pre-training config, without loading weights."""
     from mmpretrain.registry import MODELS
@@ -170,7 +179,7 @@ def load_backbone(
 
 
 def load_super_network(
-    config: PathLike | Config, checkpoint: PathLike, device: str | None = None
+    config: PathLike | Config, checkpoint: PathLike, device: str | torch.device | None = None
 ) -> tuple[Config, SuperNetwork]:
     """Config and super-network of a pre-training run.
 

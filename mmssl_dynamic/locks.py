@@ -23,6 +23,7 @@ from typing import Any, ParamSpec, TypeVar
 from filelock import FileLock, Timeout
 
 from mmssl_dynamic.errors import LockedError, OutputError, UserNotice
+from mmssl_dynamic.launchers import rank_of
 from mmssl_dynamic.outputs import beside, check_output_file, check_output_folder
 
 P = ParamSpec("P")
@@ -35,7 +36,6 @@ _OWNER = ".owner"
 LEFT = frozenset({LOCK, LOCK + _OWNER})
 
 _ORPHANS_SECONDS = 15.0  # loader processes notice within five that the process which started them was killed
-_RANKS = {"pytorch": "RANK", "slurm": "SLURM_PROCID", "mpi": "OMPI_COMM_WORLD_RANK"}
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def locked_folder(folder: PathLike, option: str = "--out", launcher: str = "none
         LockedError: another process writes into it.
         OutputError: nothing can be written into it.
     """
-    if int(os.environ.get(_RANKS.get(launcher, ""), 0)) > 0:
+    if rank_of(launcher) > 0:
         yield
         return
     check_output_folder(folder, option)
@@ -60,17 +60,21 @@ def locked_folder(folder: PathLike, option: str = "--out", launcher: str = "none
 
 
 @contextmanager
-def locked_file(file: PathLike, option: str = "--out") -> Iterator[None]:
+def locked_file(file: PathLike, option: str = "--out", launcher: str = "none") -> Iterator[None]:
     """Keep other processes from writing a file, and what belongs to it, for the length of the block.
 
     Args:
         file: The file; it need not be there.
         option: What named it, for the message.
+        launcher: As of :func:`locked_folder`.
 
     Raises:
         LockedError: another process writes it.
         OutputError: nothing can be written there.
     """
+    if rank_of(launcher) > 0:
+        yield
+        return
     check_output_file(file, option)
     target = Path(file)
     with _locked(target, target.with_name(f".{target.name}.lock"), option):
@@ -94,8 +98,7 @@ def locks_folder(
         if folder is None and default is None:
             return nullcontext()
         target = folder if default is None else beside(folder, given["checkpoint"], default)
-        launcher = str(given.get("launcher") or getattr(given.get("execution"), "launcher", "none"))
-        return locked_folder(target, option, launcher)
+        return locked_folder(target, option, _launcher(given))
 
     return locks(lock)
 
@@ -106,10 +109,21 @@ def locks_file(
     """Let a function hold :func:`locked_file` as long as it runs, from before it looks at anything else.
 
     Args:
-        argument: Its argument that names the file, or what tells the file by all arguments.
+        argument: Its argument that names the file, or what tells the file by all arguments. ``launcher`` is understood
+            as in :func:`locks_folder`.
         option: What that is called on the command line.
     """
-    return locks(lambda given: locked_file(given[argument] if isinstance(argument, str) else argument(given), option))
+
+    def lock(given: Mapping[str, Any]) -> AbstractContextManager[None]:
+        file = given[argument] if isinstance(argument, str) else argument(given)
+        return locked_file(file, option, _launcher(given))
+
+    return locks(lock)
+
+
+def _launcher(given: Mapping[str, Any]) -> str:
+    """Of a function's arguments: that of the processes which it runs in."""
+    return str(given.get("launcher") or getattr(given.get("execution"), "launcher", "none"))
 
 
 def locks(

@@ -15,6 +15,7 @@ PACKAGE = Path(mmssl_dynamic.__file__).parent
 # From the ground up; a floor may import those that stand before it. docs/architecture.md draws them.
 FLOORS = (
     "errors",
+    "launchers",
     "budget",
     "version",
     "file_checks",
@@ -37,6 +38,7 @@ FLOORS = (
     "safe_loading",
     "writing",
     "cli",
+    "processes",
     "fingerprints",
     "rows",
     "clusters",
@@ -51,6 +53,7 @@ FLOORS = (
     "features",
     "clustering",
     "presets",
+    "forecast",
     "evaluation",
     "export",
     "teachers",

@@ -16,9 +16,10 @@ from mmssl_dynamic.calibration.calibrate import check_source
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.execution import Execution
-from mmssl_dynamic.loading import load_super_network
+from mmssl_dynamic.loading import device_of, load_super_network, loaded
 from mmssl_dynamic.locks import locks_file
 from mmssl_dynamic.outputs import check_output_folder
+from mmssl_dynamic.processes import Processes, joined, wait_of
 
 PathLike = str | os.PathLike[str]
 
@@ -46,16 +47,36 @@ def calibrate(
         out: Folder for ``bn_bank.safetensors``; that of the checkpoint when left out, where all verbs look for it.
         clusters: Clusters file; ``clusters_file`` of the config when left out.
         plan: Which statistics, and of which images.
-        execution: How to run: batches of 200 images, whose statistics normalise them, and 2 workers when left out.
+        execution: How to run: batches of 200 images, whose statistics normalise them, and 2 workers when left out. With
+            a ``launcher``, its processes share the sub-networks out, and the first one writes.
 
     Raises:
         UserError: anything that does not fit; nothing is written then.
     """
     folder = Path(checkpoint).parent if out is None else Path(out)
     check_output_folder(folder)
-    plan, execution = plan or CalibrationPlan(), Execution.of(execution, batch_size=200, workers=2)
+    plan, execution = plan or CalibrationPlan(), Execution.of(execution, launcher=True, batch_size=200, workers=2)
+    config = loaded(config)
+    with joined(execution.launcher, wait_of(config)) as processes:
+        bank = _measured(config, checkpoint, clusters, plan, execution, processes)
+        file = folder / BANK_FILE
+        if processes.first:
+            bank.save(file)
+        processes.wait()
+    return replace(bank, source=f"BN bank {file}")
+
+
+def _measured(
+    config: Config,
+    checkpoint: PathLike,
+    clusters: PathLike | None,
+    plan: CalibrationPlan,
+    execution: Execution,
+    processes: Processes,
+) -> BNBank:
+    """The bank, of which several processes measure a part each."""
     batch_size, workers = execution.loading
-    cfg, net = load_super_network(config, checkpoint, execution.device)
+    cfg, net = load_super_network(config, checkpoint, device_of(execution.device, processes))
     split: Clusters | None = None
     training = cfg.get("train_dataloader", {}).get("dataset", {})
     paths, source = bool(getattr(net.space, "paths", ())), plan.source
@@ -69,7 +90,7 @@ def calibrate(
                 "calibration needs the clusters that the sub-networks trained on: give --clusters or set clusters_file."
             )
         split = Clusters.load(file)
-    bank = calibrate_bank(
+    return calibrate_bank(
         net,
         data,
         split,
@@ -78,8 +99,6 @@ def calibrate(
         batch_size=batch_size,
         seed=plan.seed,
         source=source,
-        progress=execution.progress,
+        progress=execution.progress and processes.first,
+        processes=processes,
     )
-    file = folder / BANK_FILE
-    bank.save(file)
-    return replace(bank, source=f"BN bank {file}")

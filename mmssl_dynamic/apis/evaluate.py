@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
 
 from mmssl_dynamic.calibration.statistics import apply_bank
+from mmssl_dynamic.datasets.kept_images import ImageKeeper
 from mmssl_dynamic.downstream.task import Task
-from mmssl_dynamic.engine.processes import start_processes, stop_processes, wait_of
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
 from mmssl_dynamic.evaluation.knn import KNNProtocol
@@ -23,9 +23,10 @@ from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol
 from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features.networks import Networks, network_names
 from mmssl_dynamic.fingerprints import precision
-from mmssl_dynamic.loading import load_backbone, loaded, normalisation_of, select_device, source_of
+from mmssl_dynamic.loading import device_of, load_backbone, loaded, normalisation_of, select_device, source_of
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import beside, check_output_folder
+from mmssl_dynamic.processes import joined, wait_of
 from mmssl_dynamic.result_cache import ResultCache
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
 from mmssl_dynamic.visualization.routing_plots import save_figure
@@ -73,7 +74,8 @@ def evaluate(
         networks: Those to evaluate, all when left out, and their BatchNorm statistics.
         comparison: Latency, and other evaluations.
         execution: How to run; a batch of 64 images and 2 workers (kNN) or the protocol's when left out. ``memory_gib``
-            bounds the features of kNN and their comparison.
+            bounds the features of kNN and their comparison, ``image_memory_gib`` its decoded images. With a
+            ``launcher``, its processes share the work, and the first one writes.
 
     Returns:
         The results, cheapest network first.
@@ -92,12 +94,11 @@ def evaluate(
     pipeline = trained.test_pipeline if trained else evaluation_pipeline(cfg, protocol.image_size)
     labelled = Task.given(task, pipeline, ("train", "test"))
     normalisation = normalisation_of(cfg)
-    target = _device(execution.device, protocol, execution.launcher)
-    start_processes(execution.launcher, wait_of(cfg))
-    try:
-        if execution.launcher != "none" and target.type == "cuda":
-            target = torch.device("cuda", torch.cuda.current_device())
-        execution = replace(execution, progress=execution.progress and is_main_process())
+    target = _device(execution.device, protocol)
+    with ExitStack() as stack:
+        processes = stack.enter_context(joined(execution.launcher, wait_of(cfg)))
+        target = device_of(execution.device, processes) if processes.count > 1 else target
+        execution = replace(execution, progress=execution.progress and processes.first)
         net = load_backbone(cfg, checkpoint, target)
         names = network_names(net, networks.names, name)
         bank, statistics = apply_bank(net, names, checkpoint, networks.bank, networks.bn)
@@ -107,25 +108,23 @@ def evaluate(
         else:
             if execution.memory_gib is not None:
                 protocol = replace(protocol, memory_gib=execution.memory_gib)
-            method = NearestNeighbours(protocol, labelled, normalisation, execution, target)
+            keeper = stack.enter_context(closing(ImageKeeper(execution.image_memory_gib, folder)))
+            method = NearestNeighbours(protocol, labelled, normalisation, execution, target, processes, keeper)
         data, how = labelled.record(), method.record()  # of as many processes as there are now
         inputs = {"precision": precision(target), "protocol": how, **labelled.inputs(normalisation)}
         kept = ResultCache(folder / "networks", NetworkResult.from_record, execution.again)
         evaluation = NetworkEvaluation(method, net, cfg.model.backbone, kept, inputs, execution.progress)
         found = evaluation(names, comparison.timing)
-        main = is_main_process()
-    finally:
-        stop_processes()
     files = source_of(cfg)[0], str(checkpoint), None if bank is None else str(bank)
     record = {**how, "bn_statistics": statistics_text(statistics)}
     result = EvaluationResult(record, data, evaluation.weights, by_cost(found), versions(), *files)
-    if main:
+    if execution.first:
         result.save(folder / "results.json")
         save_figure(accuracy_cost([Curve(name, result.networks), *others], _axis(result)), folder / "accuracy_cost")
     return result
 
 
-def _device(name: str | None, protocol: KNNProtocol | TrainedProtocol, launcher: str) -> torch.device:
+def _device(name: str | None, protocol: KNNProtocol | TrainedProtocol) -> torch.device:
     """Where to evaluate; mmengine's Runner trains on the current CUDA device if there is one."""
     target = select_device(name)
     if isinstance(protocol, TrainedProtocol):
@@ -133,8 +132,6 @@ def _device(name: str | None, protocol: KNNProtocol | TrainedProtocol, launcher:
             raise ConfigError(f"--device {name}: a training takes the GPU it sees; hide it, CUDA_VISIBLE_DEVICES=''.")
         if target.index is not None and target.type == "cuda":
             torch.cuda.set_device(target)
-    elif launcher != "none":
-        raise ConfigError("--launcher is for protocols that train; kNN runs on one device.")
     return target
 
 

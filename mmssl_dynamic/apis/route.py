@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmengine.config import Config
@@ -13,6 +14,7 @@ from torch import nn
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.statistics import find_bank
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.kept_images import ImageKeeper
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError, UserError
@@ -23,12 +25,13 @@ from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.export.static_export import provenance
 from mmssl_dynamic.features.networks import Networks
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.loading import load_super_network, loaded, need, source_of
+from mmssl_dynamic.loading import device_of, load_super_network, loaded, need, source_of
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.outputs import beside, check_output_folder
-from mmssl_dynamic.routing import RoutingResult
-from mmssl_dynamic.routing.baselines import RANDOM, BaselineTask, random_path
+from mmssl_dynamic.processes import Processes, joined, wait_of
+from mmssl_dynamic.routing import Router, RoutingResult
+from mmssl_dynamic.routing.baselines import RANDOM, Baseline, BaselineTask, random_path
 from mmssl_dynamic.routing.kept_ranking import KeptRanking
 from mmssl_dynamic.routing.method import RoutingMethod, RoutingOutput
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
@@ -66,10 +69,11 @@ def route(
         networks: Those to choose from, all paths when left out, and the bank with their BatchNorm statistics.
         output: What is written beside the ranking.
         execution: How to run: batches of 64 images and 2 workers when left out. ``memory_gib`` bounds features and
-            stage outputs held at a time.
+            stage outputs held at a time, ``image_memory_gib`` decoded images. With a ``launcher``, its processes share
+            the work, and the first one writes.
 
     Returns:
-        Ranking and export of every task.
+        Ranking and export of every task; nothing in processes other than the first one.
 
     Raises:
         UserError: anything that does not fit.
@@ -85,53 +89,110 @@ def route(
     folder = beside(out, checkpoint, "routing")
     check_output_folder(folder)
     method, networks, output = method or RoutingMethod(), networks or Networks(), output or RoutingOutput()
-    execution, format = Execution.of(execution, workers=2), output.format or "mmpretrain"
-    bn = networks.bn or "path"
+    execution, format = Execution.of(execution, launcher=True, workers=2), output.format or "mmpretrain"
     cfg = loaded(config)  # registers formats and scores of the user's own
     find_format(format)  # before hours of routing
-    cfg, net = load_super_network(cfg, checkpoint, execution.device)
     need(cfg, "eval_pipeline")
-    images = InputImages.of(cfg)
-    if not isinstance(net, SDRResNet):
-        raise ConfigError(
-            "routing chooses among the paths of SDR; compare the sizes of a slimmable network with tools/evaluate.py."
-        )
     found_tasks = _tasks(tasks, evaluation_pipeline(cfg, method.protocol.image_size))
-    bank = find_bank(net, checkpoint, networks.bank, networks.names or net.space.candidates, bn)
-    if bank is None:
-        raise ConfigError("routing compares sub-networks by the statistics of one BN bank; give --bank.")
-    limits = {"memory_gib": execution.memory_gib, "progress": execution.progress}
-    router = method.router(net, BNBank.load(bank), images.normalisation, bn, **limits)
-    file, options = source_of(cfg)
-    others = _baselines(method, net, images.normalisation)
-    found: list[tuple[RoutingResult, ExportReport]] = []
-    routed = []
-    for task in found_tasks:
-        place = folder / task.name if len(tasks) > 1 else folder
-        result = KeptRanking(task, images.normalisation, execution)(router, networks.names, place / "kept")
-        result = replace(result, config=file, checkpoint=str(checkpoint), bank=str(bank))
+    with joined(execution.launcher, wait_of(cfg)) as processes:
+        execution = replace(execution, progress=execution.progress and processes.first)
+        return _Routing(cfg, checkpoint, folder, method, networks, output, execution, processes)(found_tasks)
+
+
+@dataclass(frozen=True)
+class _Routing:
+    """Routing in one of the processes that share it; :func:`route` has the attributes."""
+
+    cfg: Config
+    checkpoint: PathLike
+    folder: Path
+    method: RoutingMethod
+    networks: Networks
+    output: RoutingOutput
+    execution: Execution
+    processes: Processes
+
+    def __call__(self, tasks: Sequence[Task]) -> list[tuple[RoutingResult, ExportReport]]:
+        """Route all tasks, and write what came of it."""
+        bn, checkpoint = self.networks.bn or "path", self.checkpoint
+        cfg, net = load_super_network(self.cfg, checkpoint, device_of(self.execution.device, self.processes))
+        images = InputImages.of(cfg)
+        if not isinstance(net, SDRResNet):
+            raise ConfigError(
+                "routing chooses among the paths of SDR; compare the sizes of a slimmable network with "
+                "tools/evaluate.py."
+            )
+        bank = find_bank(net, checkpoint, self.networks.bank, self.networks.names or net.space.candidates, bn)
+        if bank is None:
+            raise ConfigError("routing compares sub-networks by the statistics of one BN bank; give --bank.")
+        limits = {"memory_gib": self.execution.memory_gib, "progress": self.execution.progress}
+        router = self.method.router(
+            net, BNBank.load(bank), images.normalisation, bn, processes=self.processes, **limits
+        )
+        others = _baselines(self.method, net, images.normalisation)
+        found: list[tuple[RoutingResult, ExportReport]] = []
+        routed = []
+        for task in tasks:
+            place = self.folder / task.name if len(tasks) > 1 else self.folder
+            with closing(ImageKeeper(self.execution.image_memory_gib, place)) as keeper:
+                rank = KeptRanking(task, images.normalisation, self.execution, keeper)
+                result = rank(router, self.networks.names, place / "kept")
+                result = replace(result, config=source_of(cfg)[0], checkpoint=str(checkpoint), bank=str(bank))
+                if self.processes.first:
+                    found.append((result, self._written(task, result, router, images, place)))
+                baselines = self._measured(others, task, images.normalisation, place / "kept", keeper)
+            if self.processes.first:
+                report = found[-1][1]
+                reference = next((entry for entry in self.output.references if entry.task == task.name), None)
+                counts = {part: len(dataset) for part, dataset in task.datasets.items()}
+                routed.append(RoutedTask(result, str(report), reference, report.snippet, baselines, counts))
+        if self.processes.first:
+            pictures = _pictures(self.method, net, cfg)
+            page = self.folder / "report.html"
+            write_routing_report(routed, page, pictures, self.output.command, _steps(checkpoint))
+        return found
+
+    def _measured(
+        self,
+        others: Mapping[str, nn.Module],
+        task: Task,
+        normalisation: Normalisation,
+        kept: Path,
+        keeper: ImageKeeper,
+    ) -> list[Baseline]:
+        """Networks that are no sub-networks, on the same images."""
+        batch_size, workers = self.execution.loading
+        measure = BaselineTask(
+            task,
+            normalisation,
+            self.method.protocol,
+            kept,
+            batch_size,
+            workers,
+            self.execution.again,
+            self.processes,
+            keeper,
+        )
+        return [measure(name, network) for name, network in others.items()]
+
+    def _written(
+        self, task: Task, result: RoutingResult, router: Router, images: InputImages, place: Path
+    ) -> ExportReport:
+        """Write the ranking of a task and its winner."""
+        (file, options), winner = source_of(self.cfg), result.best.name
+        bn, format = self.networks.bn or "path", self.output.format or "mmpretrain"
         result.save(place / "routing.json")
         save_figure(gains_histogram(result), place / "gains_histogram")
-        router.bank.apply(net, [result.best.name], bn)
-        report = export_subnet(
-            net,
-            result.best.name,
-            place / default_file_name(result.best.name, format),
+        router.bank.apply(router.net, [winner], bn)
+        return export_subnet(
+            router.net,
+            winner,
+            place / default_file_name(winner, format),
             format,
             images=images,
             bn=bn,
-            provenance=provenance(file, checkpoint, bank, task.name, options, result.fingerprints),
+            provenance=provenance(file, self.checkpoint, result.bank, task.name, options, result.fingerprints),
         )
-        found.append((result, report))
-        reference = next((entry for entry in output.references if entry.task == task.name), None)
-        kept = place / "kept"
-        measure = BaselineTask(task, images.normalisation, method.protocol, kept, *execution.loading, execution.again)
-        baselines = [measure(name, network) for name, network in others.items()]
-        counts = {part: len(dataset) for part, dataset in task.datasets.items()}
-        routed.append(RoutedTask(result, str(report), reference, report.snippet, baselines, counts))
-    pictures = _pictures(method, net, cfg)
-    write_routing_report(routed, folder / "report.html", pictures, output.command, _steps(checkpoint))
-    return found
 
 
 def _baselines(method: RoutingMethod, net: SDRResNet, normalisation: Normalisation) -> dict[str, nn.Module]:

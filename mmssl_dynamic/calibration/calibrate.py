@@ -9,7 +9,7 @@ Dimensions: N images of a batch, C channels, H W height and width, K clusters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from mmssl_dynamic.calibration.sample import CalibrationImages, draw_images
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.models.backbones import BNStatistics, SDRResNet, StaticResNet, SuperNetwork
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.subnets import FULL, PathSpace, split_width
 
 #: Whose images the statistics of a path come from.
@@ -46,7 +47,10 @@ def calibrate_path(net: SuperNetwork, name: str, batches: Batches) -> BNStatisti
 
 
 def calibrate_prefixes(
-    net: SDRResNet, batches_of: Callable[[str], Batches], names: Sequence[str] | None = None
+    net: SDRResNet,
+    batches_of: Callable[[str], Batches],
+    names: Sequence[str] | None = None,
+    processes: Processes | None = None,
 ) -> dict[str, BNStatistics]:
     """Statistics of stages that all paths with the same prefix share.
 
@@ -57,19 +61,42 @@ def calibrate_prefixes(
         net: The super-network. It is not changed.
         batches_of: Images for a prefix: of the union of the D_i of all paths that begin with it, of D_0 for the stem.
         names: Paths whose prefixes are wanted. Defaults to all.
+        processes: Those that share the prefixes of a stage out; every one gets the statistics of all.
 
     Returns:
         By prefix (``'stem'``, ``'0'``, ``'0-3'``, ...), the statistics of the layers of its last stage.
     """
     wanted = None if names is None else [key for key in map(net.space.check, names) if key != FULL]
+    members, processes = prefix_members(net.space, wanted), processes or Processes()
     found: dict[str, BNStatistics] = {}
-    for prefix, (stage, member) in prefix_members(net.space, wanted).items():
-        twin = net.static(member)
-        for earlier in range(-1, stage):
-            load_statistics(twin, found[prefix_name(member, earlier)])
-        layers = [n for n, m in twin.named_modules() if isinstance(m, _BatchNorm) and stage_of(n) == stage]
-        found[prefix] = pooled_statistics(twin, batches_of(prefix), _up_to(twin, stage), layers)
+    for stage in range(-1, net.num_stages):  # a stage's statistics need those of the stages before it
+        level = [(prefix, member) for prefix, (own, member) in members.items() if own == stage]
+        share = [level[index] for index in processes.share(len(level))]
+        measured = {prefix: _stage_statistics(net, name, stage, found, batches_of(prefix)) for prefix, name in share}
+        found.update(_together(measured, processes))
     return found
+
+
+def _together(measured: dict[str, BNStatistics], processes: Processes) -> dict[str, BNStatistics]:
+    """The statistics that all processes have measured, in each of them, on the CPU where they are several."""
+    if processes.count == 1:
+        return measured
+    own = {
+        name: {layer: (mean.cpu(), var.cpu()) for layer, (mean, var) in statistics.items()}
+        for name, statistics in measured.items()
+    }
+    return {name: statistics for part in processes.gathered(own) for name, statistics in part.items()}
+
+
+def _stage_statistics(
+    net: SDRResNet, path: str, stage: int, earlier: Mapping[str, BNStatistics], batches: Batches
+) -> BNStatistics:
+    """Statistics of one stage of a path, under those of the stages before it."""
+    twin = net.static(path)
+    for before in range(-1, stage):
+        load_statistics(twin, earlier[prefix_name(path, before)])
+    layers = [n for n, m in twin.named_modules() if isinstance(m, _BatchNorm) and stage_of(n) == stage]
+    return pooled_statistics(twin, batches, _up_to(twin, stage), layers)
 
 
 def _up_to(twin: StaticResNet, last: int) -> Callable[[Tensor], Tensor]:
@@ -103,6 +130,7 @@ def calibrate_bank(
     seed: int = 0,
     source: str | None = None,
     progress: bool = True,
+    processes: Processes | None = None,
 ) -> BNBank:
     """Statistics of every sub-network, each from a random sample of its own images.
 
@@ -118,6 +146,7 @@ def calibrate_bank(
         source: Whose images a path's statistics come from. ``'cluster'``: its own, as the paper says. ``'all'``: those
             of D_0. ``'mix'``: half and half. Its own where there are clusters, when left out.
         progress: Show a bar with the time left.
+        processes: Those that share the sub-networks out; every one gets the whole bank.
 
     Raises:
         ConfigError: an impossible option.
@@ -140,14 +169,18 @@ def calibrate_bank(
         assert isinstance(net.space, PathSpace)
         entries += [("prefix", name) for name in prefixes(net.space)]
     samples = {(kind, name): draw(kind, name) for kind, name in entries}
-    device = next(net.parameters()).device
+    processes, device = processes or Processes(), next(net.parameters()).device
     how = {"seed": seed, "batch_size": batch_size, "source": source, "transforms": data.transforms}
     bank = BNBank.of(net, **how, images={k: {} for k in KINDS})
     for (kind, name), indices in samples.items():
         bank.meta["images"][kind][name] = len(indices)
 
     with tqdm(
-        total=sum(map(len, samples.values())), desc="BN statistics", unit="img", disable=not progress, smoothing=0.05
+        total=sum(map(len, samples.values())) // processes.count,  # about this process's share
+        desc="BN statistics",
+        unit="img",
+        disable=not progress,
+        smoothing=0.05,
     ) as bar:
 
         def batches(kind: str, name: str) -> Iterator[Tensor]:
@@ -157,12 +190,13 @@ def calibrate_bank(
                     yield batch.images
                     bar.update(len(batch.images))
 
-        for kind, name in entries:
-            if kind == "path":
-                bank.path[name] = calibrate_path(net, name, batches("path", name))
+        of_paths = [name for kind, name in entries if kind == "path"]
+        own = [of_paths[index] for index in processes.share(len(of_paths))]
+        measured = {name: calibrate_path(net, name, batches("path", name)) for name in own}
+        bank.path.update(_together(measured, processes))
         if "prefix" in bn:
             assert isinstance(net, SDRResNet)
-            bank.prefix = calibrate_prefixes(net, lambda prefix: batches("prefix", prefix))
+            bank.prefix = calibrate_prefixes(net, lambda prefix: batches("prefix", prefix), processes=processes)
     return bank
 
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared.add_seed(parser, "of the sample of images (default: 0)")
     shared.add_cfg_options(parser)
-    shared.add_execution(parser, batch_size=200, workers=2)
+    shared.add_execution(parser, batch_size=200, workers=2, launcher=True)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -55,4 +55,5 @@ def main(args: argparse.Namespace) -> None:
     config, execution = shared.config_and_execution(args)
     plan = CalibrationPlan(args.source, args.transforms, args.bn, args.images, args.seed)
     bank = calibrate(config, args.checkpoint, args.out, clusters=args.clusters, plan=plan, execution=execution)
-    print(f"wrote the {bank.source}: {len(bank.path)} sub-networks, {len(bank.prefix)} prefixes")
+    if execution.first:
+        print(f"wrote the {bank.source}: {len(bank.path)} sub-networks, {len(bank.prefix)} prefixes")

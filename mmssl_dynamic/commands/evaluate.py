@@ -14,7 +14,6 @@ Several GPUs: torchrun --nproc_per_node=8 -m mmssl_dynamic evaluate ... --launch
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +24,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.file_checks import existing_file
 
 # What belongs to one kind of protocol, and does nothing with the others.
-KNN = (*shared.KNN_ARGUMENTS, "knn_backend", "memory_gib")
+KNN = (*shared.KNN_ARGUMENTS, "knn_backend", "memory_gib", "image_memory_gib")
 TRAINING = ("protocol_options", "protocol_config", "semisup_mode", "label_fraction", "label_list", "seed")
 
 
@@ -67,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="or the images whose labels are used, one name per line (SimCLR's lists)",
     )
     shared.add_seed(train, "of the training and the draw (default: 0)", None)
-    shared.add_launcher(train)
     help = "side of the images (default: knn: as in CONFIG's eval_pipeline; linear, semisup: 224)"
     shared.add_number(parser, "--image-size", help, at_least(1), metavar="PIXELS")
     shared.add_number(parser, "--latency-batch", "images per timed pass (default: 1)", at_least(1), default=1)
@@ -84,7 +82,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget_options.add_arguments(parser)
     size = "knn: 64; linear, semisup: the config's, of each process"
     memory = "knn: for features and their comparison; more than fit wait on disk in --out (default: 1)", None
-    shared.add_execution(parser, batch_size=size, workers="knn: 2; else the config's", memory=memory, again=True)
+    shared.add_execution(
+        parser,
+        batch_size=size,
+        workers="knn: 2; else the config's",
+        memory=memory,
+        again=True,
+        images=True,
+        launcher=True,
+    )
 
 
 def check(args: argparse.Namespace) -> None:
@@ -143,7 +149,7 @@ def main(args: argparse.Namespace) -> None:
         comparison=Comparison(Timing(args.latency_batch, args.latency_repeats), args.baseline),
         execution=execution,
     )
-    if os.environ.get("RANK", "0") == "0":
+    if execution.first:
         print(f"\n{result.table()}")
         if args.protocol == "knn":
             from mmssl_dynamic.evaluation.knn import protocol_text

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_number(parser, "--limit-images", help, at_least(1), metavar="N")
     shared.add_cfg_options(parser)
     own = "of extract_dataloader"
-    shared.add_execution(parser, batch_size=own, workers=own, again=True)
+    shared.add_execution(parser, batch_size=own, workers=own, again=True, launcher=True)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -46,4 +46,5 @@ def main(args: argparse.Namespace) -> None:
     config, execution = shared.config_and_execution(args)
     what = {"subnet": args.subnet, "bank": args.bank, "limit_images": args.limit_images}
     features = extract_features(config, args.checkpoint, args.out, **what, execution=execution)
-    print(f"{args.out}: {features.num_images} images x {features.dim} features")
+    if execution.first:
+        print(f"{args.out}: {features.num_images} images x {features.dim} features")

@@ -20,7 +20,7 @@ PROGRAM = "mmssl-dynamic"
 
 #: The verbs, in the order of the list that ``--help`` shows. One of two words is in a folder of the first one's name.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "pre-train": ("pipeline", "train", "extract-features", "cluster"),
+    "pre-train": ("pipeline", "forecast", "train", "extract-features", "cluster"),
     "choose and use sub-networks": ("calibrate", "route", "evaluate", "transfer", "export", "publish", "prune"),
     "choose by budget": ("select", "latency"),
     "detectors": ("train-det", "test-det"),

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget_options.add_arguments(parser)
     shared.add_cfg_options(parser)
     memory = "for features and stage outputs held at a time (default: a quarter of the free memory)", None
-    shared.add_execution(parser, batch_size=64, workers=2, memory=memory, again=True)
+    shared.add_execution(parser, batch_size=64, workers=2, memory=memory, again=True, images=True, launcher=True)
 
 
 def check_classification(args: argparse.Namespace) -> None:
@@ -109,6 +109,8 @@ def classification(args: argparse.Namespace) -> None:
         output=RoutingOutput(args.format, references, cli.command_line()),
         execution=execution,
     )
+    if not execution.first:
+        return
     for result, report in found:
         if len(found) > 1:
             print(f"\n{result.task}")
@@ -121,7 +123,7 @@ def classification(args: argparse.Namespace) -> None:
         cost = result.cost
         print(
             f"{cost['stage_runs']} stage runs per image ({cost['stage_runs_one_by_one']} one by one), "
-            f"{cost['seconds']} s"
+            f"{cost.get('decodes_per_image', 0):g} decodes of an image, {cost['seconds']} s"
         )
         reference = next((entry for entry in references if entry.task == result.task), None)
         if reference is not None:

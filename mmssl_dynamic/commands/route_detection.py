@@ -42,7 +42,7 @@ def check(args: argparse.Namespace) -> None:
             "--task detection takes its data from --det-config, so --data-root and --dataset-config have no effect; "
             "leave them out (--det-options data_root=... moves the detector's data)."
         )
-    refuse_idle(args, ("reference", "memory_gib"), "--task detection")
+    refuse_idle(args, ("reference", "memory_gib", "image_memory_gib"), "--task detection")
     if args.method in ("knn", "cluster"):
         raise ConfigError(
             f"--task detection ranks by fine-tuning, so --method {args.method} has no effect; leave it out, or give "

@@ -80,10 +80,13 @@ def add_execution(
     memory: tuple[str, float | None] | None = None,
     again: bool = False,
     device: bool = True,
+    images: bool = False,
+    launcher: bool = False,
 ) -> None:
     """What says how a verb runs and not what it finds, in a group of its own.
 
-    ``--batch-size``, ``--workers``, ``--memory-gib``, ``--again``, ``--device`` and ``--no-progress``.
+    ``--batch-size``, ``--workers``, ``--memory-gib``, ``--image-memory-gib``, ``--again``, ``--device``,
+    ``--launcher`` and ``--no-progress``.
 
     Args:
         parser: Gets the arguments.
@@ -92,6 +95,8 @@ def add_execution(
         memory: What the memory is for, and the default; no such argument when left out.
         again: Whether the verb keeps results.
         device: Whether it has a choice of device.
+        images: Whether it goes through the same images several times.
+        launcher: Whether several processes can share its work.
     """
     group = parser.add_argument_group("how it runs")
     for flag, help, least, default in (
@@ -103,10 +108,18 @@ def add_execution(
             add_number(group, flag, f"{help} (default: {default})", at_least(least), default=known, metavar="N")
     if memory is not None:
         add_number(group, "--memory-gib", memory[0], positive, float, default=memory[1], metavar="GIB")
+    if images:
+        help = (
+            "for decoded images, so that each is decoded once; more than fit wait on disk in --out, and with 0 none do"
+        )
+        default = "a quarter of the free memory"
+        add_number(group, "--image-memory-gib", f"{help} (default: {default})", at_least(0), float, metavar="GIB")
     if again:
         add_again(group)
     if device:
         add_device(group)
+    if launcher:
+        add_launcher(group)
     add_progress(group)
 
 
@@ -278,7 +291,12 @@ def config_options(
 
 def add_launcher(parser: argparse._ActionsContainer) -> None:
     """``--launcher``, and the rank that older launchers pass, which :func:`finished` takes out."""
-    parser.add_argument("--launcher", choices=("none", "pytorch", "slurm", "mpi"), default="none", help="job launcher")
+    parser.add_argument(
+        "--launcher",
+        choices=("none", "pytorch", "slurm", "mpi"),
+        default="none",
+        help="what started these processes, which share the work (default: none)",
+    )
     parser.add_argument("--local_rank", "--local-rank", type=int, help=argparse.SUPPRESS)
 
 

@@ -6,7 +6,7 @@ N batch, H W height and width.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from mmssl_dynamic.datasets.image_listing import is_hidden
+from mmssl_dynamic.datasets.kept_images import ImageKeeper, Loaded
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.datasets.shared_memory import HandOver, is_short_of_shared_memory, shared_memory_left
 from mmssl_dynamic.errors import ConfigError, DataError, UserError, UserNotice, first_line
+from mmssl_dynamic.processes import Processes
 
 
 def build_dataset(config: Mapping[str, Any], scope: str = "mmpretrain") -> Any:
@@ -110,7 +112,8 @@ class ImageBatches:
         batch_size: Images per batch; the last one may be smaller.
         num_workers: Loader processes.
         device: Where the images go.
-        indices: Only these positions, in this order.
+        indices: Only these positions, in this order; all when left out.
+        kept: Where decoded images wait for further passes; every pass decodes them again when left out.
     """
 
     def __init__(
@@ -121,57 +124,54 @@ class ImageBatches:
         num_workers: int = 0,
         device: str | torch.device = "cpu",
         indices: Sequence[int] | None = None,
+        kept: ImageKeeper | None = None,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch size {batch_size} must be at least 1.")
         if not isinstance(normalisation, Normalisation):  # raw pixels would give numbers, but wrong ones
             raise ConfigError(f"ImageBatches needs the Normalisation of the network, not {normalisation!r}.")
         self.device = torch.device(device)
-        self.normalisation, self._dataset = normalisation, dataset
-        self._positions = list(indices) if indices is not None else None
-        self._samples: Dataset = _Indexed(dataset)
-        if self._positions is not None:
-            self._samples = Subset(self._samples, self._positions)
-        self.num_images = len(self._samples)
+        self.normalisation, self._dataset, self._kept = normalisation, dataset, kept
+        self._positions: Sequence[int] = range(len(dataset)) if indices is None else indices
+        self._samples = _Indexed(dataset)
+        self.num_images = len(self._positions)
         self._batch_size, self._num_workers = batch_size, num_workers
-        self._loader = self._load(self._samples)
-
-    def _load(self, samples: Dataset) -> DataLoader:
-        return DataLoader(
-            samples,
-            batch_size=self._batch_size,
-            num_workers=self._num_workers,
-            collate_fn=HandOver(_collate),
-            pin_memory=self.device.type == "cuda",
-        )
 
     def take(self, positions: Sequence[int]) -> ImageBatches:
         """Batches of the images at some positions of these, read alone."""
-        held = self._positions
-        chosen = list(positions) if held is None else [held[position] for position in positions]
-        return ImageBatches(self._dataset, self.normalisation, self._batch_size, self._num_workers, self.device, chosen)
+        return self._of([self._positions[position] for position in positions])
+
+    def between(self, start: int, stop: int) -> ImageBatches:
+        """The batches from ``start`` to ``stop``, with the images that they have here."""
+        return self._of(self._positions[start * self._batch_size : stop * self._batch_size])
+
+    def _of(self, positions: Sequence[int]) -> ImageBatches:
+        loading = self._batch_size, self._num_workers, self.device
+        return ImageBatches(self._dataset, self.normalisation, *loading, positions, self._kept)
 
     def labels(self) -> np.ndarray | None:
         """(N,) classes as the data set lists them, without reading an image; ``None`` if it does not, or several."""
         if not hasattr(self._dataset, "get_data_info"):
             return None
-        positions = range(len(self._dataset)) if self._positions is None else self._positions
-        labels = [self._dataset.get_data_info(position).get("gt_label") for position in positions]
+        labels = [self._dataset.get_data_info(position).get("gt_label") for position in self._positions]
         known = [int(label) for label in labels if label is not None and np.ndim(label) == 0]
         return np.array(known) if len(known) == len(labels) else None
 
     def __len__(self) -> int:
-        return len(self._loader)
+        return -(-self.num_images // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for images, indices, labels in self._loaded():
+        size = self._batch_size
+        batches = [self._positions[start : start + size] for start in range(0, self.num_images, size)]
+        kept = None if self._kept is None else self._kept.of(self._dataset)
+        for images, indices, labels in self._decoded(batches) if kept is None else kept.through(batches, self._decoded):
             yield Batch(self.normalisation(images.to(self.device, non_blocking=True)), indices, labels)
 
-    def _loaded(self) -> Iterator[tuple[Tensor, list[int], Tensor | None]]:
+    def _decoded(self, batches: Sequence[Sequence[int]]) -> Iterator[Loaded]:
         """What the loader gives; without workers from where they have no room to hand it over."""
         done = 0
         try:
-            for batch in self._loader:
+            for batch in self._load(batches):
                 yield batch
                 done += 1
             return
@@ -186,5 +186,25 @@ class ImageBatches:
             stacklevel=3,
         )
         self._num_workers = 0
-        self._loader = self._load(self._samples)
-        yield from self._load(Subset(self._samples, range(done * self._batch_size, self.num_images)))
+        yield from self._load(batches[done:])
+
+    def _load(self, batches: Sequence[Sequence[int]]) -> DataLoader:
+        return DataLoader(
+            self._samples,
+            batch_sampler=batches,  # type: ignore[arg-type]  ranges are as good as lists
+            num_workers=self._num_workers,
+            collate_fn=HandOver(_collate),
+            pin_memory=self.device.type == "cuda",
+        )
+
+
+def share_of(batches: Iterable[Any], processes: Processes) -> Iterable[Any]:
+    """The batches of one of several processes: consecutive ones, each with the images that it has in one process."""
+    if processes.count == 1:
+        return batches
+    if isinstance(batches, ImageBatches):
+        own = processes.share(len(batches))
+        return batches.between(own.start, own.stop)
+    listed = list(batches)
+    own = processes.share(len(listed))
+    return listed[own.start : own.stop]

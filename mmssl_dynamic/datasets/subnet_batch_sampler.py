@@ -89,7 +89,7 @@ class SubnetBatchSampler:
         shares = self.full_share if isinstance(self.full_share, tuple) else (self.full_share,) * len(spaces)
         if len(shares) != len(spaces):
             raise ConfigError(f"full_share={list(shares)} must hold {len(spaces)} values, one for each phase.")
-        self._shares = [_draw_shares(space, share) for space, share in zip(spaces, shares)]
+        self._shares = [draw_probabilities(space, share) for space, share in zip(spaces, shares)]
         schedule: list[np.ndarray] = []
         start = 0
         index = {name: i for i, name in enumerate(self._networks)}
@@ -164,8 +164,13 @@ class SubnetBatchSampler:
         return held[1][part]
 
 
-def _draw_shares(space: Sequence[str], share: str | float) -> dict[str, float]:
-    """The probability of every network."""
+def draw_probabilities(space: Sequence[str], share: str | float) -> dict[str, float]:
+    """The probability with which a step of a phase trains every network of its space.
+
+    Args:
+        space: Their names.
+        share: ``full_share`` of :class:`SubnetBatchSampler`.
+    """
     if share == UNIFORM or FULL not in space or len(space) == 1:
         return dict.fromkeys(space, 1 / len(space))
     rest = (1 - float(share)) / (len(space) - 1)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
 from mmssl_dynamic.datasets.fingerprint import ImagesRecord, images_record, pipeline_fingerprint
+from mmssl_dynamic.datasets.kept_images import ImageKeeper
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.folders import labelled_folders
@@ -209,7 +210,12 @@ class Task:
         }
 
     def splits(
-        self, normalisation: Normalisation, batch_size: int, num_workers: int = 0, device: str | torch.device = "cpu"
+        self,
+        normalisation: Normalisation,
+        batch_size: int,
+        num_workers: int = 0,
+        device: str | torch.device = "cpu",
+        kept: ImageKeeper | None = None,
     ) -> Splits:
         """Batches of all parts.
 
@@ -218,9 +224,10 @@ class Task:
             batch_size: Images per batch.
             num_workers: Loader processes.
             device: Where the images go.
+            kept: Where decoded images wait for further passes.
         """
         batches = {
-            part: ImageBatches(dataset, normalisation, batch_size, num_workers=num_workers, device=device)
+            part: ImageBatches(dataset, normalisation, batch_size, num_workers, device, kept=kept)
             for part, dataset in self.datasets.items()
         }
         return Splits(batches["train"], batches.get("test"), batches.get("val"))

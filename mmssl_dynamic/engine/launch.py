@@ -15,13 +15,13 @@ from mmengine.runner import Runner as MMEngineRunner
 
 from mmssl_dynamic.cpu import prepare_cpu
 from mmssl_dynamic.engine.checkpoints import checkpoint_files
-from mmssl_dynamic.engine.processes import wait_of
 from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import load_config, need
 from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.outputs import check_output_folder
+from mmssl_dynamic.processes import wait_of
 
 PathLike = str | os.PathLike[str]
 

@@ -15,7 +15,7 @@ Dimensions: N bank images, Q query images (of a chunk: q), B bank images of a ch
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.neighbour_search import FaissChunk, TorchChunk
+from mmssl_dynamic.processes import Processes
 
 Array = Tensor | np.ndarray
 
@@ -131,6 +132,7 @@ def knn_accuracy(
     query_labels: Array,
     protocol: KNNProtocol | None = None,
     device: torch.device | str = "cpu",
+    processes: Processes | None = None,
 ) -> float:
     """Accuracy in percent of classifying ``queries`` by their nearest neighbours in ``bank``.
 
@@ -141,11 +143,12 @@ def knn_accuracy(
         query_labels: Class indices of shape (Q,).
         protocol: Defaults to the weighted vote of 200 neighbours.
         device: Where similarities are computed.
+        processes: Those that share the queries out, in the chunks that one process takes; all have all features.
 
     Raises:
         DataError: empty sets, fewer than two classes, shapes that do not fit, features with NaN.
     """
-    return percent(knn_correct(bank, bank_labels, queries, query_labels, protocol, device))
+    return percent(knn_correct(bank, bank_labels, queries, query_labels, protocol, device, processes))
 
 
 def leave_one_out_accuracy(
@@ -166,10 +169,11 @@ def knn_correct(
     query_labels: Array,
     protocol: KNNProtocol | None = None,
     device: torch.device | str = "cpu",
+    processes: Processes | None = None,
 ) -> Tensor:
     """Whether each query is classified rightly, bool of shape (Q,). As :func:`knn_accuracy`."""
     truth = _labels(query_labels, len(queries), "query")
-    return knn_predict(bank, bank_labels, queries, protocol, device) == truth
+    return knn_predict(bank, bank_labels, queries, protocol, device, processes=processes) == truth
 
 
 def leave_one_out_correct(
@@ -193,19 +197,22 @@ def knn_predict(
     device: torch.device | str = "cpu",
     *,
     leave_one_out: bool = False,
+    processes: Processes | None = None,
 ) -> Tensor:
     """Predicted class indices of shape (Q,), int64 on the CPU. Arguments as in :func:`knn_accuracy`.
 
     With ``leave_one_out``, ``queries`` must be the bank, and query ``i`` never has bank image ``i`` as a neighbour.
     """
-    protocol = protocol or KNNProtocol()
+    protocol, processes = protocol or KNNProtocol(), processes or Processes()
     labels = _labels(bank_labels, len(bank), "bank")
     k = _check(bank, labels, queries, protocol.k, leave_one_out)
     num_classes = int(labels.max()) + 1
     sizes = chunk_sizes(len(queries), len(bank), bank.shape[1], k, num_classes, protocol.memory_gib)
+    starts = range(0, len(queries), sizes[0])
+    own = starts[processes.rank :: processes.count]
 
     predictions = []
-    for similarity, index in _neighbours(bank, queries, k, sizes, protocol.backend, device, leave_one_out):
+    for similarity, index in _neighbours(bank, queries, k, sizes, protocol.backend, device, leave_one_out, own):
         # The vote is taken on the CPU, where adding up is deterministic.
         votes = torch.zeros(len(index), num_classes, dtype=torch.float64)
         if protocol.vote == "weighted":
@@ -215,6 +222,9 @@ def knn_predict(
             weights = torch.ones(index.shape, dtype=torch.float64)
         votes.scatter_add_(1, labels[index], weights)
         predictions.append(_first_maximum(votes))
+    if processes.count > 1:
+        parts = processes.gathered([rows.numpy() for rows in predictions])
+        predictions = [torch.from_numpy(parts[i % processes.count][i // processes.count]) for i in range(len(starts))]
     return torch.cat(predictions)
 
 
@@ -244,8 +254,9 @@ def _neighbours(
     backend: str,
     device: torch.device | str,
     leave_one_out: bool,
+    starts: Sequence[int],
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Similarities and bank indices, (q, K) each on the CPU, nearest first, for one chunk of queries after the other.
+    """Similarities and bank indices, (q, K) each on the CPU, nearest first, for the chunks of queries from ``starts``.
 
     Among equally similar images the one of smaller index comes first, whatever the chunk sizes.
     """
@@ -259,7 +270,7 @@ def _neighbours(
 
     # A bank of one chunk stays on the device for all queries.
     whole = searched(0) if bank_chunk >= len(bank) else None
-    for q_start in range(0, len(queries), query_chunk):
+    for q_start in starts:
         query = _normalised(queries, q_start, query_chunk, device)  # (q, D)
         best = torch.empty(len(query), 0, device=device)
         best_index = torch.empty(len(query), 0, dtype=torch.int64, device=device)

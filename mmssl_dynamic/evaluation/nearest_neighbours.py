@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
+from mmssl_dynamic.datasets.kept_images import ImageKeeper
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import DataError
@@ -24,6 +25,7 @@ from mmssl_dynamic.features.extract import write_features
 from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.loading import find_config, load_config
+from mmssl_dynamic.processes import Processes
 
 
 def evaluation_pipeline(config: Config, image_size: int | None) -> list[dict]:
@@ -44,6 +46,8 @@ class NearestNeighbours:
         normalisation: That of the pre-training.
         execution: Images per batch, 64 when left out, workers, 2 when left out, and whether to show bars.
         device: Of the networks.
+        processes: Those that share the images out.
+        kept: Where decoded images wait for the next network.
     """
 
     def __init__(
@@ -53,10 +57,13 @@ class NearestNeighbours:
         normalisation: Normalisation,
         execution: Execution,
         device: torch.device,
+        processes: Processes | None = None,
+        kept: ImageKeeper | None = None,
     ) -> None:
         self.protocol, self.task, self.normalisation, self.device = protocol, task, normalisation, device
         self.execution = Execution.of(execution, workers=2)
-        self.splits = task.splits(normalisation, *self.execution.loading, device)
+        self.processes, self.kept = processes or Processes(), kept
+        self.splits = task.splits(normalisation, *self.execution.loading, device, kept)
         height, width = task.datasets["test"][0]["inputs"].shape[-2:]
         self.size = (int(height), int(width))
         self._cut = min(protocol.k, len(task.datasets["train"]))
@@ -79,16 +86,19 @@ class NearestNeighbours:
         features = self._in_memory if fits else self._on_disk
         try:
             bank, queries = (features(network, part, folder, label) for part in ("train", "test"))
-            accuracy = knn_accuracy(*bank, *queries, protocol, self.device)
+            accuracy = knn_accuracy(*bank, *queries, protocol, self.device, self.processes)
         except DataError as error:
             raise DataError(f"network '{network.name}': {error}") from error
-        if not fits:
+        if not fits and self.processes.first:
             shutil.rmtree(folder)
         return accuracy, None
 
     def _in_memory(self, network: Network, part: str, folder: Path, label: str) -> tuple[Array, Array]:
         """Features and labels of the images of a part."""
-        found, labels = pooled_features(network.backbone, self._bar(getattr(self.splits, part), f"{label} {part}"))
+        bar = partial(tqdm, desc=f"{label} {part}", unit="batch", disable=not self.execution.progress, leave=False)
+        found, labels = pooled_features(
+            network.backbone, getattr(self.splits, part), processes=self.processes, shown=bar
+        )
         assert labels is not None
         return found, labels
 
@@ -101,8 +111,7 @@ class NearestNeighbours:
             self.normalisation,
             folder / f"{part}.npy",
             execution=self.execution,
+            processes=self.processes,
+            kept=self.kept,
         )
         return found.rows, self.task.labels(part)
-
-    def _bar(self, batches: Any, label: str) -> Iterable[Any]:
-        return tqdm(batches, desc=label, unit="batch", disable=not self.execution.progress, leave=False)

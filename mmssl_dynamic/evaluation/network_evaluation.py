@@ -126,15 +126,20 @@ class NetworkEvaluation:
             self.kept.save(key, result.name, result.record())
 
     def _latencies(self, names: Sequence[str], timing: Timing) -> dict[str, Latency | None]:
-        """All of them now, under the same conditions; networks of one shape, such as SDR's paths, once."""
+        """All of them now, under the same conditions; networks of one shape, such as SDR's paths, once.
+
+        The first process measures, while the others wait.
+        """
         found: dict[tuple, Latency] = {}
         timed: dict[str, Latency | None] = dict.fromkeys(names)
-        for name in names if timing.repeats else ():
+        for name in names if timing.repeats and self.main else ():
             network = self._network(name)
             if network.shape not in found:
                 found[network.shape] = latency(network.backbone, self.method.size, timing.batch, timing.repeats)
             timed[name] = found[network.shape]
-        return timed
+        told = [timed]
+        broadcast_object_list(told)
+        return told[0]
 
     def _say(self, text: str) -> None:
         if self.progress:

@@ -95,7 +95,7 @@ class Probe:
         task: Labelled images; they go through the transfer config's pipelines unless their own configs name one.
         normalisation: That of the pre-training.
         execution: Batch size (per step and process) and workers, the transfer config's when left out; what started the
-            processes that train together, see :mod:`mmssl_dynamic.engine.processes`; and whether to show bars.
+            processes that train together, see :mod:`mmssl_dynamic.processes`; and whether to show bars.
     """
 
     def __init__(

@@ -6,15 +6,20 @@ N images, C channels, H W, D feature dimension (here D = C).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 from tqdm import tqdm
 
 from mmssl_dynamic.datasets.batches import ImageBatches
 from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerprint
+from mmssl_dynamic.datasets.kept_images import ImageKeeper
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError
@@ -32,6 +37,7 @@ from mmssl_dynamic.fingerprints import (
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.outputs import check_output_file
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.result_cache import Key, kept_line
 from mmssl_dynamic.subnets import FULL
 
@@ -45,6 +51,8 @@ def write_features(
     limit_images: int | None = None,
     execution: Execution | None = None,
     flush_seconds: float = 20.0,
+    processes: Processes | None = None,
+    kept: ImageKeeper | None = None,
 ) -> Features:
     """Write ``F.npy`` and ``F.json``, or go on where an earlier run stopped.
 
@@ -61,6 +69,9 @@ def write_features(
         limit_images: take only so many images, evenly spaced over the data set.
         execution: batch size (64) and workers (0), whether to throw away what an earlier run wrote, and to show a bar.
         flush_seconds: how much work a kill may cost.
+        processes: those that share the batches out; the first one writes. A run that was stopped may go on in more or
+            fewer of them.
+        kept: where decoded images wait for the next network.
 
     Returns:
         The memory-mapped features.
@@ -71,7 +82,7 @@ def write_features(
         SubnetError: the backbone has no such sub-network.
         MissingStatisticsError: the sub-network has no BatchNorm statistics.
     """
-    execution = Execution.of(execution)
+    execution, processes = Execution.of(execution), processes or Processes()
     progress, device = execution.progress, next(backbone.parameters()).device
     check_output_file(out)
     names = sample_names(dataset)
@@ -94,34 +105,65 @@ def write_features(
             "precision": precision(device),
         },
     )
-    store = FeatureStore(out, len(indices), key, execution.again, flush_seconds)
-    left = indices[store.done :]
-    if store.finished and progress:
+    store = FeatureStore(out, len(indices), key, execution.again, flush_seconds) if processes.first else None
+    if store is not None and store.finished and progress:
         print(kept_line(f"{store.path}: all features are", [store.kept], key), flush=True)
-    elif store.done and progress:
+    elif store is not None and store.done and progress:
         print(f"{store.path}: {store.done} of {len(indices)} images were done before", flush=True)
-    if left:
-        batches = ImageBatches(dataset, normalisation, *execution.loading, device, indices=left)
+    done = processes.told(0 if store is None else store.done)
+    if done < len(indices):
         active: AbstractContextManager = backbone.subnet(subnet) if elastic else nullcontext()  # type: ignore[operator]
-        bar = tqdm(total=len(indices), initial=store.done, desc="features", unit="img", disable=not progress)
-        with bar, store, eval_mode(backbone), active:
-            for batch in batches:
-                maps = backbone(batch.images)
-                last = maps[-1] if isinstance(maps, (tuple, list)) else maps  # (N, C, H, W)
-                rows = pool(last).float().cpu().numpy()
-                _check_finite(rows, [names[i] for i in batch.indices])
+        bar = tqdm(total=len(indices), initial=done, desc="features", unit="img", disable=not progress)
+        batches = _Batches(dataset, normalisation, indices[done:], *execution.loading, device, processes, kept)
+        with bar, store or nullcontext(), eval_mode(backbone), active:
+            for positions, rows in batches.rows(backbone):
+                assert store is not None
+                _check_finite(rows, [names[i] for i in positions])
                 store.append(rows)
                 bar.update(len(rows))
-    return store.finish(
-        {
-            "weights_fingerprint": key.inputs["weights"],
-            "subnet": subnet,
-            "image_root": _image_root(dataset, names, indices[0]),
-            "classes": _classes(dataset),
-            "labels": _labels(dataset, indices),
-            "names": chosen,
-        }
-    )
+    if store is not None:
+        store.finish(
+            {
+                "weights_fingerprint": key.inputs["weights"],
+                "subnet": subnet,
+                "image_root": _image_root(dataset, names, indices[0]),
+                "classes": _classes(dataset),
+                "labels": _labels(dataset, indices),
+                "names": chosen,
+            }
+        )
+    processes.wait()
+    return Features.load(out)
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Batches of some images of a data set, which processes share out."""
+
+    dataset: Any
+    normalisation: Normalisation
+    indices: Sequence[int]
+    batch_size: int
+    num_workers: int
+    device: torch.device
+    processes: Processes
+    kept: ImageKeeper | None
+
+    def rows(self, backbone: nn.Module) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Positions and features of all batches in order; the first process gets them, and the others nothing."""
+        turns = list(self.processes.turns(-(-len(self.indices) // self.batch_size)))
+        own = [i for turn in turns for i in self.indices[turn.start * self.batch_size : turn.stop * self.batch_size]]
+        loading = self.normalisation, self.batch_size, self.num_workers, self.device
+        found = self._features(backbone, ImageBatches(self.dataset, *loading, own, self.kept))
+        for turn in turns:
+            for part in self.processes.gathered(list(islice(found, len(turn))), to=0):
+                yield from part
+
+    def _features(self, backbone: nn.Module, batches: ImageBatches) -> Iterator[tuple[list[int], np.ndarray]]:
+        for batch in batches:
+            maps = backbone(batch.images)
+            last = maps[-1] if isinstance(maps, (tuple, list)) else maps  # (N, C, H, W)
+            yield batch.indices, pool(last).float().cpu().numpy()
 
 
 def _spaced(total: int, limit: int | None) -> list[int]:

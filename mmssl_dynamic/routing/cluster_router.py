@@ -97,7 +97,7 @@ class ClusterGuidedRouter(Router):
 
     def _hits(self, splits: Splits, effort: Effort) -> dict[str, int]:
         """Training images in the cluster of every path."""
-        features, _ = pooled_features(self.base, splits.train)
+        features, _ = pooled_features(self.base, splits.train, processes=self.processes)
         assignment = self.clusters.scores(features.cpu().numpy()).argmax(axis=1)
         counts = np.bincount(assignment, minlength=self.clusters.num_clusters)
         effort.image_stages += _STAGES * count_images(splits.train)

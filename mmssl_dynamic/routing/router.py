@@ -7,27 +7,32 @@ reported in a column of their own, and never take part in the choice.
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from mmssl_dynamic.calibration.bn_bank import KINDS, BNBank
+from mmssl_dynamic.cpu import free_memory_gib
+from mmssl_dynamic.datasets.batches import share_of
 from mmssl_dynamic.downstream.splits import Splits, count_images
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.evaluation.complexity import complexity
-from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, knn_correct, leave_one_out_correct, percent
+from mmssl_dynamic.evaluation.knn import KNNProtocol
 from mmssl_dynamic.fingerprints import architecture_fingerprint, precision
 from mmssl_dynamic.models.backbones import SDRResNet
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.result_cache import NOT_USED
+from mmssl_dynamic.routing.judging import Accuracies, Judge, Judged
 from mmssl_dynamic.routing.prefix_tree import PathFeatures, stage_runs
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
 from mmssl_dynamic.routing.scores import KNN, build_score
@@ -35,41 +40,6 @@ from mmssl_dynamic.subnets import FULL, split_width
 
 SELECT_ON_TRAIN = "leave-one-out on train"
 SELECT_ON_VAL = "val, with train as bank"
-
-
-class Measured(NamedTuple):
-    """What the images say of a sub-network.
-
-    Attributes:
-        select: kNN accuracy in percent on the images of the choice.
-        test: kNN accuracy in percent on the test images.
-        score: Value of the score that ranks, where that is another one.
-        better: Images of the choice that kNN classifies rightly with it and wrongly with the full network.
-        worse: The other way round.
-    """
-
-    select: float
-    test: float | None
-    score: float | None = None
-    better: int = 0
-    worse: int = 0
-
-    @property
-    def ranking(self) -> float:
-        """By which sub-networks are chosen."""
-        return self.select if self.score is None else self.score
-
-
-Accuracies = dict[str, Measured]
-
-
-def default_memory_gib() -> float:
-    """A quarter of the memory that is free now, at least 1 GiB."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not on every system
-        return 1.0
-    return max(1.0, free / 4 / 2**30)
 
 
 @dataclass
@@ -107,13 +77,15 @@ class Router:
         protocol: How to classify. ``k`` is cut, with a warning, to the number of possible neighbours; the memory is
             governed by ``memory_gib`` below.
         memory_gib: Bound on what is held at a time: half of it for stage outputs (on the device of ``net``), half for
-            features (in main memory). The less there is, the more often images are read. Defaults to a quarter of the
-            free main memory; stage outputs also take at most half of a GPU's free memory.
+            features (in main memory), of each process. The less there is, the more often images are gone through.
+            Defaults to a quarter of the free main memory; stage outputs also take at most half of a GPU's free memory.
         share: Whether to compute common stages once; by default whenever it is exact, with ``bn='prefix'``.
         score: By what sub-networks are ranked: ``'knn'``, the accuracy of ``protocol``, or another of
             :data:`~mmssl_dynamic.registry.SCORES`, by its name or as a config. It judges the training images (and those
             of a validation split); kNN accuracies are reported beside it.
         progress: Show a bar with the time left.
+        processes: Those that share the work out: batches of images while features are computed, sub-networks while
+            they are compared. Every one gets the whole ranking.
 
     Raises:
         ConfigError: an impossible option.
@@ -133,6 +105,7 @@ class Router:
         share: bool | None = None,
         score: str | Mapping[str, Any] = KNN,
         progress: bool = True,
+        processes: Processes | None = None,
     ) -> None:
         if bn not in KINDS:
             raise ConfigError(f"unknown kind of BatchNorm statistics '{bn}'; choose one of {', '.join(KINDS)}.")
@@ -143,11 +116,13 @@ class Router:
         bank.check(net)
         self.net, self.bank, self.bn = net, bank, bn
         self.protocol = protocol or KNNProtocol()
-        self.memory_gib = default_memory_gib() if memory_gib is None else memory_gib
+        self.processes = processes or Processes()
+        # All make the same groups of sub-networks, so the first one's memory counts.
+        self.memory_gib = self.processes.told(free_memory_gib() / 4 if memory_gib is None else memory_gib)
         self.share = bn == "prefix" if share is None else share
         self.score_config, self.score = score, None if score == KNN else build_score(score)
         self.progress = progress
-        self._full_correct: Tensor | None = None
+        self._full_correct: NDArray[np.bool_] | None = None
         self.device = next(net.parameters()).device
         self._image_size: tuple[int, ...] = (0, 0)
 
@@ -225,9 +200,10 @@ class Router:
         counts = _counts(splits)
         groups = self._groups(names, sum(counts.values()))
         accuracies: Accuracies = {}
-        total = sum(stage_runs(self.net, group, self.share) for group in groups) * sum(counts.values())
+        own = {part: share_of(batches, self.processes) for part, batches in parts.items()}
+        runs = sum(stage_runs(self.net, group, self.share) for group in groups)
         with tqdm(
-            total=total,
+            total=runs * sum(map(count_images, own.values())),
             desc=what,
             bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed} < {remaining}{postfix}",
             disable=not self.progress,
@@ -235,8 +211,8 @@ class Router:
         ) as bar:
             for group in groups:
                 bar.set_postfix_str(f"{group[0]} to {group[-1]}", refresh=False)
-                accuracies.update(self._evaluate(group, parts, list(counts.values()), bar.update))
-        effort.image_stages += total
+                accuracies.update(self._evaluate(group, own, bar.update))
+        effort.image_stages += runs * sum(counts.values())
         return accuracies
 
     def check_k(self, splits: Splits) -> int:
@@ -305,7 +281,9 @@ class Router:
         if not paths:
             return groups
         widest = max(map(self._feature_dim, (paths[0], paths[-1])))  # narrow ones come before wide ones
-        fitting = max(1, int(self.memory_gib / 2 * 2**30 / (4 * num_images * widest)))
+        # Of the images, every process has its share, and of one sub-network at a time all.
+        held = self.memory_gib / 2 * 2**30 * self.processes.count
+        fitting = max(1, int(held / (4 * num_images * widest)))
         if fitting < len(paths):
             below = [prod(self.net.space.stage_groups[stage:]) for stage in range(1, self.net.num_stages + 1)]
             subtree = max(size for size in below if size <= fitting)
@@ -320,49 +298,47 @@ class Router:
             return self.net.feature_channels.size
 
     def _evaluate(
-        self, names: Sequence[str], parts: dict[str, Iterable[Any]], counts: list[int], on_stage: Callable[[int], Any]
+        self, names: Sequence[str], own: dict[str, Iterable[Any]], on_stage: Callable[[int], Any]
     ) -> Accuracies:
+        """Accuracies of sub-networks, from this process's batches and those of the others."""
+        features, labels = self._features(names, own, on_stage)
+        judge, judged = Judge(self.protocol, self.score, self.device), dict[str, Judged]()
+        size = self.processes.count
+        for turn in (names[start : start + size] for start in range(0, len(names), size)):
+            for owner, name in enumerate(turn):
+                parts = self.processes.gathered({part: rows.pop(name) for part, rows in features.items()}, to=owner)
+                if parts:
+                    whole = {part: _joined([rows[part] for rows in parts]) for part in own}
+            if self.processes.rank < len(turn):
+                name = turn[self.processes.rank]
+                # No stage outputs are held now: their memory is free for comparing features.
+                judged[name] = judge(name, whole, labels, self._stage_memory())
+        found = {name: entry for part in self.processes.gathered(judged) for name, entry in part.items()}
+        if FULL in found:  # with the first of all sub-networks
+            self._full_correct = found[FULL].correct
+        return {name: found[name].beside(self._full_correct) for name in names}
+
+    def _features(
+        self, names: Sequence[str], own: dict[str, Iterable[Any]], on_stage: Callable[[int], Any]
+    ) -> tuple[dict[str, dict[str, NDArray[Any]]], dict[str, Tensor]]:
+        """By part of the task, this process's features by name, and the labels of all images."""
         compute = PathFeatures(self.net, names, self.share, self._stage_memory(), on_stage)
-        # All parts in one pass: the weights of a sub-network are gathered once for all of them.
-        joined, known = compute(chain.from_iterable(parts.values()))
-        self._image_size = compute.image_size
-        if known is None:
-            raise DataError(f"routing needs labels, and some images of {' or '.join(parts)} have none.")
-        labels = dict(zip(parts, known.split(counts)))
-        return {
-            name: self._accuracies(name, dict(zip(parts, joined.pop(name).split(counts))), labels) for name in names
-        }
-
-    def _accuracies(self, name: str, features: dict[str, Tensor], labels: dict[str, Tensor]) -> Measured:
-        bank = features["train"], labels["train"]
-        # No stage outputs are held now: their memory is free for comparing features.
-        protocol = replace(self.protocol, memory_gib=self._stage_memory())
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # k: said once, for all sub-networks
-                if "val" in features:
-                    correct = knn_correct(*bank, features["val"], labels["val"], protocol, self.device)
-                else:
-                    correct = leave_one_out_correct(*bank, protocol, self.device)
-                test = None
-                if "test" in features:
-                    test = knn_accuracy(*bank, features["test"], labels["test"], protocol, self.device)
-        except DataError as error:
-            if "NaN" in str(error):
-                raise DataError(f"sub-network '{name}': {error}") from error
-            raise
-        if name == FULL:  # the first of all
-            self._full_correct = correct
-        full = correct if self._full_correct is None else self._full_correct
-        better, worse = int((correct & ~full).sum()), int((~correct & full).sum())
-        return Measured(percent(correct), test, self._score(features, labels), better, worse)
-
-    def _score(self, features: dict[str, Tensor], labels: dict[str, Tensor]) -> float | None:
-        if self.score is None:
-            return None
-        seen = [part for part in ("train", "val") if part in features]
-        rows = torch.cat([features[part] for part in seen]).numpy()
-        return self.score(rows, torch.cat([labels[part] for part in seen]).numpy()).value
+        counts = {part: count_images(batches) for part, batches in own.items()}
+        rows: dict[str, Tensor] = {name: torch.empty(0, self._feature_dim(name)) for name in names}
+        labels: Tensor | None = torch.empty(0, dtype=torch.int64)
+        if sum(counts.values()):  # of few images, there may be none for this process
+            # All parts in one pass: the weights of a sub-network are gathered once for all of them.
+            rows, labels = compute(chain.from_iterable(own.values()))
+        told = self.processes.gathered((labels is None, compute.image_size, counts))
+        if any(unlabelled for unlabelled, _, _ in told):
+            raise DataError(f"routing needs labels, and some images of {' or '.join(own)} have none.")
+        self._image_size = next(size for _, size, counts in told if sum(counts.values()))
+        assert labels is not None
+        cut = list(counts.values())
+        split = {name: [part.numpy() for part in rows.pop(name).split(cut)] for name in list(rows)}
+        features = {part: {name: split[name][index] for name in names} for index, part in enumerate(own)}
+        parts = self.processes.gathered([part.numpy() for part in labels.split(cut)])
+        return features, {part: _joined([known[index] for known in parts]) for index, part in enumerate(own)}
 
     def _stage_memory(self) -> float:
         half = self.memory_gib / 2
@@ -373,7 +349,7 @@ class Router:
     def _scores(self, accuracies: Accuracies) -> dict[str, SubnetScore]:
         macs: dict[str, int] = {}  # all paths of a width have the same shapes
         scores: dict[str, SubnetScore] = {}
-        baseline = _reported(accuracies[FULL])
+        baseline = accuracies[FULL].reported
         for name, measured in accuracies.items():
             shape = FULL if name == FULL else split_width(name)[1]
             if shape not in macs:
@@ -382,7 +358,7 @@ class Router:
                 name,
                 measured.select,
                 measured.test,
-                _reported(measured) - baseline,
+                measured.reported - baseline,
                 self.net.num_parameters(name),
                 macs[shape],
                 measured.score,
@@ -392,8 +368,9 @@ class Router:
         return scores
 
 
-def _reported(measured: Measured) -> float:
-    return measured.select if measured.test is None else measured.test
+def _joined(parts: Sequence[NDArray[Any]]) -> Tensor:
+    """Rows of all processes in order."""
+    return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
 
 def _counts(splits: Splits) -> dict[str, int]:

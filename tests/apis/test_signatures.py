@@ -84,6 +84,7 @@ def test_an_execution_fills_in_what_was_left_out_and_nothing_else():
         (dict(batch_size=0), "--batch-size 0 must be at least 1"),
         (dict(workers=-1), "--workers -1 must be at least 0"),
         (dict(memory_gib=0), "--memory-gib 0 must be positive"),
+        (dict(image_memory_gib=-1), "--image-memory-gib -1 must be at least 0"),
     ],
 )
 def test_an_execution_that_cannot_be_is_refused(options, message):
@@ -92,7 +93,7 @@ def test_an_execution_that_cannot_be_is_refused(options, message):
 
 
 def test_several_processes_are_refused_by_verbs_that_run_in_one():
-    with pytest.raises(ConfigError, match="--launcher pytorch is for trainings"):
+    with pytest.raises(ConfigError, match="--launcher pytorch: this verb runs in one process"):
         Execution.of(Execution(launcher="pytorch"))
     assert Execution.of(Execution(launcher="pytorch"), launcher=True).launcher == "pytorch"
 

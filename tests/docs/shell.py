@@ -37,6 +37,9 @@ def call_of(words: list[str]) -> Call | None:
             return Call("train", [config, "--launcher", "pytorch", *more])
         _, _, config, work_dir, *more = words[1:]
         return Call("train", [config, "--work-dir", work_dir, "--launcher", "slurm", *more])
+    if words[0] == "tools/dist_run.sh":
+        assert int(words[-1]) > 0
+        return _verb([*words[1:-1], "--launcher", "pytorch"])
     if words[0] == "mmssl-dynamic":
         return _verb(words[1:])
     if words[0] == "torchrun":

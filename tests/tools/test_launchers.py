@@ -1,4 +1,4 @@
-"""tools/dist_train.sh and tools/slurm_train.sh: what they start, and what they say of wrong use."""
+"""tools/dist_train.sh, tools/dist_run.sh and tools/slurm_train.sh: what they start, and what they say of wrong use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = {"dist_train.sh": ["config.py", "2"], "slurm_train.sh": ["part", "job", "config.py", "out"]}
+SCRIPTS = {
+    "dist_train.sh": ["config.py", "2"],
+    "dist_run.sh": ["route", "config.py", "2"],
+    "slurm_train.sh": ["part", "job", "config.py", "out"],
+}
 
 
 @pytest.fixture
@@ -41,6 +45,17 @@ def test_dist_train_starts_torchrun_with_one_process_for_each_gpu(repo_root, rec
     assert {"--nnodes=1", "--node_rank=0", "--master_addr=127.0.0.1", "--nproc_per_node=4"} <= set(arguments)
     train = arguments.index(str(repo_root / "tools" / "train.py"))
     assert arguments[train + 1 :] == ["my config.py", "--launcher", "pytorch", "--amp", "--cfg-options", "a=b c"]
+
+
+def test_dist_run_starts_a_verb_in_as_many_processes_as_its_last_argument_says(repo_root, recorder):
+    script = repo_root / "tools" / "dist_run.sh"
+    finished = start(script, ["extract-features", "my config.py", "--out", "F.npy", "4"], system_path(recorder))
+    arguments = finished.stdout.splitlines()
+    assert finished.returncode == 0
+    assert {"--nnodes=1", "--nproc_per_node=4", "-m"} <= set(arguments)
+    verb = arguments.index("extract-features")
+    assert arguments[verb - 1 : verb + 1] == ["mmssl_dynamic", "extract-features"]
+    assert arguments[verb + 1 :] == ["my config.py", "--out", "F.npy", "--launcher", "pytorch"]
 
 
 def test_dist_train_reads_the_machines_from_the_environment(repo_root, recorder):
@@ -109,7 +124,8 @@ def test_a_missing_launcher_is_one_sentence(repo_root, tmp_path, name):
 
 
 @pytest.mark.parametrize("gpus", ["0", "two", "-1", ""])
-def test_dist_train_refuses_a_gpu_count_that_is_none(repo_root, recorder, gpus):
-    finished = start(repo_root / "tools" / "dist_train.sh", ["config.py", gpus], system_path(recorder))
-    assert finished.returncode == 2
-    assert "GPUS" in finished.stderr
+def test_a_gpu_count_that_is_none_is_refused(repo_root, recorder, gpus):
+    for name in ("dist_train.sh", "dist_run.sh"):
+        finished = start(repo_root / "tools" / name, ["config.py", gpus], system_path(recorder))
+        assert finished.returncode == 2
+        assert "GPUS" in finished.stderr

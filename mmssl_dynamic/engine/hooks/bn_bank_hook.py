@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -16,6 +15,7 @@ from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.engine.unwrap import bare_model, shared_seed
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.loading import normalisation_of
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.registry import HOOKS
 
 
@@ -63,23 +63,25 @@ class BNBankHook(Hook):
             training_views(runner.cfg)
 
     def after_train(self, runner: Runner) -> None:
-        """Calibrate and write, on the main process."""
-        if is_main_process():
-            model = bare_model(runner.model)
-            runner.logger.info(f"Calibrating BatchNorm statistics of {len(model.backbone.subnets)} sub-networks.")
-            bank = calibrate_bank(
-                model.backbone,
-                CalibrationImages.of(runner.cfg, self.transforms),
-                _clusters(runner),
-                bn=self.bn,
-                images=self.images,
-                batch_size=self.batch_size,
-                seed=shared_seed(runner),
-                source=self.source,
-            )
+        """Calibrate, which all processes of the training share, and write, which the first one does."""
+        processes, model = Processes.now(), bare_model(runner.model)
+        runner.logger.info(f"Calibrating BatchNorm statistics of {len(model.backbone.subnets)} sub-networks.")
+        bank = calibrate_bank(
+            model.backbone,
+            CalibrationImages.of(runner.cfg, self.transforms),
+            _clusters(runner),
+            bn=self.bn,
+            images=self.images,
+            batch_size=self.batch_size,
+            seed=shared_seed(runner),
+            source=self.source,
+            progress=processes.first,
+            processes=processes,
+        )
+        if processes.first:
             bank.save(Path(runner.work_dir) / self.filename)
             runner.logger.info(f"Wrote {Path(runner.work_dir) / self.filename}.")
-        barrier()
+        processes.wait()
 
 
 def _clusters(runner: Runner) -> Clusters | None:

@@ -1,0 +1,6 @@
+"""What a training will take, before it runs: counted from its config, without a GPU and without computing a step."""
+
+from mmssl_dynamic.forecast.cards import CARDS, Card
+from mmssl_dynamic.forecast.forecast import Forecast, Machine, forecast
+
+__all__ = ["CARDS", "Card", "Forecast", "Machine", "forecast"]

@@ -1,0 +1,312 @@
+"""A forecast of a training: its cost by phase, and what it needs of machine, disk and clusters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmssl_dynamic.calibration.bn_bank import STEM, prefixes, stage_of
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.image_listing import list_images
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.forecast.cards import Card, find_card
+from mmssl_dynamic.forecast.loader import sample_and_rate
+from mmssl_dynamic.forecast.schedule import Phase, phases_of
+from mmssl_dynamic.forecast.step_cost import Cost, FakeModel
+from mmssl_dynamic.loading import need
+from mmssl_dynamic.models.backbones import SuperNetwork
+from mmssl_dynamic.subnets import FULL, PathSpace
+
+IMAGENET = 1_281_167  # training images
+_GIB = 2**30
+_OPERATIONS = 2  # of a multiply-accumulate
+# States that an optimiser keeps of every weight, by the beginning of its name in lower case.
+_STATES = {"adam": 2, "lamb": 2, "sgd": 1, "lars": 1}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a training is to run.
+
+    Attributes:
+        gpus: How many.
+        card: One of :data:`~mmssl_dynamic.forecast.cards.CARDS`.
+        utilisation: Share of the card's peak that a training reaches. It depends on the network more than on the card:
+            measure it on a short run.
+        amp: Whether it trains with 16-bit activations.
+        images_per_core: Training images that one core makes in a second; measured on this machine when left out.
+
+    Raises:
+        ConfigError: a number that cannot be.
+    """
+
+    gpus: int = 8
+    card: str = "h100"
+    utilisation: float = 0.15
+    amp: bool = False
+    images_per_core: float | None = None
+
+    def __post_init__(self) -> None:
+        find_card(self.card)
+        if self.gpus < 1 or not 0 < self.utilisation <= 1:
+            raise ConfigError(f"--gpus {self.gpus} must be at least 1, and --utilisation {self.utilisation} in (0, 1].")
+        if self.images_per_core is not None and not self.images_per_core > 0:
+            raise ConfigError(f"--images-per-core {self.images_per_core} must be positive.")
+
+    @property
+    def rate(self) -> float:
+        """Multiply-accumulates per second of all cards."""
+        card: Card = find_card(self.card)
+        peak = card.half if self.amp else card.single
+        return self.gpus * peak * 1e12 * self.utilisation / _OPERATIONS
+
+
+@dataclass(frozen=True)
+class PhaseForecast:
+    """A phase of the training.
+
+    Attributes:
+        name: For people.
+        steps: How many.
+        networks: How many networks its steps draw from.
+        macs: Multiply-accumulates of a step over all GPUs, on average.
+        hours: Of the whole phase.
+        images_per_second: That the loaders of all GPUs have to make.
+    """
+
+    name: str
+    steps: int
+    networks: int
+    macs: float
+    hours: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a training will take.
+
+    Attributes:
+        config: Its file.
+        machine: Where.
+        images: N, of the data set.
+        epochs: How often it goes through them.
+        batch: Images of a step, on all GPUs.
+        parameters: Weights by network: of the backbone's full network, of its smallest one, of all that is trained.
+        phases: Its parts.
+        memory_gib: Most that one GPU holds, counted; see :meth:`table` for what is not.
+        checkpoint_gib: Size of a checkpoint.
+        bank_mib: Size of the BN bank; 0 where there is none.
+        images_per_core: Training images that a core makes in a second.
+        smallest_cluster: Images of the smallest cluster; ``None`` where networks do not have images of their own.
+        clusters_counted: Whether that is from the clusters file, or N over the number of paths.
+    """
+
+    config: str
+    machine: Machine
+    images: int
+    epochs: int
+    batch: int
+    parameters: Mapping[str, int]
+    phases: list[PhaseForecast]
+    memory_gib: float
+    checkpoint_gib: float
+    bank_mib: float
+    images_per_core: float
+    smallest_cluster: int | None = None
+    clusters_counted: bool = field(default=False)
+
+    @property
+    def macs(self) -> float:
+        """Of the whole training."""
+        return sum(phase.macs * phase.steps for phase in self.phases)
+
+    @property
+    def hours(self) -> float:
+        """Of the whole training."""
+        return sum(phase.hours for phase in self.phases)
+
+    @property
+    def cores(self) -> float:
+        """That the loaders need in the phase that goes through images fastest."""
+        return max(phase.images_per_second for phase in self.phases) / self.images_per_core
+
+    @property
+    def clusters_suffice(self) -> bool:
+        """Whether every cluster has a batch of images."""
+        return self.smallest_cluster is None or self.smallest_cluster >= self.batch
+
+    def record(self) -> dict[str, Any]:
+        """As plain data, with the sums."""
+        sums = {
+            "macs": self.macs,
+            "hours": self.hours,
+            "gpu_hours": self.hours * self.machine.gpus,
+            "cores": self.cores,
+        }
+        return {**asdict(self), **sums}
+
+    def table(self) -> str:
+        """For people."""
+        machine = self.machine
+        precision = "16-bit activations" if machine.amp else "single precision"
+        weights = ", ".join(f"{name} {count / 1e6:.1f} M" for name, count in self.parameters.items())
+        lines = [
+            f"{self.images:,} images, {self.epochs} epochs, batches of {self.batch:,}",
+            f"weights: {weights}",
+            f"{'':<12}{'steps':>10}  {'networks':>8}  {'GMACs an image':>14}  {'images/s':>9}  {'hours':>8}",
+        ]
+        for phase in self.phases:
+            lines.append(
+                f"{phase.name:<12}{phase.steps:>10,}  {phase.networks:>8}  {phase.macs / self.batch / 1e9:>14.1f}  "
+                f"{phase.images_per_second:>9,.0f}  {phase.hours:>8.1f}"
+            )
+        lines += [
+            f"{self.hours:.1f} hours, {self.hours * machine.gpus:.0f} GPU hours on {machine.gpus} x {machine.card} at "
+            f"{100 * machine.utilisation:g} % of the peak, {precision}",
+            f"loaders: {self.cores:.0f} cores ({self.images_per_core:.0f} images/s each)",
+            f"memory of a GPU: {self.memory_gib:.1f} GiB (weights, gradients, optimiser, and the activations that "
+            "autograd saves; without cuDNN's work space and fragments)",
+            f"on disk: {self.checkpoint_gib:.2f} GiB a checkpoint, {self.bank_mib:.0f} MiB of BatchNorm statistics",
+        ]
+        if self.smallest_cluster is not None:
+            known = "smallest cluster" if self.clusters_counted else "clusters, if all are of a size"
+            verdict = "enough for a batch" if self.clusters_suffice else f"too few for a batch of {self.batch:,}"
+            lines.append(f"{known}: {self.smallest_cluster:,} images, {verdict}")
+        return "\n".join(lines)
+
+
+def forecast(config: Config, machine: Machine | None = None, images: int | None = None) -> Forecast:
+    """Count what a training takes.
+
+    Args:
+        config: Pre-training config.
+        machine: Where it is to run.
+        images: N; those in ``data_root`` or the clusters file where these are there, and ImageNet's for a data set of
+            that type, when left out.
+
+    Raises:
+        ConfigError: the config names no training, or nobody knows N.
+    """
+    need(config, "model", "train_dataloader", "train_cfg")
+    machine = machine or Machine()
+    views, rate = sample_and_rate(config, 0.0 if machine.images_per_core else 1.0)
+    fake = FakeModel(config, views)
+    clusters = _clusters(config)
+    count = images or _images(config, clusters)
+    batch, epochs = config.train_dataloader.batch_size * machine.gpus, int(config.train_cfg.get("max_epochs") or 0)
+    if epochs < 1:
+        raise ConfigError(f"config {config.filename} has no train_cfg.max_epochs, so its length is not known; add it.")
+    if count < batch:
+        raise ConfigError(f"{count} images are fewer than a batch of {batch}; give fewer --gpus or more --images.")
+    phases = phases_of(config, fake.model, epochs * (count // batch), epochs)
+    costs = {name: fake.cost(name) for name in dict.fromkeys(name for phase in phases for name in phase.trained)}
+    space = getattr(getattr(fake.model, "backbone", None), "space", None)
+    paths = space.num_paths if isinstance(space, PathSpace) else 0
+    own = paths > 0 and _dataset(config).get("subnet_data", "cluster") == "cluster"
+    smallest = None
+    if own:
+        smallest = count // paths if clusters is None else int(min(clusters.sizes))
+    return Forecast(
+        str(config.filename),
+        machine,
+        count,
+        epochs,
+        batch,
+        _parameters(fake.model),
+        [_of_phase(phase, costs, batch, machine) for phase in phases if phase.steps],
+        _memory(config, fake, costs, machine),
+        fake.weight_bytes / _GIB + _states(config) * fake.trained_bytes / _GIB,
+        _bank_bytes(fake) / 2**20,
+        machine.images_per_core or rate,
+        smallest,
+        own and clusters is not None,
+    )
+
+
+def _of_phase(phase: Phase, costs: Mapping[str, Cost], batch: int, machine: Machine) -> PhaseForecast:
+    macs = batch * sum(times * costs[name].macs for name, times in phase.trained.items())
+    seconds = macs / machine.rate
+    return PhaseForecast(phase.name, phase.steps, phase.networks, macs, phase.steps * seconds / 3600, batch / seconds)
+
+
+def _memory(config: Config, fake: FakeModel, costs: Mapping[str, Cost], machine: Machine) -> float:
+    """GiB of one GPU: gradients twice where several average them, in buckets."""
+    activations = max(cost.activation_bytes for cost in costs.values()) * config.train_dataloader.batch_size
+    copies = 1 + (machine.gpus > 1) + _states(config)
+    return (fake.weight_bytes + copies * fake.trained_bytes + activations * (0.5 if machine.amp else 1.0)) / _GIB
+
+
+def _states(config: Config) -> int:
+    optimizer = (config.get("optim_wrapper") or {}).get("optimizer") or {}
+    kind = str(optimizer.get("type", "SGD")).split(".")[-1].lower()
+    known = next((count for name, count in _STATES.items() if kind.startswith(name)), 2)
+    return 0 if kind == "sgd" and not optimizer.get("momentum") else known
+
+
+def _parameters(model: nn.Module) -> dict[str, int]:
+    found = {}
+    backbone = getattr(model, "backbone", None)
+    if isinstance(backbone, SuperNetwork):
+        names = backbone.subnets
+        found["full network"] = backbone.num_parameters(FULL)
+        if len(names) > 1:
+            found["smallest network"] = min(backbone.num_parameters(name) for name in (names[0], names[-1]))
+    elif backbone is not None:
+        found["backbone"] = sum(parameter.numel() for parameter in backbone.parameters())
+    found["trained in all"] = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    return found
+
+
+def _bank_bytes(fake: FakeModel) -> int:
+    """Mean and variance, 4 bytes each, of every channel of every entry of the bank."""
+    backbone = getattr(fake.model, "backbone", None)
+    if not isinstance(backbone, SuperNetwork):
+        return 0
+    space = backbone.space
+
+    def channels(name: str) -> dict[str, int]:
+        with fake.mode:
+            layers = backbone.static(name).named_modules()
+        return {layer: module.num_features for layer, module in layers if isinstance(module, _BatchNorm)}
+
+    if not isinstance(space, PathSpace):
+        return 8 * sum(sum(channels(name).values()) for name in space.keys)
+    total = sum(channels(FULL).values())
+    if space.paths:
+        path = channels(space.paths[0])
+        total += space.num_paths * sum(path.values())
+        for prefix in prefixes(space):
+            stage = -1 if prefix == STEM else prefix.count("-")
+            total += sum(count for layer, count in path.items() if stage_of(layer) == stage)
+    return 8 * total
+
+
+def _dataset(config: Config) -> Mapping[str, Any]:
+    return config.train_dataloader.get("dataset") or {}
+
+
+def _clusters(config: Config) -> Clusters | None:
+    file = _dataset(config).get("clusters_file") or config.get("clusters_file")
+    return Clusters.load(file) if file is not None and Path(file).is_file() else None
+
+
+def _images(config: Config, clusters: Clusters | None) -> int:
+    if clusters is not None:
+        return len(clusters.names)
+    dataset: Any = _dataset(config)
+    while dataset.get("dataset") is not None:
+        dataset = dataset["dataset"]
+    root = dataset.get("data_root") or config.get("data_root")
+    if root is not None and os.path.isdir(root):
+        return len(list_images(str(root)))
+    if str(dataset.get("type")).split(".")[-1] == "ImageNet":
+        return IMAGENET
+    raise ConfigError(f"the images of config {config.filename} are not there ({root}); give their number: --images.")

@@ -1,0 +1,112 @@
+"""Multiply-accumulates and saved activations of training steps, counted on tensors that have shapes and no values.
+
+PyTorch's fake tensors go through the real loss and its backward pass, so that whatever a method computes is counted:
+teachers, target networks, both directions. B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmssl_dynamic.forecast.schedule import SHARED
+from mmssl_dynamic.models.sandwich import SandwichTraining
+from mmssl_dynamic.models.selfsup import SDR
+
+_BATCH = 4  # of the steps that are counted; what is linear in B is scaled
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one image in a step.
+
+    Attributes:
+        macs: Multiply-accumulates, forwards and backwards.
+        activation_bytes: What the backward pass needs, in single precision.
+    """
+
+    macs: float
+    activation_bytes: float
+
+
+class FakeModel:
+    """The model of a config with fake weights, and the cost of its steps.
+
+    Args:
+        config: Pre-training config.
+        views: Images of a sample as the pipeline hands them over, each (C, H, W): one, or those of a siamese method.
+    """
+
+    def __init__(self, config: Config, views: Sequence[Tensor]) -> None:
+        from mmpretrain.registry import MODELS
+        from mmpretrain.utils import register_all_modules
+
+        register_all_modules(init_default_scope=False)
+        self.mode = FakeTensorMode()
+        options = {key: value for key, value in config.model.items() if key != "init_cfg"}
+        with self.mode, MODELS.switch_scope_and_registry("mmpretrain") as registry:
+            self.model: nn.Module = revert_sync_batchnorm(registry.build(options)).train()
+            shapes = [tuple(view.shape) for view in views]
+            images = [torch.zeros(_BATCH, *shape) for shape in shapes]
+        self.inputs: Any = images if len(images) > 1 else images[0]
+        self._own = {tensor.untyped_storage()._cdata for tensor in (*self.model.parameters(), *self.model.buffers())}
+
+    def cost(self, network: str) -> Cost:
+        """Of training one network, by its name, :data:`~mmssl_dynamic.forecast.schedule.WHOLE` or ``SHARED``."""
+        model, samples = self.model, [self._sample(network) for _ in range(_BATCH)]
+        if isinstance(model, SandwichTraining):
+            with self.mode, torch.no_grad():
+                shared = None if network == SHARED else model.begin_step(self.inputs, samples)
+            if network == SHARED:
+                return self._counted(lambda: model.begin_step(self.inputs, samples))
+            return self._counted(lambda: model.network_loss(network, self.inputs, samples, shared))
+        return self._counted(lambda: model.loss(self.inputs, samples))  # type: ignore[operator]
+
+    def _counted(self, forward: Callable[[], Any]) -> Cost:
+        """Of a forward pass and, where it gives losses, of the backward pass."""
+        saved: dict[int, int] = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._own:
+                saved[storage._cdata] = storage.nbytes()
+            return tensor
+
+        with self.mode, FlopCounterMode(display=False) as counter:
+            with saved_tensors_hooks(pack, lambda tensor: tensor):
+                losses = forward()
+            held = sum(saved.values())
+            if isinstance(losses, dict):
+                parts = [loss.mean() for name, loss in losses.items() if "loss" in name]
+                sum(parts[1:], parts[0]).backward()
+                self.model.zero_grad()
+        return Cost(counter.get_total_flops() / 2 / _BATCH, held / _BATCH)
+
+    def _sample(self, network: str) -> DataSample:
+        sample = DataSample()
+        if isinstance(self.model, SDR):
+            sample.set_field(network, "subnet", field_type="metainfo")
+        elif not isinstance(self.inputs, list):
+            with self.mode:
+                sample.set_gt_label(torch.zeros(1, dtype=torch.long))
+        return sample
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of everything that a checkpoint holds of the model."""
+        return sum(tensor.nbytes for tensor in self.model.state_dict().values())
+
+    @property
+    def trained_bytes(self) -> int:
+        """Of the weights that are trained."""
+        return sum(tensor.nbytes for tensor in self.model.parameters() if tensor.requires_grad)

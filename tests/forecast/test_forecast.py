@@ -1,0 +1,194 @@
+"""A forecast counts what a training computes: by the real loss, for every phase, against counts by hand."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmssl_dynamic import cli
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.commands.registry import main_of
+from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.forecast import CARDS, Machine, forecast
+from mmssl_dynamic.forecast.step_cost import FakeModel
+from mmssl_dynamic.loading import build_backbone, load_config
+from mmssl_dynamic.subnets import FULL
+from tests.helpers import HEAD, NECK, WIDTHS, build_sdr, samples, views
+
+PATH = "0-0-1-2"
+PIPELINE = [
+    dict(type="mmssl_dynamic.LoadImage"),
+    dict(type="MultiView", num_views=2, transforms=[[dict(type="RandomResizedCrop", scale=32)]]),
+    dict(type="PackInputs"),
+]
+
+
+def sdr_config(groups=(1, 1, 4, 4), **training):
+    backbone = dict(type="mmssl_dynamic.SDRResNet", depth=18, stage_channels=WIDTHS, stage_groups=groups)
+    backbone |= dict(stem_channels=8, zero_init_residual=False, norm_cfg=dict(type="SyncBN"))
+    neck = dict(type="mmssl_dynamic.ElasticProjector", **NECK)
+    dataset = dict(type="mmssl_dynamic.SubnetDataset", stage_groups=groups, dataset=dict(pipeline=PIPELINE))
+    return Config(
+        dict(
+            model=dict(type="mmssl_dynamic.SDR", backbone=backbone, neck=neck, head=HEAD),
+            train_dataloader=dict(
+                batch_size=16, dataset=dataset, batch_sampler=dict(type="mmssl_dynamic.SubnetBatchSampler")
+            ),
+            train_cfg=dict(max_epochs=6),
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1, momentum=0.9)),
+            **training,
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def sdr():
+    return forecast(sdr_config(), Machine(2, "v100", 0.5, images_per_core=100.0), 3200)
+
+
+@pytest.fixture(scope="module")
+def fake():
+    return FakeModel(sdr_config(), [torch.zeros(3, 32, 32)] * 2)
+
+
+@pytest.mark.parametrize("name", [FULL, PATH])
+def test_a_step_costs_what_the_real_one_computes_and_saves(fake, name):
+    model = build_sdr((1, 1, 4, 4))
+    saved = {}
+
+    def pack(tensor):
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            losses = model.loss(views(0, 4), samples(name, 4))
+        sum(value for key, value in losses.items() if "loss" in key).backward()
+    cost = fake.cost(name)
+    assert cost.macs == counter.get_total_flops() / 2 / 4
+    held = sum(size for place, size in saved.items() if place not in own)
+    assert cost.activation_bytes == pytest.approx(held / 4, rel=0.02)
+
+
+def test_a_path_costs_its_teacher_on_top(fake):
+    full, path = fake.cost(FULL), fake.cost(PATH)
+    assert full.macs / 3 < path.macs < 2 * full.macs
+
+
+def test_phases_have_the_steps_and_networks_of_the_training(sdr, fake):
+    assert [(phase.networks, phase.steps) for phase in sdr.phases] == [(1, 200), (5, 200), (17, 200)]
+    full, path = fake.cost(FULL).macs, fake.cost(PATH).macs
+    for phase in sdr.phases:  # W_0 is drawn as often as each path
+        expected = 32 * (full + (phase.networks - 1) * path) / phase.networks
+        assert phase.macs == pytest.approx(expected)
+        seconds = expected * 2 / (2 * CARDS["v100"].single * 1e12 * 0.5)
+        assert phase.hours == pytest.approx(200 * seconds / 3600)
+        assert phase.images_per_second == pytest.approx(32 / seconds)
+    assert sdr.hours == pytest.approx(sum(phase.hours for phase in sdr.phases))
+    assert sdr.cores == pytest.approx(max(phase.images_per_second for phase in sdr.phases) / 100)
+
+
+def test_sizes_are_those_of_what_is_written_and_held(sdr, tmp_path):
+    model = build_sdr((1, 1, 4, 4))
+    trained = sum(p.numel() for p in model.parameters())
+    assert sdr.parameters["trained in all"] == trained
+    assert sdr.parameters["full network"] == model.backbone.num_parameters()
+    assert sdr.parameters["smallest network"] == model.backbone.num_parameters(PATH)
+    state = sum(tensor.nbytes for tensor in model.state_dict().values())
+    assert sdr.checkpoint_gib * 2**30 == pytest.approx(state + 4 * trained)  # with the momentum
+    from mmssl_dynamic.calibration import BNBank, calibrate_path, calibrate_prefixes
+
+    bank, images = BNBank.of(model.backbone), views(0, 4)[:1]
+    bank.path = {name: calibrate_path(model.backbone, name, images) for name in model.backbone.subnets}
+    bank.prefix = calibrate_prefixes(model.backbone, lambda prefix: images)
+    tensors = [t for kind in (bank.path, bank.prefix) for s in kind.values() for pair in s.values() for t in pair]
+    assert sdr.bank_mib * 2**20 == sum(tensor.nbytes for tensor in tensors)
+
+
+def test_clusters_are_counted_where_they_are_and_divided_evenly_where_not(sdr, tmp_path):
+    assert (sdr.smallest_cluster, sdr.clusters_counted, sdr.clusters_suffice) == (3200 // 16, False, True)
+    assert "clusters, if all are of a size: 200 images, enough" in sdr.table()
+    file = tmp_path / "clusters.npz"
+    Clusters([f"{i}" for i in range(320)], [0] * 290 + [1 + i % 15 for i in range(30)], 16, "random").save(file)
+    config = sdr_config(clusters_file=str(file))
+    found = forecast(config, Machine(2, images_per_core=100.0))
+    assert (found.images, found.smallest_cluster, found.clusters_counted, found.clusters_suffice) == (
+        320,
+        2,
+        True,
+        False,
+    )
+    assert "smallest cluster: 2 images, too few for a batch of 32" in found.table()
+
+
+def test_a_sandwich_counts_its_targets_once_and_its_random_networks_by_chance():
+    small = [[8, 8, 8, 8], [12, 12, 12, 12], [16, 16, 16, 16], [24, 24, 24, 24]]
+    projector = dict(hid_channels=32, out_channels=16, num_layers=2, with_bias=True, with_last_bn=False)
+    predictor = dict(projector, type="NonLinearNeck", in_channels=16, with_avg_pool=False, norm_cfg=dict(type="BN1d"))
+    config = sdr_config(
+        custom_hooks=[dict(type="mmssl_dynamic.SandwichHook", num_networks=3, warmup_epochs=2)],
+    )
+    config.model = dict(
+        type="mmssl_dynamic.DSPNet",
+        backbone=dict(type="mmssl_dynamic.SlimmableResNet", channels=small, blocks=[[1, 1, 1, 1]]),
+        neck=dict(projector, type="mmssl_dynamic.ElasticProjector", norm_cfg=dict(type="BN1d")),
+        head=dict(type="LatentPredictHead", loss=dict(type="CosineSimilarityLoss"), predictor=predictor),
+    )
+    config.train_dataloader.dataset = dict(pipeline=PIPELINE)
+    found = forecast(config, Machine(1, images_per_core=1.0), 160)
+    fake = FakeModel(config, [torch.zeros(3, 32, 32)] * 2)
+    names = fake.model.backbone.subnets
+    costs = [fake.cost(name).macs for name in names]
+    targets = fake.cost("targets").macs
+    assert targets > 0
+    assert [(phase.name, phase.steps) for phase in found.phases] == [("warm-up", 20), ("sandwich", 40)]
+    assert found.phases[0].macs == pytest.approx(16 * (targets + costs[-1]))
+    assert found.phases[1].macs == pytest.approx(16 * (targets + costs[0] + costs[-1] + (costs[1] + costs[2]) / 2))
+    assert found.smallest_cluster is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sdr/sdr_byol_r50_256path_8xb64-coslr-400e_in1k.py",
+        "sdr/sdr_mocov2_r50_256path_8xb32-coslr-200e_in1k.py",
+        "sdr/simsiam_r50_8xb64-coslr-200e_in1k.py",
+        "dspnet/slimmable-supervised_mobilenet-v3_tinyin.py",
+    ],
+)
+def test_every_kind_of_training_can_be_forecast(name, repo_root):
+    found = forecast(load_config(repo_root / "configs" / name), Machine(images_per_core=1.0), 1_281_167)
+    assert found.hours > 0
+    assert found.memory_gib > 0
+    assert build_backbone(load_config(repo_root / "configs" / name)) is not None
+
+
+def test_the_command_prints_a_table_and_writes_all_figures(repo_root, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "forecast.json"
+    config = str(repo_root / "configs/demo/sdr_demo.py")
+    monkeypatch.setattr("sys.argv", ["forecast", config, "--gpus", "1", "--images", "2000", "--out", str(out)])
+    cli.run(main_of("forecast"))
+    shown, record = capsys.readouterr().out, json.loads(out.read_text())
+    assert "GPU hours on 1 x h100 at 15 % of the peak, single precision" in shown
+    assert record["gpu_hours"] == record["hours"] > 0
+    assert record["images_per_core"] > 1
+    assert record["machine"]["card"] == "h100"
+
+
+def test_what_cannot_be_is_refused_in_a_sentence():
+    for options, words in (
+        (dict(gpus=0), "--gpus 0 must be at least 1"),
+        (dict(utilisation=1.5), "--utilisation 1.5 in"),
+        (dict(card="abacus"), "--card abacus is not known; use one of v100"),
+        (dict(images_per_core=0.0), "--images-per-core 0.0 must be positive"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            Machine(**options)
+    machine = Machine(images_per_core=1.0)
+    with pytest.raises(ConfigError, match="fewer than a batch of 128"):
+        forecast(sdr_config(), machine, 100)
+    with pytest.raises(ConfigError, match="give their number: --images"):
+        forecast(sdr_config(), machine)
