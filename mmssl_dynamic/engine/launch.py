@@ -30,6 +30,7 @@ _AMP = {
     "OptimWrapper": "AmpOptimWrapper",
     "mmssl_dynamic.SubnetOptimWrapper": "mmssl_dynamic.SubnetAmpOptimWrapper",
 }
+_AMP_TYPES = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class TrainingOptions:
     """How a training runs, beside what its config says.
 
     Args:
-        amp: Train with automatic mixed precision.
+        amp: Train with automatic mixed precision: ``'bf16'``, ``'fp16'``, or ``'auto'`` (also ``True``), which is bf16
+            where the card has it; ``None`` (also ``False``) for none.
         auto_scale_lr: Scale the learning rate by the total batch size over ``auto_scale_lr.base_batch_size``.
         tensorboard: Write scalars for TensorBoard, too.
         channels_last: Keep weights and activations in channels-last order.
@@ -48,7 +50,7 @@ class TrainingOptions:
             :class:`~mmssl_dynamic.evaluation.knn_monitor_hook.KNNMonitorHook`.
     """
 
-    amp: bool = False
+    amp: str | bool | None = None
     auto_scale_lr: bool = False
     tensorboard: bool = False
     channels_last: bool = False
@@ -92,13 +94,16 @@ def prepare_config(
     _set_loaders(config, options.pin_memory, options.persistent_workers)
     _check_schedule(config)
     if options.amp:
+        dtype = _amp_type(options.amp)
         if not torch.cuda.is_available():
             raise ConfigError("--amp needs a GPU, and torch sees none; leave it out.")
         kind = config.optim_wrapper.get("type", "OptimWrapper")
         if kind not in (*_AMP, *_AMP.values()):
             raise ConfigError(f"--amp does not know optim_wrapper.type='{kind}'; use one of {sorted(_AMP)}.")
         config.optim_wrapper.type = _AMP.get(kind, kind)
-        config.optim_wrapper.setdefault("loss_scale", "dynamic")
+        config.optim_wrapper.dtype = dtype
+        # bf16 has the range of single precision: nothing underflows that a scale would save.
+        config.optim_wrapper.setdefault("loss_scale", "dynamic" if dtype == "float16" else dict(enabled=False))
     if options.auto_scale_lr:
         if config.get("auto_scale_lr", {}).get("base_batch_size") is None:
             raise ConfigError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config.")
@@ -117,6 +122,19 @@ def prepare_config(
     elif resume is not None:
         config.resume, config.load_from = True, os.fspath(resume)
     return config
+
+
+def _amp_type(amp: str | bool) -> str:
+    """The floats of mixed precision, by torch's name.
+
+    Raises:
+        ConfigError: there are no such ones.
+    """
+    if amp is True or amp == "auto":
+        return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float16"
+    if amp not in _AMP_TYPES:
+        raise ConfigError(f"--amp {amp} is not known; use auto, {' or '.join(_AMP_TYPES)}.")
+    return _AMP_TYPES[str(amp)]
 
 
 def _set_loaders(config: Config, pin_memory: bool, persistent_workers: bool) -> None:

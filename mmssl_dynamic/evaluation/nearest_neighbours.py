@@ -61,7 +61,7 @@ class NearestNeighbours:
         kept: ImageKeeper | None = None,
     ) -> None:
         self.protocol, self.task, self.normalisation, self.device = protocol, task, normalisation, device
-        self.execution = Execution.of(execution, workers=2)
+        self.execution = Execution.of(execution, launcher=True, workers=2)
         self.processes, self.kept = processes or Processes(), kept
         self.splits = task.splits(normalisation, *self.execution.loading, device, kept)
         height, width = task.datasets["test"][0]["inputs"].shape[-2:]

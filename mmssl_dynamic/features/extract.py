@@ -82,7 +82,7 @@ def write_features(
         SubnetError: the backbone has no such sub-network.
         MissingStatisticsError: the sub-network has no BatchNorm statistics.
     """
-    execution, processes = Execution.of(execution), processes or Processes()
+    execution, processes = Execution.of(execution, launcher=True), processes or Processes()
     progress, device = execution.progress, next(backbone.parameters()).device
     check_output_file(out)
     names = sample_names(dataset)

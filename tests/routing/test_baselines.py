@@ -9,7 +9,6 @@ from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.knn import knn_accuracy, leave_one_out_accuracy
 from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.models import StaticResNet
-from mmssl_dynamic.routing import baselines
 from mmssl_dynamic.routing.baselines import RANDOM, BaselineTask, random_path
 from tests.helpers import build_sdr, write_images
 
@@ -41,8 +40,8 @@ def test_a_baseline_has_the_accuracies_of_its_features(measure):
 
 def test_a_baseline_is_evaluated_again_for_other_weights_or_statistics_alone(measure, monkeypatch):
     calls = []
-    original = baselines._accuracies
-    monkeypatch.setattr(baselines, "_accuracies", lambda *a: calls.append(1) or original(*a))
+    original = BaselineTask._accuracies
+    monkeypatch.setattr(BaselineTask, "_accuracies", lambda *a: calls.append(1) or original(*a))
     first = measure("SimSiam", plain())
     assert measure("SimSiam", plain()) == first
     assert len(calls) == 1
