@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--card", choices=_CARDS, default="h100", help="kind of GPU (default: h100)")
     help = "share of the card's peak that the training reaches (default: 0.15)"
     shared.add_number(parser, "--utilisation", help, positive, float, default=0.15, metavar="SHARE")
-    parser.add_argument("--amp", action="store_true", help="as a training with --amp: 16-bit activations")
+    shared.add_amp(parser)
     help = "of the data set (default: those in its folder or in the clusters file)"
     shared.add_number(parser, "--images", help, at_least(1), metavar="N")
     help = "training images that a core makes in a second (default: measured here)"
@@ -46,5 +46,5 @@ def main(args: argparse.Namespace) -> None:
     from mmssl_dynamic.loading import load_config
 
     config = load_config(args.config, args.cfg_options)
-    machine = Machine(args.gpus, args.card, args.utilisation, args.amp, args.images_per_core)
+    machine = Machine(args.gpus, args.card, args.utilisation, args.amp is not None, args.images_per_core)
     print(forecast(config, machine, images=args.images, out=args.out).table())

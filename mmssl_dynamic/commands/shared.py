@@ -289,6 +289,12 @@ def config_options(
     return typed_options(config, texts)
 
 
+def add_amp(parser: argparse._ActionsContainer) -> None:
+    """``--amp``, with the kind of float or without."""
+    help = "automatic mixed precision, in this kind of float; without one, or with auto, bf16 where the card has it"
+    parser.add_argument("--amp", nargs="?", const="auto", choices=("auto", "bf16", "fp16"), help=help)
+
+
 def add_launcher(parser: argparse._ActionsContainer) -> None:
     """``--launcher``, and the rank that older launchers pass, which :func:`finished` takes out."""
     parser.add_argument(

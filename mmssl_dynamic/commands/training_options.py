@@ -32,13 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         check=lambda path, name: None if path == "auto" else existing("checkpoint")(path, name),
         help="go on from a checkpoint; without one, or with 'auto', from the latest in the work dir",
     )
-    parser.add_argument(
-        "--amp",
-        nargs="?",
-        const="auto",
-        choices=("auto", "bf16", "fp16"),
-        help="automatic mixed precision, in this kind of float; without one, or with auto, bf16 where the card has it",
-    )
+    shared.add_amp(parser)
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",

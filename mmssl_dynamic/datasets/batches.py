@@ -191,7 +191,7 @@ class ImageBatches:
     def _load(self, batches: Sequence[Sequence[int]]) -> DataLoader:
         return DataLoader(
             self._samples,
-            batch_sampler=batches,  # type: ignore[arg-type]  ranges are as good as lists
+            batch_sampler=batches,  # type: ignore[arg-type]
             num_workers=self._num_workers,
             collate_fn=HandOver(_collate),
             pin_memory=self.device.type == "cuda",

@@ -10,7 +10,6 @@ from typing import Any
 
 from mmengine.config import Config
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.calibration.bn_bank import STEM, prefixes, stage_of
 from mmssl_dynamic.clusters import Clusters
@@ -224,7 +223,7 @@ def forecast(config: Config, machine: Machine | None = None, images: int | None 
         [_of_phase(phase, costs, batch, machine) for phase in phases if phase.steps],
         _memory(config, fake, costs, machine),
         fake.weight_bytes / _GIB + _states(config) * fake.trained_bytes / _GIB,
-        _bank_bytes(fake) / 2**20,
+        _bank_bytes(fake.model) / 2**20,
         machine.images_per_core or rate,
         smallest,
         own and clusters is not None,
@@ -265,17 +264,17 @@ def _parameters(model: nn.Module) -> dict[str, int]:
     return found
 
 
-def _bank_bytes(fake: FakeModel) -> int:
+def _bank_bytes(model: nn.Module) -> int:
     """Mean and variance, 4 bytes each, of every channel of every entry of the bank."""
-    backbone = getattr(fake.model, "backbone", None)
+    backbone = getattr(model, "backbone", None)
     if not isinstance(backbone, SuperNetwork):
         return 0
     space = backbone.space
 
     def channels(name: str) -> dict[str, int]:
-        with fake.mode:
-            layers = backbone.static(name).named_modules()
-        return {layer: module.num_features for layer, module in layers if isinstance(module, _BatchNorm)}
+        layers = backbone.batch_norms(name)
+        with backbone.subnet(name):
+            return {layer: module.channels.size for layer, module in layers.items()}
 
     if not isinstance(space, PathSpace):
         return 8 * sum(sum(channels(name).values()) for name in space.keys)

@@ -14,7 +14,7 @@ from mmssl_dynamic.engine.hooks.progressive_phase_hook import phase_ends
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup import SDR
-from mmssl_dynamic.subnets import FULL
+from mmssl_dynamic.subnets import FULL, PathSpace
 
 #: What stands for the network of a model that has but one.
 WHOLE = "the network"
@@ -61,6 +61,7 @@ def phases_of(config: Config, model: nn.Module, steps: int, epochs: int) -> list
 def _growing(config: Config, model: SDR, steps: int) -> list[Phase]:
     """SDR's: the space grows from phase to phase."""
     space, hook = model.backbone.space, _hook(config, "ProgressivePhaseHook")
+    assert isinstance(space, PathSpace)
     numbers = range(space.num_phases) if hook.get("progressive", True) else [space.num_phases - 1]
     ends = phase_ends(hook.get("lengths"), len(numbers), steps)
     sampler = config.train_dataloader.get("batch_sampler") or {}

@@ -26,6 +26,41 @@ from mmssl_dynamic.models.selfsup import SDR
 _BATCH = 4  # of the steps that are counted; what is linear in B is scaled
 
 
+def _without_memory(build: Callable[[Any], nn.Module], options: dict[str, Any]) -> nn.Module:
+    """A model on the meta device; with memory where a constructor looks at values, as that of mmpretrain's ResNet."""
+    try:
+        with torch.device("meta"):
+            return build(dict(options))
+    except RuntimeError as error:
+        if "meta tensor" not in str(error):
+            raise
+    return build(options)
+
+
+def become_fake(model: nn.Module, mode: FakeTensorMode, device: str = "cpu") -> None:
+    """Put fake tensors in place of all weights and buffers.
+
+    Args:
+        model: Built on any device; its own tensors are freed.
+        mode: In which it can be used from here on.
+        device: Of the fake tensors; one that the machine does not have will do.
+    """
+    known: dict[int, Tensor] = {}  # some belong to several modules
+
+    def fake(tensor: Tensor) -> Any:
+        if id(tensor) not in known:
+            with mode:
+                made = torch.zeros(tuple(tensor.shape), dtype=tensor.dtype, device=device)
+            known[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+        return known[id(tensor)]
+
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[name] = fake(tensor)
+
+
 @dataclass(frozen=True)
 class Cost:
     """Of one image in a step.
@@ -54,10 +89,11 @@ class FakeModel:
         register_all_modules(init_default_scope=False)
         self.mode = FakeTensorMode()
         options = {key: value for key, value in config.model.items() if key != "init_cfg"}
-        with self.mode, MODELS.switch_scope_and_registry("mmpretrain") as registry:
-            self.model: nn.Module = revert_sync_batchnorm(registry.build(options)).train()
-            shapes = [tuple(view.shape) for view in views]
-            images = [torch.zeros(_BATCH, *shape) for shape in shapes]
+        with MODELS.switch_scope_and_registry("mmpretrain") as registry:
+            self.model: nn.Module = revert_sync_batchnorm(_without_memory(registry.build, options)).train()
+        become_fake(self.model, self.mode)
+        with self.mode:
+            images = [torch.zeros(_BATCH, *view.shape) for view in views]
         self.inputs: Any = images if len(images) > 1 else images[0]
         self._own = {tensor.untyped_storage()._cdata for tensor in (*self.model.parameters(), *self.model.buffers())}
 
@@ -65,10 +101,13 @@ class FakeModel:
         """Of training one network, by its name, :data:`~mmssl_dynamic.forecast.schedule.WHOLE` or ``SHARED``."""
         model, samples = self.model, [self._sample(network) for _ in range(_BATCH)]
         if isinstance(model, SandwichTraining):
-            with self.mode, torch.no_grad():
-                shared = None if network == SHARED else model.begin_step(self.inputs, samples)
             if network == SHARED:
                 return self._counted(lambda: model.begin_step(self.inputs, samples))
+            largest = model.backbone.subnets[-1]
+            with self.mode, torch.no_grad():
+                shared = model.begin_step(self.inputs, samples)
+                if network != largest and model.ordered(model.backbone.subnets)[0] == largest:
+                    model.network_loss(largest, self.inputs, samples, shared)  # which teaches the others
             return self._counted(lambda: model.network_loss(network, self.inputs, samples, shared))
         return self._counted(lambda: model.loss(self.inputs, samples))  # type: ignore[operator]
 
@@ -80,7 +119,7 @@ class FakeModel:
             storage = tensor.untyped_storage()
             if storage._cdata not in self._own:
                 saved[storage._cdata] = storage.nbytes()
-            return tensor
+            return tensor.detach()  # an output that is kept as it is would keep its own graph alive
 
         with self.mode, FlopCounterMode(display=False) as counter:
             with saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -88,8 +127,8 @@ class FakeModel:
             held = sum(saved.values())
             if isinstance(losses, dict):
                 parts = [loss.mean() for name, loss in losses.items() if "loss" in name]
-                sum(parts[1:], parts[0]).backward()
-                self.model.zero_grad()
+                trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+                torch.autograd.grad(sum(parts[1:], parts[0]), trained, allow_unused=True)
         return Cost(counter.get_total_flops() / 2 / _BATCH, held / _BATCH)
 
     def _sample(self, network: str) -> DataSample:

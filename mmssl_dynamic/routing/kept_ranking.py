@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmssl_dynamic.datasets.kept_images import ImageKeeper
@@ -30,7 +30,7 @@ class KeptRanking:
     task: Task
     normalisation: Normalisation
     execution: Execution
-    kept: ImageKeeper
+    kept: ImageKeeper = field(default_factory=ImageKeeper)
 
     def __call__(self, router: Router, names: Sequence[str] | None, folder: Path) -> RoutingResult:
         """The ranking of some sub-networks; ``folder`` keeps it."""

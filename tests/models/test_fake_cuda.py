@@ -8,6 +8,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmssl_dynamic.calibration import pooled_statistics
+from mmssl_dynamic.forecast.step_cost import become_fake
 from mmssl_dynamic.models import SDRResNet
 from mmssl_dynamic.models.selfsup import SDR
 from mmssl_dynamic.subnets import FULL
@@ -17,11 +18,11 @@ PATH = "0-3-1-2"
 """A path of 256."""
 
 
-def on_cuda(build):
-    """A fake model, and the mode in which it lives."""
+def on_cuda(model):
+    """A model with fake weights, and the mode in which it lives."""
     mode = FakeTensorMode()
-    with mode, torch.device("cuda"):
-        return build(), mode
+    become_fake(model, mode, "cuda")
+    return model, mode
 
 
 def fake_views(mode, count=4):
@@ -40,7 +41,7 @@ MODELS = {
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_loss_makes_all_of_its_tensors_on_the_card(kind):
-    model, mode = on_cuda(MODELS[kind])
+    model, mode = on_cuda(MODELS[kind]())
     inputs = fake_views(mode)
     for name in (FULL, PATH) if isinstance(model, SDR) else (FULL,):
         with mode:
@@ -50,11 +51,8 @@ def test_a_loss_makes_all_of_its_tensors_on_the_card(kind):
 
 
 def test_statistics_and_features_are_computed_on_the_card():
-    def build():
-        net = SDRResNet(18, stage_channels=(8, 8, 12, 16), stage_groups=(1, 1, 2, 2), stem_channels=8)
-        return net, net.static("0-0-1-0")
-
-    (net, twin), mode = on_cuda(build)
+    net = SDRResNet(18, stage_channels=(8, 8, 12, 16), stage_groups=(1, 1, 2, 2), stem_channels=8)
+    twin, mode = on_cuda(net.static("0-0-1-0"))
     inputs = fake_views(mode)[:1]
     with mode:
         statistics = pooled_statistics(twin, inputs)
@@ -62,9 +60,8 @@ def test_statistics_and_features_are_computed_on_the_card():
 
 
 def test_a_tensor_on_the_wrong_device_is_found():
-    model, mode = on_cuda(build_sdr)
+    model, mode = on_cuda(build_sdr())
     inputs = fake_views(mode)
-    model.distillation.forward = lambda *_: torch.ones(4)
     original = model.ssl_loss
     model.ssl_loss = lambda *given: original(*given) + torch.arange(4.0).mean(0, keepdim=True)
     with mode, pytest.raises(RuntimeError, match="two different devices"):

@@ -141,7 +141,6 @@ def test_rankings_are_the_same_to_the_last_bit(ends, method):
     left, right = (record(folder / method / "routing.json") for folder in (one, two))
     decodes = [found["cost"].pop("decodes_per_image") for found in (left, right)]
     assert left == right
-    assert len(left["subnets"]) >= 2
     assert method == "cluster" or len({score["select_accuracy"] for score in left["subnets"]}) > 1
     # A round of the halving has images that another process decoded for the round before.
     assert decodes[0] == 1.0
