@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from mmssl_dynamic.calibration.bn_bank import STEM, prefixes, stage_of
+from mmssl_dynamic.calibration.bn_bank import prefix_members, stage_of
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.errors import ConfigError
@@ -280,10 +280,9 @@ def _bank_bytes(model: nn.Module) -> int:
         return 8 * sum(sum(channels(name).values()) for name in space.keys)
     total = sum(channels(FULL).values())
     if space.paths:
-        path = channels(space.paths[0])
+        path = channels(space.paths[0])  # all have the same shape
         total += space.num_paths * sum(path.values())
-        for prefix in prefixes(space):
-            stage = -1 if prefix == STEM else prefix.count("-")
+        for stage, _ in prefix_members(space).values():
             total += sum(count for layer, count in path.items() if stage_of(layer) == stage)
     return 8 * total
 

@@ -51,6 +51,12 @@ def phases_of(config: Config, model: nn.Module, steps: int, epochs: int) -> list
     Raises:
         ConfigError: a hook has impossible settings.
     """
+    unknown = [name for name in ("dynamic_sampling", "favour_small") if _hook(config, "SandwichHook").get(name)]
+    if (isinstance(model, SDR) and isinstance(model, SandwichTraining)) or unknown or _any_width(model):
+        raise ConfigError(
+            f"no forecast of {type(model).__name__} with {', '.join(unknown) or 'this backbone'}: which widths a step "
+            "trains changes from step to step; time some steps instead."
+        )
     if isinstance(model, SDR):
         return _growing(config, model, steps)
     if isinstance(model, SandwichTraining):
@@ -91,6 +97,10 @@ def _sandwich(config: Config, model: SandwichTraining, steps: int, epochs: int) 
     for name in names[1:-1]:
         trained[name] = max(0, count - 2) / (len(names) - 2)
     return [*found, Phase("sandwich" if count > 1 else "all steps", steps - warm_up, len(names), trained)]
+
+
+def _any_width(model: nn.Module) -> bool:
+    return bool(getattr(getattr(getattr(model, "backbone", None), "space", None), "any_width", False))
 
 
 def _hook(config: Config, kind: str) -> Mapping[str, Any]:

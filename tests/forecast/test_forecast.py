@@ -187,6 +187,11 @@ def test_what_cannot_be_is_refused_in_a_sentence():
         with pytest.raises(ConfigError, match=words):
             Machine(**options)
     machine = Machine(images_per_core=1.0)
+    slimmable = sdr_config()
+    slimmable.model.type = "mmssl_dynamic.SDRSlimmable"
+    slimmable.model.backbone.update(type="mmssl_dynamic.SDRSlimmableResNet", widths=[0.5, 1.0])
+    with pytest.raises(ConfigError, match="no forecast of SDRSlimmable with this backbone"):
+        forecast(slimmable, machine, 3200)
     with pytest.raises(ConfigError, match="fewer than a batch of 128"):
         forecast(sdr_config(), machine, 100)
     with pytest.raises(ConfigError, match="give their number: --images"):
