@@ -327,7 +327,7 @@ def test_statistics_in_the_checkpoint_need_no_bank(work, tmp_path):
     [
         (dict(subnets=["w0.9"]), SubnetError, "unknown sub-network 'w0.9'"),
         (dict(data_root="nowhere"), DataError, "data folder nowhere does not exist"),
-        (dict(launcher="pytorch"), ConfigError, "kNN runs on one device"),
+        (dict(launcher="pytorch"), ConfigError, "needs torchrun"),
         (dict(protocol=linear(), launcher="pytorch"), ConfigError, "needs torchrun"),
         (dict(protocol=linear(), launcher="slurm"), ConfigError, "needs srun"),
         (dict(protocol=linear(), launcher="mpi"), ConfigError, "needs mpirun"),
