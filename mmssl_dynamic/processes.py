@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from mmssl_dynamic.launchers import LAUNCHERS
 T = TypeVar("T")
 
 _GO_ON = "start the same command again, with as many processes as you like: what is finished is kept"
+_DYING = 0.5  # seconds that a killed process needs to be gone, on a busy machine
 # Results travel as bytes in main memory, whatever trainings use: NCCL knows only what lies on GPUs.
 _results_groups: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -130,7 +132,7 @@ class Processes:
         Raises:
             LostProcessError: always. The first process says it; where that is the one which is gone, the second.
         """
-        says = self.first or (self.rank == 1 and not (self.on_first_host and _is_alive(self.first_pid)))
+        says = self.first or (self.rank == 1 and not (self.on_first_host and _stays_alive(self.first_pid)))
         raise LostProcessError(
             f"another one of the {self.count} processes has ended, or all were told to ({reason}), so this one stops, "
             f"too; {_GO_ON}.",
@@ -189,8 +191,18 @@ def _told_to_end(processes: Processes) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _stays_alive(pid: int) -> bool:
+    """Whether a process of this machine runs on; one that is killed lets go of its connections before it has ended."""
+    deadline = time.monotonic() + _DYING
+    while _is_alive(pid):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def _is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs; one that has ended, and that nobody has asked after yet, does not."""
+    """Whether a process has not ended; one that has, and that nobody has asked after yet, is none that lives."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
