@@ -255,13 +255,12 @@ def _sdr(depth: int, pretrained: bool, options: dict[str, Any]) -> SubnetResNet:
         stem_channels: int = 64,
         widths: Sequence[float] = (1.0,),
         slim_stem: bool = True,
-        divisor: int = 1,
     ) -> Architecture:
         """One path of an SDRResNet of these options; the first one when left out, as all have the same shape.
 
         With ``widths``, of an SDRSlimmableResNet.
         """
-        narrow: dict[str, Any] = {"widths": widths, "slim_stem": slim_stem, "divisor": divisor}
+        narrow: dict[str, Any] = {"widths": widths, "slim_stem": slim_stem}
         with torch.device("meta"):
             net = SDRSlimmableResNet(depth, stage_channels, stage_groups, shared_ratio, stem_channels, **narrow)
             return architecture_of(net.plain_twin(subnet or next(iter(net.space.paths), FULL)))
@@ -276,7 +275,7 @@ def _sdr(depth: int, pretrained: bool, options: dict[str, Any]) -> SubnetResNet:
 def mmssl_sdr_resnet18(pretrained: bool = False, **kwargs: Any) -> SubnetResNet:
     """A path of SDR's ResNet-18; options of ``SDRResNet``: ``subnet``, ``stage_channels``, ``stage_groups``, ...
 
-    With ``widths``, ``slim_stem`` and ``divisor`` of ``SDRSlimmableResNet`` also one of its narrower networks.
+    With ``widths`` and ``slim_stem`` of ``SDRSlimmableResNet`` also one of its narrower networks.
     """
     return _sdr(18, pretrained, kwargs)
 

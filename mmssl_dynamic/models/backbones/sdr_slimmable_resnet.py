@@ -36,11 +36,11 @@ class SDRSlimmableResNet(SDRResNet):
         stem_channels: Channels of the stem.
         in_channels: Channels of the images.
         norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``; any norm of OpenMMLab with ``subnet``.
-        widths: Multipliers of a path's channels, ascending; the last one is 1.0. Four are our reading.
+        widths: Multipliers of a path's channels, ascending; the last one is 1.0. Four are our reading. The shared and
+            the individual part of a stage, and the stem, have the nearest whole number of channels each (our reading:
+            they are too narrow for multiples of 8), and at least 90 % of what the width asks for.
         slim_stem: Whether narrower networks have a narrower stem, as in DSPNet (our reading), or all have SDR's, which
             costs a quarter-wide ResNet-18 more multiply-accumulates than all of its stages.
-        divisor: The shared and the individual part of a stage, and the stem, are rounded to multiples of this, as in
-            MobileNets, and not below 90 % of what the width asks for. 1 is our reading: parts are narrow already.
         subnet: Build only this sub-network (``'0-3-1-2@w0.5'``, ``'0-3-1-2'`` or ``'full'``), out of plain modules.
         kwargs: ``out_indices``, ``frozen_stages``, ``norm_eval``, ``with_cp``, ``zero_init_residual`` and ``init_cfg``
             of :class:`~mmssl_dynamic.models.backbones.resnet_trunk.ResNetTrunk`.
@@ -69,14 +69,11 @@ class SDRSlimmableResNet(SDRResNet):
         norm_cfg: dict | None = None,
         widths: Sequence[float] = (0.25, 0.5, 0.75, 1.0),
         slim_stem: bool = True,
-        divisor: int = 1,
         *,
         subnet: None = None,
         **kwargs: Any,
     ) -> None:
-        if not isinstance(divisor, int) or divisor < 1:
-            raise ConfigError(f"divisor={divisor} must be a positive whole number.")
-        self.widths, self.slim_stem, self.divisor = tuple(widths), slim_stem, divisor
+        self.widths, self.slim_stem = tuple(widths), slim_stem
         super().__init__(
             depth, stage_channels, stage_groups, shared_ratio, stem_channels, in_channels, norm_cfg, **kwargs
         )
@@ -94,7 +91,7 @@ class SDRSlimmableResNet(SDRResNet):
             if one == other:
                 raise ConfigError(
                     f"'{narrow}' and '{wide}' have the same channels, {list(one[1])}; keep widths={self.widths} "
-                    "further apart, or choose a smaller divisor or larger stage_channels."
+                    "further apart, or choose larger stage_channels."
                 )
         project = self.stem_channels != self.stage_channels[0] * self.expansion
         for name, (stem, mids) in shapes.items():
@@ -102,12 +99,12 @@ class SDRSlimmableResNet(SDRResNet):
                 raise ConfigError(
                     f"'{name}' has a stem of {stem} channels and a first stage of {mids[0] * self.expansion}, the full "
                     f"network {self.stem_channels} and {self.stage_channels[0] * self.expansion}: equal in one of them "
-                    "and not in the other; change stem_channels, stage_channels[0], widths, divisor or slim_stem."
+                    "and not in the other; change stem_channels, stage_channels[0], widths or slim_stem."
                 )
 
     def _narrowed(self, channels: int, width: float) -> int:
         """How many of some channels a network of this width has."""
-        return channels if width == _WHOLE else min(channels, make_divisible(channels * width, self.divisor))
+        return channels if width == _WHOLE else min(channels, make_divisible(channels * width, 1))
 
     def _stage_selections(self, name: str) -> list[Selection | None]:
         """Prefixes of the shared channels and of the individual group."""
@@ -140,5 +137,5 @@ class SDRSlimmableResNet(SDRResNet):
 
     def shape(self) -> dict[str, Any]:
         """Depth, widths and groups."""
-        own = {"widths": list(self.space.widths), "slim_stem": self.slim_stem, "divisor": self.divisor}
+        own = {"widths": list(self.space.widths), "slim_stem": self.slim_stem}
         return {**super().shape(), **own}

@@ -154,8 +154,6 @@ def test_weights_of_other_widths_are_refused_and_those_of_sdr_are_not(net):
     [
         (dict(widths=(0.5, 2.0)), "end with 1.0"),
         (dict(widths=(0.99, 1.0)), "the same channels"),
-        (dict(divisor=0), "divisor=0"),
-        (dict(divisor=16), "the same channels"),
         (dict(slim_stem=False), "equal in one of them"),
         (dict(subnet="0-1-0-3@w0.6"), "w0.75"),
     ],
