@@ -12,9 +12,9 @@ from runs import Run
 
 __all__ = ["COMPARISONS", "NETWORKS", "SMALL", "STAGES", "prepare"]
 
-#: A step in steps of the base, loading included. Of the plain runs as in the studies that they come from; of the others
-#: by their ratio to these, which step_costs.py measured on a busy machine in three interleaved rounds. Measure them anew
-#: on an idle one before the study.
+#: A step in steps of the base, loading included. Of the plain runs as in the studies that they come from; of the
+#: others by their ratio to these, which step_costs.py measured on a busy machine in three interleaved rounds. Measure
+#: them anew on an idle one before the study.
 _COST = {
     "plain": 1.95,
     "alternate": 1.2,
