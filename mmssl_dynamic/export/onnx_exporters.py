@@ -109,9 +109,10 @@ def _by_torch_export(network: nn.Module, spec: GraphSpec) -> Any:
 def _without_inplace(network: nn.Module) -> nn.Module:
     """A copy whose activations write into new memory: a graph knows nothing else, and tracing them takes less time."""
     copied = copy.deepcopy(network)
-    for module in copied.modules():
-        if hasattr(module, "inplace"):
-            setattr(module, "inplace", False)  # noqa: B010  a module's own attributes are typed as modules
+    part: Any
+    for part in copied.modules():
+        if hasattr(part, "inplace"):
+            part.inplace = False
     return copied
 
 
