@@ -94,7 +94,7 @@ def test_every_network_is_trained_compared_and_exported(demo):
     assert rows[-1][0] == "training of all"
     assert all(re.fullmatch(r"\d+ s", cell) for cell in rows[-1][1:4])
     text = (demo / "report.html").read_text()
-    assert text.count("data:image/png") == 2  # accuracy over cost, losses
+    assert text.count("data:image/png") == 3  # accuracy over cost, losses, the budget
     trained = read_json(demo / "dspnet/collapse.json", "report")["steps"]
     assert trained[LARGEST] == 4
     assert trained[SMALLEST] == 2
@@ -115,7 +115,8 @@ def test_all_networks_are_compared_on_the_same_images_under_the_same_protocol(de
 
 @of_the_whole_demo
 def test_the_lines_of_the_report_load_an_exported_network(demo, monkeypatch):
-    (code,) = re.findall(r"<pre>(.*?)</pre>", (demo / "report.html").read_text(), re.DOTALL)
+    code, chosen = re.findall(r"<pre>(.*?)</pre>", (demo / "report.html").read_text(), re.DOTALL)
+    assert chosen.startswith("mean of the tasks: ")
     assert len(code.splitlines()) == 3
     monkeypatch.chdir(demo / "networks")
     names = {}
