@@ -24,7 +24,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "choose and use sub-networks": ("calibrate", "route", "evaluate", "transfer", "export", "publish", "prune"),
     "choose by budget": ("select", "latency"),
     "detectors": ("train-det", "test-det"),
-    "data and results": ("check-images", "data check-imagenet", "data split-imagenet", "log-scalars"),
+    "data and results": (
+        "check-images",
+        "data make-shards",
+        "data check-imagenet",
+        "data split-imagenet",
+        "log-scalars",
+    ),
     "demonstrations": ("demo", "demo-dspnet"),
 }
 VERBS: tuple[str, ...] = tuple(verb for group in GROUPS.values() for verb in group)

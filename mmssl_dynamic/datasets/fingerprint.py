@@ -16,11 +16,12 @@ import numpy as np
 
 from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.datasets.names import relative_names
+from mmssl_dynamic.datasets.shards import Place, places_state
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fingerprints import described, files_state, fingerprint, sha256
 
 # Of a sample: where it is, and what says nothing about it.
-_PLACE = frozenset({"img_path", "img", "sample_idx"})
+_PLACE = frozenset({"img_path", "img", "sample_idx", "shard"})
 _LABELLED = _PLACE | {"gt_label"}
 
 
@@ -59,17 +60,21 @@ def images_record(dataset: Any, indices: Sequence[int] | None = None) -> ImagesR
     paths: list[str] = []
     labels: list[str] = []
     pixels: list[tuple[str, str]] = []  # of images in memory, such as CIFAR's
+    places: list[Place] = []  # of images in shards
     for position in positions:
         sample = dataset.get_data_info(position)
         labels.append(_label(sample))
         path = sample.get("img_path")
+        if "shard" in sample:
+            places.append(sample["shard"])
         if path is not None:
             paths.append(path)
         else:
             pixels.append((_pixels(sample), ""))
     if pixels:
         return make_record([f"index:{i:06d}" for i in positions], labels, pixels + files_state(paths))
-    return make_record(relative_names(dataset, paths), labels, files_state(paths))
+    states = places_state(places) if places else files_state(paths)
+    return make_record(relative_names(dataset, paths), labels, states)
 
 
 def folder_record(root: str | os.PathLike[str]) -> ImagesRecord:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+import numpy as np
 from mmpretrain.datasets import BaseDataset
+from numpy.typing import NDArray
 
 from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, list_images
 from mmssl_dynamic.datasets.load_image import printable
+from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.registry import DATASETS
 
@@ -20,6 +23,9 @@ class ImageFolder(BaseDataset):
 
     Order and labels depend on names only: images are sorted by their relative path, classes by the name of the
     first-level folder. Each sample has ``img_path`` and, with labels, ``gt_label``.
+
+    A folder of tar files (webdataset's shards) stands for the folder that they were made of, see
+    :mod:`~mmssl_dynamic.datasets.shards`: names, order and labels are the same, and samples have ``shard``, too.
 
     Args:
         data_root (str): The folder. Defaults to ''.
@@ -39,6 +45,8 @@ class ImageFolder(BaseDataset):
             ``with_label=True``; a class folder that ``classes`` does not name.
     """
 
+    _fully_initialized: bool
+
     def __init__(
         self,
         data_root: str = "",
@@ -55,6 +63,8 @@ class ImageFolder(BaseDataset):
             raise ConfigError("ImageFolder has no ann_file; use mmpretrain's CustomDataset for lists of images.")
         self.with_label = with_label
         self.labelled = False
+        self._shards: ShardIndex | None = None
+        self._positions = self._labels_of = np.empty(0, dtype=np.int64)
         self.extensions = tuple(extensions)
         super().__init__(
             ann_file="", data_root=os.path.expanduser(data_root), data_prefix=data_prefix or {"img_path": ""}, **kwargs
@@ -64,6 +74,48 @@ class ImageFolder(BaseDataset):
     def image_root(self) -> str:
         """The folder that relative names of images start from, without a slash at its end."""
         return self.img_prefix.rstrip("/") or "/"
+
+    def full_init(self) -> None:
+        """List the images; of a folder of shards, open its index."""
+        if self._fully_initialized or not shard_files(self.image_root):
+            super().full_init()
+            return
+        index = ShardIndex.open(self.image_root, self.extensions)
+        folders, which = index.folders
+        loose = np.flatnonzero(which < 0)
+        self.labelled = bool(self.with_label) if self.with_label != "auto" else not len(loose) and len(folders) > 1
+        if self.labelled and len(loose):
+            self._refuse_loose(index.name(int(loose[0])))
+        if self.labelled:
+            labels = self._labels(folders)
+            self._labels_of = np.array([labels[folder] for folder in folders], dtype=np.int64)[which]
+        self._positions = self._subset(len(index))
+        self._shards, self._fully_initialized = index, True
+
+    def _subset(self, count: int) -> NDArray[np.int64]:
+        """Positions of the images that ``indices`` leaves, as mmengine understands it."""
+        positions, indices = np.arange(count, dtype=np.int64), self._indices
+        if indices is None:
+            return positions
+        if isinstance(indices, int):
+            return positions[:indices] if indices >= 0 else positions[indices:]
+        return positions[np.asarray(indices, dtype=np.int64)]
+
+    def __len__(self) -> int:
+        self.full_init()
+        return super().__len__() if self._shards is None else len(self._positions)
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """What is known of an image."""
+        self.full_init()
+        if self._shards is None:
+            return super().get_data_info(idx)
+        position = int(self._positions[idx])
+        path = f"{self.image_root}/{self._shards.name(position)}"
+        found = {"img_path": path, "shard": self._shards.place(position)}
+        if self.labelled:
+            found["gt_label"] = int(self._labels_of[position])
+        return {**found, "sample_idx": idx if idx >= 0 else len(self) + idx}
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Image paths and, with labels, class indices."""
@@ -75,12 +127,15 @@ class ImageFolder(BaseDataset):
         if not self.labelled:
             return [{"img_path": f"{root}/{path}"} for path in images]
         if loose is not None:
-            raise DataError(
-                f"image {printable(f'{root}/{loose}')} lies outside the class folders; move it into one, or set "
-                "with_label=False."
-            )
+            self._refuse_loose(loose)
         labels = self._labels(folders)
         return [{"img_path": f"{root}/{path}", "gt_label": labels[path.split("/", 1)[0]]} for path in images]
+
+    def _refuse_loose(self, name: str) -> NoReturn:
+        raise DataError(
+            f"image {printable(f'{self.image_root}/{name}')} lies outside the class folders; move it into one, or set "
+            "with_label=False."
+        )
 
     def _labels(self, folders: Sequence[str]) -> dict[str, int]:
         """Class index by folder; sets the classes unless the config gave them."""

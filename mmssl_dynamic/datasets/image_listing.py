@@ -86,7 +86,7 @@ def find_images(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
             f"image folder {shown} holds no image{found}; give a folder with files such as {', '.join(endings[:5])}."
         )
     for path in listing.images:
-        if not _is_text_line(path):
+        if not is_text_line(path):
             raise DataError(
                 f"file name {ascii(path)} in {shown} cannot be stored as a line of UTF-8 text; rename the file."
             )
@@ -166,7 +166,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_text_line(name: str) -> bool:
+def is_text_line(name: str) -> bool:
     """Whether clusters and feature files, which keep one name per line, can hold this name."""
     try:
         name.encode("utf-8")

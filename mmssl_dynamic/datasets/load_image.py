@@ -121,7 +121,9 @@ class LoadImage(BaseTransform):
     completely is an error and never a half-grey image. Of a line more than :data:`MAX_ASPECT` times as long as wide the
     middle is taken. The data preprocessor's ``to_rgb=True`` turns BGR to RGB.
 
-    Required key: ``img_path``. Added keys: ``img`` ((H, W, 3) uint8, BGR), ``img_shape``, ``ori_shape`` (both (H, W)).
+    Required key: ``img_path``; ``shard`` says where the image is in a tar file, see
+    :mod:`mmssl_dynamic.datasets.shards`. Added keys: ``img`` ((H, W, 3) uint8, BGR), ``img_shape``, ``ori_shape`` (both
+    (H, W)).
 
     Args:
         bits (int): Significant bits of 16-bit grey images: 12 for many X-rays and microscopes, whose images would
@@ -141,7 +143,10 @@ class LoadImage(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
-        image = read_image(results["img_path"], self.bits, self.backend_args)
+        if "shard" in results:  # img_path is a name inside of it
+            image = decoded(results["shard"].read(), results["img_path"], self.bits)
+        else:
+            image = read_image(results["img_path"], self.bits, self.backend_args)
         image = image if self.whole else middle(image)
         results["img"] = image
         results["img_shape"] = image.shape[:2]

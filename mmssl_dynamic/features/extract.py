@@ -185,8 +185,9 @@ def _check_finite(rows: np.ndarray, names: list[str]) -> None:
 
 def _image_root(dataset: Any, names: list[str], index: int) -> str | None:
     """The folder that names are relative to, for the montage."""
-    path = dataset.get_data_info(index).get("img_path")
-    if path is None or not os.fspath(path).replace(os.sep, "/").endswith(names[index]):
+    sample = dataset.get_data_info(index)
+    path = sample.get("img_path")
+    if path is None or "shard" in sample or not os.fspath(path).replace(os.sep, "/").endswith(names[index]):
         return None
     return os.path.abspath(os.fspath(path)[: -len(names[index])] or ".")
 

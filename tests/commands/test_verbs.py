@@ -68,7 +68,7 @@ def test_the_groups_hold_every_verb_once():
     [
         ("rout", "did you mean route?"),
         ("extract_features", "did you mean extract-features?"),
-        ("data", "did you mean data check-imagenet or data split-imagenet?"),
+        ("data", "did you mean data make-shards or data check-imagenet or data split-imagenet?"),
         ("data check-imagnet", "did you mean data check-imagenet?"),
         ("pineapple", "mmssl-dynamic --help lists them."),
     ],

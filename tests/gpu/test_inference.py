@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.knn import knn_predict
@@ -42,13 +43,13 @@ def test_features_of_a_card_are_those_of_the_cpu(device):
 
 
 @pytest.mark.slow
-def test_compiled_networks_give_what_eager_ones_do_and_graphs_are_counted(device):
+def test_compiled_networks_give_what_eager_ones_do_and_graphs_are_counted(device, torch_export):
     """On the CPU the graphs are traced and not compiled, which takes a C++ compiler minutes."""
     net = randomise(build_sdr((1, 1, 2, 2)).backbone).to(device).eval()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
     backend = "inductor" if device.type == "cuda" else "eager"
     torch._dynamo.reset()
-    graphs = torch._dynamo.testing.CompileCounterWithBackend(backend)
+    graphs = CompileCounterWithBackend(backend)
     compiled = torch.compile(net.forward, backend=graphs)
     for name in net.space.paths:
         with net.subnet(name), torch.no_grad():

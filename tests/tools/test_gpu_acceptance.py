@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.slow
 def test_a_dry_run_passes_and_has_every_figure(repo_root, tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": sys.executable}
     command = ["bash", str(repo_root / "tools/gpu_acceptance.sh"), "--dry-run", str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -27,6 +27,11 @@ _SUMMARY = r"([\d.]+) \(([\d.]+) to ([\d.]+)\)"
 _NUMBER = r"([\d,.]+)"
 
 
+def _row(label: str, cell: str = _SUMMARY) -> str:
+    """A row of a benchmark's table, of which the last column counts: that with all of what was asked for."""
+    return rf"^{re.escape(label)}\s{{2,}}(?:.*\s{{2,}})?{cell}"
+
+
 @dataclass(frozen=True)
 class Part:
     """What runs in a process.
@@ -69,40 +74,40 @@ def parts(photos: str) -> Iterator[Part]:
     """All of them; ``photos`` is a folder of images to load."""
     folder = "tools/benchmarks"
     yield Part("tests marked gpu", ("-m", "pytest", "-q", "-m", "gpu", "-p", "no:xdist", "tests/gpu"), (), 150)
-    steps = ("--amp", "--channels-last")
+    variants, amp = ("--channels-last", "--bf16"), ("--channels-last", "--amp")
     wide = "configs/sdr/sdr_simsiam_r50_256path.py"
     yield Part(
         "SDR step over SimSiam step",
-        (f"{folder}/sdr_step.py", "--batch-size", "64", *steps, "--rounds", "12"),
+        (f"{folder}/sdr_step.py", "--batch-size", "64", *variants, "--rounds", "8"),
         (f"{folder}/sdr_step.py", "--batch-size", "2", "--image-size", "32", "--rounds", "1", "--sdr", wide),
         90,
         {
-            "W_0": r"W_0 step / SimSiam step\s+" + _SUMMARY,
-            "sub-network": r"sub-network step / SimSiam step\s+" + _SUMMARY,
-            "average over phases": r"average over 5 equal phases, spaces of \[[\d, ]+\]: " + _SUMMARY,
-            "SDR, images/s": rf"^SDR: {_NUMBER} images/s",
-            "SimSiam, images/s": rf"^SimSiam: {_NUMBER} images/s",
-            "memory of a sub-network's step, GiB": rf"peak memory, sub-network\s+{_NUMBER} GiB",
+            "W_0": _row("W_0 / SimSiam"),
+            "sub-network": _row("sub-network / SimSiam"),
+            "average over phases": _row("mean over 5 phases / SimSiam"),
+            "SDR, images/s": _row("SDR: images/s, hours of a training", f"{_NUMBER}, "),
+            "SimSiam, images/s": _row("SimSiam: images/s, hours of a training", f"{_NUMBER}, "),
+            "memory of a sub-network's step, GiB": _row("peak memory, sub-network (GiB)", _NUMBER),
         },
     )
     yield Part(
         "DSPNet step over five BYOL steps",
-        (f"{folder}/dspnet_step.py", "--batch-size", "128", "--rounds", "3", "--images", photos),
+        (f"{folder}/dspnet_step.py", "--batch-size", "128", *variants, "--rounds", "2", "--images", photos),
         (
             f"{folder}/dspnet_step.py", "--batch-size", "2", "--image-size", "32", "--rounds", "1", "--arch", "small",
             "--widths", "0.5", "1.0", "--num-networks", "2", "--images", photos,
         ),
         90,
         {
-            "compute": r"directions=both:\n\s+compute\s+" + _SUMMARY,
-            "with loading": r"directions=both:\n.*\n\s+with loading\s+" + _SUMMARY,
-            "memory": r"peak memory, DSPNet over the largest BYOL: ([\d.]+)",
+            "compute": _row("both: DSPNet / BYOL, compute"),
+            "with loading": _row("both: DSPNet / BYOL, with loading"),
+            "memory": _row("peak memory, DSPNet / the largest BYOL", r"([\d.]+) \("),
         },
     )  # fmt: skip
     for network in ("sdr", "mobilenet"):
         yield Part(
             f"active over static twin, {network}",
-            (f"{folder}/subnet_speed.py", "--network", network, "--batch-size", "64", *steps, "--rounds", "20"),
+            (f"{folder}/subnet_speed.py", "--network", network, "--batch-size", "64", *amp, "--rounds", "20"),
             (
                 f"{folder}/subnet_speed.py",
                 "--network",

@@ -1,8 +1,8 @@
 """How much faster two processes are than one, for extract-features and route: ratios of one run.
 
-Both run as commands, `mmssl-dynamic VERB` alone and by torchrun, on images that are drawn for it, with one thread each;
-what counts is the time of the work itself, without imports and reports. Give every process a core of its
-own: on a machine that is busy with something else, ratios say more about that.
+Both run as commands, `mmssl-dynamic VERB` alone and by torchrun, on images that are drawn for it, with one thread each.
+What counts is the work itself, without imports and reports: its time (each process needs a core), and
+the CPU time of the process that has most of it, which says the same on a machine that is busy with something else.
 """
 
 from __future__ import annotations
@@ -37,31 +37,35 @@ extract_dataloader = dict(
     batch_size={batch}, num_workers=0,
     dataset=dict(type="mmssl_dynamic.ImageFolder", data_root="{root}/task/train", pipeline=eval_pipeline))
 """
-# Runs a verb and says how long the work took, from when all processes are there.
+# Runs a verb and writes how long its work took, by the clock and of the CPU in the process that needed most.
 TIMED = """
-import json, sys, time
+import functools, json, sys, time
 import torch
 torch.set_num_threads(1)
-from contextlib import contextmanager
-from mmssl_dynamic.apis import extract_features
+import mmssl_dynamic.features.extract
+import mmssl_dynamic.apis.extract_features
 from mmssl_dynamic.commands.main import main
+from mmssl_dynamic.processes import Processes
+from mmssl_dynamic.routing import KNNRouter
 
-module = sys.modules["mmssl_dynamic.apis.extract_features"]
-joined, out, first = module.joined, sys.argv.pop(1), True
+out = sys.argv.pop(1)
 
-@contextmanager
-def timed(*given):
-    global first
-    with joined(*given) as processes:
-        first = processes.first
+def timed(work):
+    @functools.wraps(work)
+    def run(*given, **named):
+        processes = Processes.now()
         processes.wait()
-        start = time.perf_counter()
-        yield processes
-        processes.wait()
-        if first:
-            open(out, "w").write(json.dumps(time.perf_counter() - start))
+        start, cpu = time.perf_counter(), time.process_time()
+        found = work(*given, **named)
+        spent = max(processes.gathered(time.process_time() - cpu))
+        if processes.first:
+            open(out, "w").write(json.dumps([time.perf_counter() - start, spent]))
+        return found
+    return run
 
-module.joined = timed
+verb = sys.modules["mmssl_dynamic.apis.extract_features"]
+verb.write_features = timed(verb.write_features)
+KNNRouter.route = timed(KNNRouter.route)
 main()
 """
 
@@ -69,14 +73,14 @@ main()
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared.add_number(parser, "--images", "of the task (default: 512)", at_least(16), default=512)
-    shared.add_number(parser, "--size", "side of what networks see (default: 64)", at_least(16), default=64)
+    shared.add_number(parser, "--size", "side of what networks see (default: 96)", at_least(16), default=96)
     shared.add_number(parser, "--batch-size", "images per batch (default: 16)", at_least(1), default=16)
     shared.add_number(parser, "--processes", "to compare with one (default: 2)", at_least(2), default=2)
     shared.add_number(
         parser, "--rounds", "runs of each, in turns; the medians count (default: 3)", at_least(1), default=3
     )
     parser.add_argument("--depth", type=int, default=18, help="of the ResNet (default: 18)")
-    parser.add_argument("--stage-channels", type=int, nargs=4, default=[32, 64, 96, 128], help="widths of the stages")
+    parser.add_argument("--stage-channels", type=int, nargs=4, default=[32, 64, 128, 256], help="widths of the stages")
     return parser.parse_args()
 
 
@@ -115,8 +119,8 @@ def prepare(root: Path, args: argparse.Namespace) -> None:
     bank.save(root / "bn_bank.safetensors")
 
 
-def seconds(verb: str, arguments: list[str], root: Path, count: int) -> float:
-    """Time of a verb in so many processes."""
+def seconds(verb: str, arguments: list[str], root: Path, count: int) -> tuple[float, float]:
+    """Time of a verb in so many processes, and CPU time of the busiest of them."""
     script, out = root / "timed.py", root / "seconds.json"
     script.write_text(TIMED)
     command = [str(out), verb, *arguments, "--no-progress"]
@@ -132,9 +136,8 @@ def seconds(verb: str, arguments: list[str], root: Path, count: int) -> float:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    if verb == "route":
-        return json.loads((root / "routed/routing.json").read_text())["cost"]["seconds"]
-    return json.loads(out.read_text())
+    by_clock, of_cpu = json.loads(out.read_text())
+    return by_clock, of_cpu
 
 
 def main() -> None:
@@ -152,12 +155,14 @@ def main() -> None:
         }
         print(f"{args.images} images, ResNet-{args.depth} at {args.size} px, one thread each, {os.cpu_count()} cores")
         for verb, arguments in verbs.items():
-            found: dict[int, list[float]] = {1: [], args.processes: []}
+            found: dict[int, list[tuple[float, float]]] = {1: [], args.processes: []}
             for _ in range(args.rounds):
                 for count, times in found.items():
                     times.append(seconds(verb, arguments, root, count))
-            one, several = (statistics.median(times) for times in found.values())
+            medians = [[statistics.median(values) for values in zip(*times)] for times in found.values()]
+            (one, one_cpu), (several, several_cpu) = medians
             line = f"{verb}: 1 process {one:.1f} s, {args.processes} of them {several:.1f} s, ratio {one / several:.2f}"
+            line += f"; CPU {one_cpu:.1f} and {several_cpu:.1f} s, ratio {one_cpu / several_cpu:.2f}"
             if verb == "route":
                 cost = json.loads((root / "routed/routing.json").read_text())["cost"]
                 line += f", {cost['decodes_per_image']:g} decodes of an image"

@@ -1,0 +1,139 @@
+"""A folder of shards is the folder that it was made of: names, labels, pixels, clusters, draws and fingerprints."""
+
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler
+
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.commands.registry import run_verb
+from mmssl_dynamic.datasets import ImageBatches, Normalisation, SubnetBatchSampler, SubnetDataset, build_dataset
+from mmssl_dynamic.datasets.fingerprint import images_record
+from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.shards import ShardIndex
+from mmssl_dynamic.errors import ArtifactError, DataError
+from tests.helpers import write_images
+
+NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3, to_rgb=True)
+PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
+
+
+def config(root, **options):
+    return dict(type="mmssl_dynamic.ImageFolder", data_root=str(root), pipeline=PIPELINE, **options)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = write_images(tmp_path_factory.mktemp("folder"), 40)
+    (root / "class_0/note.txt").write_text("no image")
+    (root / "class_1-b").mkdir()
+    (root / "class_1-b/0.png").write_bytes((root / "class_1/0001.png").read_bytes())
+    (root / "class_1/ünïcode.png").write_bytes((root / "class_1/0001.png").read_bytes())
+    return root
+
+
+@pytest.fixture(scope="module")
+def shards(folder, tmp_path_factory):
+    """Three of them: an image of noise has 3 kB, and a shard is closed after one megabyte."""
+    out = tmp_path_factory.mktemp("shards")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mmssl_dynamic.datasets.shards._MEGABYTE", 60_000)
+        run_verb("data make-shards", [str(folder), "--out", str(out), "--megabytes", "1", "--no-progress"])
+    assert len(list(out.glob("*.tar"))) > 2
+    return out
+
+
+@pytest.mark.parametrize("options", [{}, {"with_label": False}, {"indices": 7}, {"indices": -3}, {"indices": [9, 2]}])
+def test_samples_are_those_of_the_folder(folder, shards, options):
+    one, two = build_dataset(config(folder, **options)), build_dataset(config(shards, **options))
+    assert sample_names(one) == sample_names(two)
+    assert (one.CLASSES, one.labelled) == (two.CLASSES, two.labelled)
+    left, right = (list(ImageBatches(dataset, NORMALISATION, 8, num_workers=0)) for dataset in (one, two))
+    for a, b in zip(left, right):
+        assert torch.equal(a.images, b.images)
+        assert (a.labels is None and b.labels is None) or torch.equal(a.labels, b.labels)
+    assert len(left) == len(right)
+    assert one.get_data_info(1)["sample_idx"] == two.get_data_info(1)["sample_idx"] == 1
+
+
+def test_loader_processes_read_them_too(shards):
+    plain, workers = (
+        [batch.images for batch in ImageBatches(build_dataset(config(shards)), NORMALISATION, 16, num_workers=count)]
+        for count in (0, 1)
+    )
+    assert all(map(torch.equal, plain, workers))
+
+
+def test_clusters_and_draws_are_those_of_the_folder(folder, shards, tmp_path):
+    names = sample_names(build_dataset(config(folder)))
+    file = tmp_path / "clusters.npz"
+    order = np.random.default_rng(0).permutation(len(names))
+    Clusters([names[i] for i in order], np.arange(len(names)) % 4, 4, "random").save(file)
+    drawn = []
+    for root in (folder, shards):
+        dataset = SubnetDataset(config(root), (1, 1, 2, 2), str(file))
+        sampler = SubnetBatchSampler(DefaultSampler(dataset, seed=3), batch_size=4)
+        space = dataset.space
+        sampler.set_phases([space.phase(p) for p in range(space.num_phases)], [4, 8, 12])
+        drawn.append([[(draw.index, draw.subnet, draw.seed) for draw in batch] for batch in sampler])
+    assert drawn[0] == drawn[1]
+    assert len({subnet for batch in drawn[0] for _, subnet, _ in batch}) > 1
+
+
+def test_the_listing_is_the_folders_and_the_state_changes_with_a_shard(folder, shards, tmp_path):
+    record = images_record(build_dataset(config(shards)))
+    assert record.listing == images_record(build_dataset(config(folder))).listing
+    copy = tmp_path / "copy"
+    shutil.copytree(shards, copy)
+    shard = next(copy.glob("*.tar"))
+    shard.touch()
+    other = images_record(build_dataset(config(copy)))
+    assert other.listing == record.listing
+    assert other.state != record.state
+
+
+def test_an_index_is_made_once_and_anew_for_other_shards(shards, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(shards, copy, ignore=shutil.ignore_patterns("index"))
+    scans = []
+    monkeypatch.setattr(tarfile, "open", lambda *a, original=tarfile.open, **k: scans.append(a) or original(*a, **k))
+    names = [ShardIndex.open(copy).name(i) for i in range(5)]
+    count = len(scans)
+    assert count == len(list(copy.glob("*.tar")))
+    assert [ShardIndex.open(copy).name(i) for i in range(5)] == names
+    assert len(scans) == count
+    sorted(copy.glob("*.tar"))[-1].unlink()
+    assert len(ShardIndex.open(copy)) < len(ShardIndex.open(shards))
+    assert len(scans) == 2 * count - 1
+
+
+def test_what_cannot_be_read_is_named(shards, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(shards, copy)
+    (copy / "index/offsets.npy").write_bytes(b"nothing")
+    with pytest.raises(ArtifactError, match="the index .* is damaged"):
+        ShardIndex.open(copy)
+    shutil.rmtree(copy / "index")
+    dataset = build_dataset(config(copy))
+    first = sorted(copy.glob("*.tar"))[0]
+    first.write_bytes(first.read_bytes()[:1024])
+    with pytest.raises(DataError, match="is cut off"):
+        dataset[0]
+    first.write_bytes(b"no tar file at all" * 100)
+    with pytest.raises(DataError, match="000000.tar cannot be read"):
+        ShardIndex.open(copy)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with tarfile.open(empty / "0.tar", "w"):
+        pass
+    with pytest.raises(DataError, match="hold no image"):
+        build_dataset(config(empty))
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    for name in ("a.tar", "b.tar"):
+        shutil.copy(sorted(shards.glob("*.tar"))[0], twice / name)
+    with pytest.raises(DataError, match="hold the image class_0/0000.png twice"):
+        build_dataset(config(twice))
