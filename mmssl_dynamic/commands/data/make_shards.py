@@ -1,8 +1,9 @@
 """Pack a folder of images into tar files, which are read at random by an index.
 
-File systems of clusters read them better than millions of files. The shards are webdataset's: members are named as the files were. Beside them goes an index of where every image begins,
-so that a data set (data_root, in a config) reads them at random. Names, classes, clusters and draws stay those of the
-folder. Other tools read them as well; an index is made for theirs, too, when they are first opened.
+File systems of clusters read them better than millions of files. They are webdataset's: members are named as the files
+were. Beside them goes an index of where every image begins, so that a data set (data_root, in a config) reads them at
+random. Names, classes, clusters and draws stay those of the folder. Shards of other tools get an index, too, when
+they are first opened.
 """
 
 from __future__ import annotations
