@@ -107,7 +107,7 @@ class SlimmableSiamese(StartsFromPlain, Directed, Taught, SandwichTraining, Base
     def network_loss(self, name: str, inputs: Any, data_samples: Any, shared: Shared) -> dict[str, Tensor]:
         """``loss`` of one network, and ``std``, its collapse measure (1 / sqrt(D) is healthy, 0 is collapse).
 
-        With a frozen teacher ``loss_teacher`` as well.
+        Where there are others, as of a frozen teacher ``loss_teacher``, it is called ``loss_ssl``.
         """
         views = self.step_views(inputs)
         both = self.directions == "both_of_largest" and name == self.backbone.subnets[-1]
@@ -122,7 +122,8 @@ class SlimmableSiamese(StartsFromPlain, Directed, Taught, SandwichTraining, Base
             # Each projection predicts the target of the other view: the last one's of a single direction.
             losses = [self.head.loss(z, target) for z, target in zip(projections, reversed(targets))]
             found.update(self.more_losses(name, projections, targets))
-        found["loss"] = self.scale * sum(losses[1:], losses[0]) / len(losses)
+        # Beside others the method's own has a name, and the sum of all is what is logged as the network's loss.
+        found["loss_ssl" if found else "loss"] = self.scale * sum(losses[1:], losses[0]) / len(losses)
         return {**found, "std": collapse_std(projections[0])}
 
     def more_losses(self, name: str, projections: tuple[Tensor, ...], targets: tuple[Tensor, ...]) -> dict[str, Tensor]:

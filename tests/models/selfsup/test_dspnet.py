@@ -222,6 +222,12 @@ def test_smaller_networks_learn_from_the_same_view_too_where_asked(first_view):
     losses, own = model.loss(views(0)), plain.loss(views(0))
     torch.testing.assert_close(losses[f"loss_same_{small}"], 0.5 * 4 * torch.stack(wanted).mean(), rtol=1e-4, atol=1e-5)
     assert f"loss_same_{model.backbone.subnets[-1]}" not in losses
-    assert all(torch.equal(losses[key], value) for key, value in own.items())
+    largest = model.backbone.subnets[-1]
+    assert torch.equal(losses[f"loss_{largest}"], own[f"loss_{largest}"])
+    assert torch.equal(losses[f"loss_ssl_{small}"], own[f"loss_{small}"])
+    logged = model.train_step(batch(0), OptimWrapper(SGD(model.parameters(), lr=0.1)))
+    whole = losses[f"loss_ssl_{small}"] + losses[f"loss_same_{small}"]
+    torch.testing.assert_close(logged[f"loss_{small}"], whole.detach())
+    assert {f"loss_ssl_{small}", f"loss_same_{small}", f"std_{small}"} <= set(logged)
     with pytest.raises(ConfigError, match="same_view=-1 must be a weight"):
         build_slimmable("DSPNet", same_view=-1)

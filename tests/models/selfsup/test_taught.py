@@ -123,8 +123,10 @@ def test_beside_a_teacher_the_methods_own_loss_is_what_it_is_without(kind):
     taught = build_slimmable(kind, teacher=frozen(), distillation=DISTILLATION)
     taught.load_state_dict(alone.state_dict(), strict=False)
     one, other = alone.loss(views(0)), taught.loss(views(0))
-    assert {key for key in other if key not in one} == {f"loss_teacher_{n}" for n in alone.step_networks()}
-    assert all(torch.equal(other[key], value) for key, value in one.items())
+    for name in alone.step_networks():
+        assert torch.equal(other[f"loss_ssl_{name}"], one[f"loss_{name}"])
+        assert torch.equal(other[f"std_{name}"], one[f"std_{name}"])
+        assert 0 < float(other[f"loss_teacher_{name}"].detach()) < 8
 
 
 def test_one_direction_shows_the_teacher_one_view():
