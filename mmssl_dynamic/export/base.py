@@ -73,8 +73,8 @@ class Format:
         runtime: Distribution that runs the file.
         precision: What of the runtime's arithmetic differs from float32, in words.
         agreement: What outputs do that differ by no more than the tolerance, in words.
-        tolerance: By how much outputs may differ, as a part of a feature map's largest value. The same operations on
-            equal weights differ by rounding at most.
+        tolerance: The most that :meth:`deviation` may be: equal operations on equal weights differ by rounding alone.
+        remedy: What to do where it is more, for the message.
     """
 
     suffixes: tuple[str, ...] = (".pth", ".safetensors")
@@ -84,6 +84,7 @@ class Format:
     precision: ClassVar[str] = ""
     agreement: ClassVar[str] = "agree with"
     tolerance: float = 1e-4
+    remedy: ClassVar[str] = "Check that the weights hold no NaN and report this with the config."
 
     def ready(self) -> None:
         """Refuse options that cannot work, before anything is computed.
@@ -122,6 +123,11 @@ class Format:
     def batches(self, source: Source) -> list[Tensor]:
         """Images (N, C, H, W) that outputs are compared on: two batches of other sizes, as far as files take those."""
         return [random_images(source, 2, (64, 64)), random_images(source, 1, (96, 96))]
+
+    def deviation(self, outputs: Tensor, expected: Tensor) -> float:
+        """How far a feature map is from the sub-network's: the largest difference, as a part of the largest value."""
+        scale = max(float(expected.abs().max()), 1e-6)  # of one feature map: others may be far larger
+        return float((outputs - expected).abs().max()) / scale
 
     def usage(self, source: Source, target: Path) -> Any:
         """What to paste where, for the sidecar: lines of Python, or parts of a config."""

@@ -174,7 +174,7 @@ def _verify(
                 _compare_weights(source.name, reading.model, reading.tensors, tensors)
             for images, maps in zip(batches, expected):
                 found = reading.outputs(images)
-                largest = max(largest, _compare_outputs(source.name, reading.model, found, maps, format.tolerance))
+                largest = max(largest, _compare_outputs(source.name, reading.model, found, maps, format))
             checked.append(reading.model)
     return tuple(checked), largest, compared
 
@@ -188,16 +188,14 @@ def _compare_weights(name: str, model: str, found: dict[str, Tensor], expected: 
             )
 
 
-def _compare_outputs(name: str, model: str, found: Outputs, expected: Outputs, tolerance: float) -> float:
+def _compare_outputs(name: str, model: str, found: Outputs, expected: Outputs, format: Format) -> float:
     largest = 0.0
     for index, outputs in found.items():
-        scale = max(float(expected[index].abs().max()), 1e-6)  # of one feature map: others may be far larger
-        difference = float((outputs - expected[index]).abs().max())
-        if not difference <= tolerance * scale:  # also refuses NaN
+        difference, scale = float((outputs - expected[index]).abs().max()), float(expected[index].abs().max())
+        if not format.deviation(outputs, expected[index]) <= format.tolerance:  # also refuses NaN
             raise ArtifactError(
                 f"export of '{name}' failed its check: outputs of {model} differ from the active sub-network by "
-                f"{difference:.1e} (largest value {scale:.1e}); nothing was written. Check that the weights hold no "
-                "NaN and report this with the config."
+                f"{difference:.1e} (largest value {scale:.1e}); nothing was written. {format.remedy}"
             )
         largest = max(largest, difference)
     return largest
