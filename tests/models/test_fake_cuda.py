@@ -3,6 +3,8 @@
 PyTorch's fake tensors have a device and no values, and an operation on tensors of two devices is an error.
 """
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -11,8 +13,11 @@ from mmssl_dynamic.calibration import pooled_statistics
 from mmssl_dynamic.forecast.step_cost import become_fake
 from mmssl_dynamic.models import SDRResNet
 from mmssl_dynamic.models.selfsup import SDR
+from mmssl_dynamic.models.selfsup.moving_target import MovingTarget
+from mmssl_dynamic.routing.prefix_tree import PathFeatures
 from mmssl_dynamic.subnets import FULL
 from tests.helpers import MOCO_HEAD, MOCO_NECK, build_sdr, build_slimmable, samples
+from tests.routing.toy import calibrated, super_network
 
 PATH = "0-3-1-2"
 """A path of 256."""
@@ -48,6 +53,10 @@ def test_a_loss_makes_all_of_its_tensors_on_the_card(kind):
             losses = model.loss(inputs, samples(name, 4) if isinstance(model, SDR) else None)
         assert {value.device.type for value in losses.values()} == {"cuda"}
         assert any("loss" in key for key in losses)
+        if isinstance(model, MovingTarget):  # what TargetEMAHook does after a step
+            with mode:
+                model.update_target(0.1)
+            assert {tensor.device.type for tensor in model.target_net.state_dict().values()} == {"cuda"}
 
 
 def test_statistics_and_features_are_computed_on_the_card():
@@ -57,6 +66,23 @@ def test_statistics_and_features_are_computed_on_the_card():
     with mode:
         statistics = pooled_statistics(twin, inputs)
     assert {tensor.device.type for pair in statistics.values() for tensor in pair} == {"cuda"}
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_routing_keeps_stages_on_the_card_and_hands_features_to_the_cpu(share):
+    net, names = super_network(), ("0-0-0-1", "0-0-1-3", FULL)
+    bank = calibrated(net)
+    net, mode = on_cuda(net)
+    for name in names:
+        with mode:
+            sizes = {layer: len(mean) for layer, (mean, _) in bank.statistics(name, "prefix").items()}
+            found = {layer: (torch.zeros(size), torch.ones(size)) for layer, size in sizes.items()}  # of the CPU
+            net.set_bn_statistics(name, found)
+    with mode:
+        batches = [SimpleNamespace(images=view, labels=torch.zeros(4).long()) for view in fake_views(mode)]
+        found, labels = PathFeatures(net, names, share)(batches)
+    assert {rows.device.type for rows in found.values()} == {labels.device.type} == {"cpu"}
+    assert {name: rows.shape[0] for name, rows in found.items()} == dict.fromkeys(names, 8)
 
 
 def test_a_tensor_on_the_wrong_device_is_found():
