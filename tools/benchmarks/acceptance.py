@@ -113,7 +113,7 @@ def parts(photos: str) -> Iterator[Part]:
                 "--network",
                 network,
                 "--batch-size",
-                "1",
+                "2",
                 "--image-size",
                 "32",
                 "--rounds",
