@@ -108,7 +108,8 @@ def evaluate(
         else:
             if execution.memory_gib is not None:
                 protocol = replace(protocol, memory_gib=execution.memory_gib)
-            keeper = stack.enter_context(closing(ImageKeeper(execution.image_memory_gib, folder)))
+            memory = execution.image_memory_gib if len(names) > 1 else 0.0  # one network goes through images once
+            keeper = stack.enter_context(closing(ImageKeeper(memory, folder)))
             method = NearestNeighbours(protocol, labelled, normalisation, execution, target, processes, keeper)
         data, how = labelled.record(), method.record()  # of as many processes as there are now
         inputs = {"precision": precision(target), "protocol": how, **labelled.inputs(normalisation)}

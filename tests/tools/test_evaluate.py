@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.datasets.kept_images import ImageKeeper
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.loading import build_backbone, load_config
@@ -79,6 +80,17 @@ def test_the_knn_backend_and_its_memory_are_options(work, evaluate, tmp_path):
     protocol = EvaluationResult.load(tmp_path / "results.json").protocol
     assert (protocol["backend"], protocol["temperature"]) == ("faiss", 0.07)
     assert "memory_gib" not in protocol  # it changes no result
+
+
+def test_images_are_held_for_the_next_network_where_there_is_one(work, evaluate, tmp_path, monkeypatch):
+    keepers = []
+    original = ImageKeeper.close
+    monkeypatch.setattr(ImageKeeper, "close", lambda self: keepers.append(self) or original(self))
+    quick = (*QUICK[:4], "--latency-repeats", "0", "--k", "3")
+    evaluate(*arguments(work, tmp_path / "one", *quick, "--subnets", SMALL))
+    evaluate(*arguments(work, tmp_path / "two", *quick))
+    held = [(keeper.decoded, keeper.in_memory) for keeper in keepers]
+    assert held == [(40, 0), (40, 40)]
 
 
 def test_trains_by_another_config_with_options(work, evaluate, tmp_path, repo_root):
