@@ -5,6 +5,7 @@ The lock is the operating system's (``filelock``): it ends with the process that
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -160,6 +161,11 @@ def _locked(target: Path, path: Path, option: str) -> Iterator[None]:
         held = _acquire(lock, target, owner, option)
         owner.write_text(json.dumps(_this_process()), encoding="utf-8")
     except OSError as error:
+        _remove_empty(made)
+        from mmssl_dynamic.writing import is_full, no_room  # imports torch
+
+        if is_full(error):
+            raise no_room(target, None, error) from error
         raise OutputError(f"{option} {target} cannot be written ({error.strerror or error}); give another.") from error
     try:
         yield
@@ -170,9 +176,13 @@ def _locked(target: Path, path: Path, option: str) -> Iterator[None]:
                 with suppress(OSError):
                     file.unlink()
             lock.release()
-        with suppress(OSError):  # it is not empty
-            for folder in made:  # for nothing, if nothing was written
-                folder.rmdir()
+        _remove_empty(made)  # for nothing, if nothing was written
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    with suppress(OSError):  # it is not empty
+        for folder in folders:
+            folder.rmdir()
 
 
 def _acquire(lock: FileLock, target: Path, owner: Path, option: str) -> bool:
@@ -192,6 +202,8 @@ def _acquire(lock: FileLock, target: Path, owner: Path, option: str) -> bool:
             time.sleep(0.2)
         except (OSError, NotImplementedError) as error:
             if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError):
+                raise
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 raise
             warnings.warn(
                 f"{target} is on a file system without locks ({error}): see to it that nothing else writes there.",

@@ -56,7 +56,7 @@ def atomic_path(path: PathLike, size: int | None = None) -> Iterator[Path]:
         OutputError: there is no room for the file, or it cannot be made.
     """
     target = Path(path)
-    with _making(target):
+    with making(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(target.parent)
         handle, temporary = _locked_file(target)
@@ -64,7 +64,7 @@ def atomic_path(path: PathLike, size: int | None = None) -> Iterator[Path]:
         with _telling_of_room(target, temporary, size):
             yield temporary
             flush(temporary)
-        with _making(target):
+        with making(target):
             umask = os.umask(0)
             os.umask(umask)
             temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
@@ -83,7 +83,7 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
         OutputError: there is no room for the folder, or it cannot be made.
     """
     target = Path(path)
-    with _making(target):
+    with making(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned(target.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
@@ -98,7 +98,7 @@ def atomic_folder(path: PathLike) -> Iterator[Path]:
                 for file in files:
                     flush(Path(folder, file))
                 flush(Path(folder))
-        with _making(target):
+        with making(target):
             if target.exists():
                 target.rename(temporary / "old")  # to be deleted along with the temporary folder
             new.rename(target)
@@ -204,8 +204,12 @@ def flush(path: Path) -> None:
 
 
 @contextmanager
-def _making(target: Path) -> Iterator[None]:
-    """One sentence for a file or folder that cannot be made."""
+def making(target: Path) -> Iterator[None]:
+    """One sentence for a file or folder that cannot be made.
+
+    Raises:
+        OutputError: there is no room for it, or the system refuses it.
+    """
     try:
         yield
     except OSError as error:

@@ -1,5 +1,6 @@
 """One process writes into an output; a second one is told who does, in one sentence, and nothing is lost or mixed."""
 
+import errno
 import json
 import os
 import re
@@ -150,6 +151,17 @@ def test_a_place_that_cannot_be_written_is_refused_before_it_is_locked(tmp_path)
         with pytest.raises(OutputError, match="cannot be written"), lock(path):
             pass
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_told_with_the_room_that_is_left(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(locks.FileLock, "acquire", full)
+    sentence = rf"no room for {tmp_path}/out: .* [GTM]iB are left on its disk"
+    with pytest.raises(OutputError, match=sentence), locked_folder(tmp_path / "out"):
+        pass
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_locks_on_the_file_system_there_is_a_warning_and_no_lock(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from mmssl_dynamic.detection.candidate import CandidateJob, run_candidate
 from mmssl_dynamic.errors import ConfigError, UserError
 from mmssl_dynamic.result_cache import kept_line
+from mmssl_dynamic.writing import making
 
 
 def devices_of(given: Sequence[str] | None) -> list[str]:
@@ -106,7 +107,7 @@ def _run_process(job: CandidateJob, free: Queue[str]) -> tuple[str, dict[str, An
         visible = device.partition(":")[2]  # none on the CPU
         environment = {**os.environ, "CUDA_VISIBLE_DEVICES": visible}
         log = folder / "process.log"
-        with log.open("w") as file:
+        with making(log), log.open("w") as file:
             command = [sys.executable, "-m", "mmssl_dynamic.detection.candidate", str(folder / "job.txt")]
             done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
         found = job.finished()
