@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,8 +82,8 @@ def publish(
     """
     check_output_folder(out)
     file = weights_file(source)
-    if name is not None and (not name.strip() or Path(name).name != name):
-        raise ConfigError(f"--name {name} must be a name without folders.")
+    if name is not None and not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise ConfigError(f"--name {name} may have letters, digits, '-', '_' and '.' alone, as names on hubs have.")
     if not sidecar_path(file).is_file():
         if license is not None or results:
             raise ConfigError(
@@ -141,7 +142,8 @@ def _as_folder(file: Path, out: Path, license: str, results: Sequence[PathLike],
 def _name(source: Mapping[str, Any], sidecar: Sidecar) -> str:
     config = source.get("config")
     stem = Path(config).stem if isinstance(config, str) else sidecar.architecture.family.lower()
-    return f"{stem}_{sidecar.subnet}".replace("@", "-")  # which hubs do not take in names
+    # Hubs take nothing else in names: neither the @ of 0-3-1-2@w0.5 nor what a config of yours is called by.
+    return re.sub(r"[^\w.-]+", "-", f"{stem}_{sidecar.subnet}", flags=re.ASCII)
 
 
 def _figures(path: PathLike, sidecar: Sidecar, origin: _Origin) -> Iterator[tuple[str, str, float, str]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -21,7 +22,7 @@ from mmssl_dynamic.export.hub_folder import HubModel
 from mmssl_dynamic.export.load_export import load_export
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.fileio import load_state_dict, weights_fingerprint
-from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3
+from mmssl_dynamic.models import SDRResNet, SDRSlimmableResNet, SlimmableMobileNetV3
 from tests.helpers import IMAGES, export_subnet, randomise
 
 KINDS = {
@@ -122,7 +123,7 @@ def test_what_others_could_not_use_is_refused_and_nothing_is_written(exported, t
     out = tmp_path / "out"
     with pytest.raises(ConfigError, match="give --license"):
         publish(file, out)
-    with pytest.raises(ConfigError, match="--name a/b must be a name without folders"):
+    with pytest.raises(ConfigError, match="--name a/b may have letters, digits"):
         publish(file, out, license="mit", name="a/b")
     other = EvaluationResult.load(folder / "results.json")
     EvaluationResult(other.protocol, other.data, "0" * 64, other.networks, {}).save(tmp_path / "results.json")
@@ -144,12 +145,17 @@ def test_a_wrong_weight_is_noticed(exported, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_images_in_bgr_are_told(tmp_path):
+def test_images_in_bgr_are_told_and_the_name_is_one_that_hubs_take(tmp_path):
     torch.manual_seed(0)
-    net = randomise(KINDS["stock"][0](), ["full"])
+    net = SDRSlimmableResNet(18, (8, 8, 12, 16), (1, 1, 2, 2), stem_channels=8, widths=(0.5, 1.0))
+    name = "0-0-1-1@w0.5"
+    randomise(net, [name])
     bgr = InputImages(type(IMAGES.normalisation)((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), to_rgb=False), (64, 64))
-    report = export_subnet(net, "full", tmp_path / "b.pth", "mmdet", images=bgr)
-    text = (publish(report.path, tmp_path / "out", license="mit").path / "README.md").read_text()
+    source = {"source": {"config": "my config.py"}}
+    report = export_subnet(net, name, tmp_path / "b.pth", "mmdet", images=bgr, provenance=source)
+    folder = publish(report.path, tmp_path / "out", license="mit").path
+    assert re.fullmatch(r"my-config_0-0-1-1-w0\.5-[0-9a-f]{8}", folder.name)
+    text = (folder / "README.md").read_text()
     assert "| colours | BGR |" in text
     assert "images.flip(1)" in text
 

@@ -11,11 +11,15 @@ from mmssl_dynamic.export.families import ResNetArchitecture
 from mmssl_dynamic.export.load_export import load_export, read_sidecar
 from mmssl_dynamic.export.timm_models import registered_name
 from mmssl_dynamic.fileio import load_state_dict
-from mmssl_dynamic.models import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
+from mmssl_dynamic.models import SDRResNet, SDRSlimmableResNet, SlimmableMobileNetV3, SlimmableResNet
 from tests.helpers import export_subnet, randomise
 
 FAMILIES = {
     "sdr": (lambda: SDRResNet(18, (8, 16, 16, 24), (1, 1, 2, 2), stem_channels=8), "0-0-1-1"),
+    "sdr-slimmable": (
+        lambda: SDRSlimmableResNet(18, (8, 8, 12, 16), (1, 1, 2, 2), stem_channels=8, widths=(0.5, 1.0)),
+        "0-0-1-1@w0.5",
+    ),
     "slimmable-resnet": (
         lambda: SlimmableResNet(((8, 8, 16, 16), (16, 16, 24, 24)), ((1, 2, 1, 1),), "bottleneck"),
         None,
