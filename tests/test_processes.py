@@ -6,12 +6,13 @@ import sys
 from datetime import timedelta
 
 import pytest
+import torch.distributed as dist
 from mmengine.config import Config
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.errors import ConfigError, LostProcessError
 from mmssl_dynamic.launchers import LAUNCHERS
-from mmssl_dynamic.processes import Processes, joined, start_processes, wait_of
+from mmssl_dynamic.processes import Processes, _results_group, joined, start_processes, wait_of
 from tests.processes import run_together
 
 SUM = """
@@ -92,9 +93,16 @@ def test_one_process_alone_takes_everything_in_turns_of_one_and_asks_nobody():
     assert alone.told("mine") == "mine"
 
 
-def test_what_processes_say_comes_in_their_order_and_the_first_one_tells(tmp_path):
+@pytest.mark.parametrize("trainings_use", ["gloo", "nccl"])
+def test_what_processes_say_comes_in_their_order_and_the_first_one_tells(tmp_path, monkeypatch, trainings_use):
+    """NCCL knows only tensors on GPUs, so results go over a group of their own beside it."""
+    monkeypatch.setattr("mmssl_dynamic.processes.dist.get_backend", lambda: trainings_use)
+
     def body(rank):
         processes = Processes.now()
+        own = _results_group()
+        assert own is _results_group()
+        assert (own is dist.group.WORLD) == (trainings_use == "gloo")
         assert processes.gathered(rank * 10) == [0, 10]
         assert processes.gathered(rank * 10, to=1) == ([0, 10] if rank else [])
         assert processes.told(rank) == 0
