@@ -118,7 +118,7 @@ class Card:
         return "\n".join(["## Figures\n", head, *rows])
 
     def _origin(self) -> str:
-        options = " ".join(f"{key}={value}" for key, value in (self.source.get("cfg_options") or {}).items())
+        options = " ".join(f"{key}={_at_home(value)}" for key, value in (self.source.get("cfg_options") or {}).items())
         rows = {
             "pre-training config": f"`{Path(str(self.source.get('config') or 'unknown')).name}`",
             "options of it": f"`{options}`" if options else "none",
@@ -127,6 +127,11 @@ class Card:
         }
         table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
         return f"## Where it comes from\n\n| | |\n| --- | --- |\n{table}"
+
+
+def _at_home(value: Any) -> Any:
+    """A value of an option, without the folders of a machine that it may name."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _result(figure: Figure) -> EvalResult:

@@ -33,7 +33,7 @@ PROVENANCE = {
     "source": {
         "config": "/home/someone/configs/sdr_tiny.py",
         "checkpoint": "/home/someone/epoch_2.pth",
-        "cfg_options": {"max_epochs": 2},
+        "cfg_options": {"max_epochs": 2, "data_root": "/home/someone/my_images"},
         "routed_for": "pets",
     }
 }
@@ -114,6 +114,7 @@ def test_the_card_tells_task_figures_licence_and_images_and_no_folder_of_this_ma
     assert "123.675, 116.28, 103.53" in text
     assert ("mmssl_dynamic.export.timm_models" in text) == (exported[0] == "plugin")
     assert "sdr_tiny.py" in text
+    assert "max_epochs=2 data_root=my_images" in text
     assert "/home/someone" not in text
     assert str(exported[2]) not in text
 
