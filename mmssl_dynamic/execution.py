@@ -1,4 +1,4 @@
-"""How a verb runs: one value that every function of :mod:`mmssl_dynamic.apis` takes."""
+"""How a verb runs: one value that every function of ``apis`` takes."""
 
 from __future__ import annotations
 
