@@ -153,7 +153,7 @@ def test_a_sandwich_counts_its_targets_once_and_its_random_networks_by_chance():
 @pytest.mark.parametrize(
     "name",
     [
-        "sdr/sdr_byol_r18_16path_tinyin.py",
+        pytest.param("sdr/sdr_byol_r18_16path_tinyin.py", marks=pytest.mark.slow),
         pytest.param("sdr/sdr_mocov2_r50_256path_8xb32-coslr-200e_in1k.py", marks=pytest.mark.slow),
         "sdr/simsiam_r18_tinyin.py",
         pytest.param("dspnet/slimmable-supervised_mobilenet-v3_tinyin.py", marks=pytest.mark.slow),
