@@ -34,8 +34,7 @@ extract_dataloader = dict(
     num_workers=1,
     dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.eval_pipeline}}),
 )
-# Of 0.05, 0.1 and 0.2 the one with the best leave-one-out accuracy on the tasks' training images, mean of three seeds.
-optim_wrapper = dict(optimizer=dict(lr=0.1, weight_decay=5e-4))
+optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
 default_hooks = dict(

@@ -45,7 +45,7 @@ model = dict(
 )
 # The recipe of simsiam_demo.py: no warm-up of the rate, the predictor's stays.
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="SGD", lr=0.1, momentum=0.9, weight_decay=5e-4),
+    optimizer=dict(_delete_=True, type="SGD", lr=0.05, momentum=0.9, weight_decay=5e-4),
     paramwise_cfg=dict(_delete_=True, custom_keys={"predictor": dict(fix_lr=True)}),
 )
 param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
