@@ -29,7 +29,13 @@ from mmssl_dynamic.fileio import weights_fingerprint
 # Beside site-packages: this package, also in a checkout, and Python's own modules.
 _INSTALLED = (Path(__file__).resolve().parent, *(Path(sysconfig.get_paths()[key]) for key in ("stdlib", "platstdlib")))
 _STAT_CHUNK = 2048
+_NAME_DIGITS = 8  # of SHA-256 in the name of a file, as in torch's and OpenMMLab's
 _STAT_THREADS = 16  # file systems behind a network answer many questions at a time; a local disk loses nothing by it
+
+
+def hash_in_name(data: bytes) -> str:
+    """What stands for the content of a file in its name: the first digits of its SHA-256."""
+    return hashlib.sha256(data).hexdigest()[:_NAME_DIGITS]
 
 
 def fingerprint(value: Any, what: str) -> str:

@@ -88,6 +88,25 @@ def need(config: Config, *keys: str) -> None:
             raise ConfigError(f"config {config.filename} does not define '{key}'; start from a file in configs/sdr.")
 
 
+def training_pipeline(config: Config, remedy: str = "add it") -> list[dict[str, Any]]:
+    """What the training images of a config go through, whatever data sets are wrapped around the one that has it.
+
+    Args:
+        config: The config.
+        remedy: For the message, where there is none.
+
+    Raises:
+        ConfigError: the config has no training images, or no pipeline for them.
+    """
+    need(config, "train_dataloader")
+    dataset: Any = config.train_dataloader.get("dataset") or {}
+    while dataset.get("pipeline") is None and dataset.get("dataset") is not None:
+        dataset = dataset.dataset
+    if dataset.get("pipeline") is None:
+        raise ConfigError(f"config {config.filename} names no pipeline in train_dataloader.dataset; {remedy}.")
+    return list(dataset.pipeline)
+
+
 def data_preprocessor(config: Config) -> dict[str, Any]:
     """The config of the data preprocessor that a training with ``config`` has.
 

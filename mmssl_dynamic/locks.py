@@ -5,7 +5,6 @@ The lock is the operating system's (``filelock``): it ends with the process that
 
 from __future__ import annotations
 
-import errno
 import functools
 import inspect
 import json
@@ -201,9 +200,9 @@ def _acquire(lock: FileLock, target: Path, owner: Path, option: str) -> bool:
                 ) from None
             time.sleep(0.2)
         except (OSError, NotImplementedError) as error:
-            if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError):
-                raise
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            from mmssl_dynamic.writing import is_full  # imports torch
+
+            if isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError) or is_full(error):
                 raise
             warnings.warn(
                 f"{target} is on a file system without locks ({error}): see to it that nothing else writes there.",

@@ -1,43 +1,17 @@
 #!/usr/bin/env bash
 # Pre-training on several GPUs, one process each, started by torchrun.
 set -euo pipefail
+folder=$(dirname "${BASH_SOURCE[0]}")
+. "$folder/torchrun.sh"
 
-usage="usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py ...]
+check_usage "usage: tools/dist_train.sh CONFIG GPUS [arguments of tools/train.py ...]
 
   CONFIG  a pre-training config
   GPUS    processes on this machine, one for each GPU
 
-Environment: NNODES (machines, 1), NODE_RANK (which machine this is, 0), MASTER_ADDR (the first machine, 127.0.0.1),
-PORT (a free port on it, 29500), TORCHRUN (the launcher, torchrun)."
+$environment" "$@"
 
-if [ "${1-}" = "-h" ] || [ "${1-}" = "--help" ]; then
-  echo "$usage"
-  exit 0
-fi
-if [ $# -lt 2 ]; then
-  echo "$usage" >&2
-  exit 2
-fi
 config=$1
 gpus=$2
 shift 2
-
-case $gpus in
-  '' | *[!0-9]* | 0)
-    echo "error: GPUS must be a positive whole number, not '$gpus'" >&2
-    exit 2
-    ;;
-esac
-launcher=${TORCHRUN:-torchrun}
-if ! command -v "$launcher" >/dev/null 2>&1; then
-  echo "error: '$launcher' not found: activate the environment that holds torch, or set TORCHRUN to its torchrun" >&2
-  exit 2
-fi
-
-exec "$launcher" \
-  --nnodes="${NNODES:-1}" \
-  --node_rank="${NODE_RANK:-0}" \
-  --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-  --master_port="${PORT:-29500}" \
-  --nproc_per_node="$gpus" \
-  "$(dirname "${BASH_SOURCE[0]}")/train.py" "$config" --launcher pytorch "$@"
+start GPUS "$gpus" "$folder/train.py" "$config" --launcher pytorch "$@"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -21,6 +20,7 @@ from mmssl_dynamic.evaluation.knn import protocol_text
 from mmssl_dynamic.export.formats import installed
 from mmssl_dynamic.export.load_export import Sidecar, load_export, read_sidecar, weights_file
 from mmssl_dynamic.fileio import load_state_dict, read_json, sidecar_path
+from mmssl_dynamic.fingerprints import hash_in_name
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.records import RecordError, read_record
@@ -28,7 +28,6 @@ from mmssl_dynamic.selection import TaskCandidates, read_results
 from mmssl_dynamic.writing import atomic_folder, write_bytes
 
 PathLike = str | os.PathLike[str]
-_HASH = 8  # digits of SHA-256 in a name
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _stripped(file: Path, out: Path, name: str | None) -> Published:
         stream = io.BytesIO()
         torch.save({"state_dict": state, "meta": {}}, stream)
         data = stream.getvalue()
-    target = out / f"{name or file.stem}-{hashlib.sha256(data).hexdigest()[:_HASH]}{file.suffix}"
+    target = out / f"{name or file.stem}-{hash_in_name(data)}{file.suffix}"
     write_bytes(target, data)
     return Published(target)
 

@@ -19,7 +19,7 @@ from mmssl_dynamic.datasets.batches import ImageBatches, build_dataset
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.datasets.sample_request import seeded
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.loading import need, normalisation_of
+from mmssl_dynamic.loading import need, normalisation_of, training_pipeline
 
 TRANSFORMS = ("eval", "train")
 
@@ -121,15 +121,7 @@ def training_views(config: Config) -> list[list[dict[str, Any]]]:
     Raises:
         ConfigError: the config has no training images.
     """
-    need(config, "train_dataloader")
-    dataset: Any = config.train_dataloader.get("dataset") or {}
-    while dataset.get("pipeline") is None and dataset.get("dataset") is not None:
-        dataset = dataset.dataset
-    if dataset.get("pipeline") is None:
-        raise ConfigError(
-            f"config {config.filename} names no pipeline in train_dataloader.dataset; calibrate with transforms='eval'."
-        )
-    steps = list(dataset.pipeline)
+    steps = training_pipeline(config, "calibrate with transforms='eval'")
     many = next((i for i, step in enumerate(steps) if str(step["type"]).split(".")[-1] == "MultiView"), None)
     if many is None:
         return [steps]

@@ -8,6 +8,7 @@ C channels, H W height and width.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
@@ -106,7 +107,7 @@ class ImageKeeper:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  open as long as the keeper lives
         usage = shutil.disk_usage(folder)
         if usage.free - _LOOK_AGAIN < _LEFT_FREE * usage.total:
-            raise OSError(28, os.strerror(28))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @property
     def text(self) -> str:

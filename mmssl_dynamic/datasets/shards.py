@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmssl_dynamic.arrays import ArrayKind, map_array
-from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, is_hidden, is_text_line
+from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, is_hidden, is_text_line, list_images
 from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.errors import ArtifactError, DataError, OutputError, first_line
 from mmssl_dynamic.fileio import read_json
@@ -239,8 +239,6 @@ def write_shards(root: PathLike, out: PathLike, megabytes: int = 1024) -> Iterat
         DataError: as :func:`~mmssl_dynamic.datasets.image_listing.find_images`.
         OutputError: there is no room for them.
     """
-    from mmssl_dynamic.datasets.image_listing import list_images
-
     names, folder = list_images(root), Path(out)
     start = number = 0
     while start < len(names):

@@ -5,7 +5,7 @@ N images, C channels, H W height and width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,10 @@ class GraphFormat(Format):
 
         yield Reading(self.runtime, None, outputs)
 
+    def usage(self, source: Source, target: Path) -> str:
+        """Python lines that need :attr:`runtime` and numpy alone, to be run beside the file."""
+        return self.snippet(source, Path(target.name))
+
     def example_shape(self, source: Source) -> tuple[int, int, int, int]:
         """(N, C, H, W) of an example's images."""
         height, width = example_size(source) if self.image_size is None else (self.image_size,) * 2
@@ -78,6 +82,11 @@ class GraphFormat(Format):
         names, channels = output_names(source.twin), source.twin.out_channels
         found = [{"name": name, "channels": count} for name, count in zip(names, channels)]
         return {"input": INPUT, "outputs": found, "batch_size": self.batch_size, "image_size": self.image_size}
+
+
+def unpacked(names: Sequence[str]) -> str:
+    """Names on the left of an assignment, with a comma behind a single one."""
+    return ", ".join([*names, ""]).rstrip()
 
 
 def output_names(twin: Any) -> list[str]:

@@ -8,7 +8,6 @@ D feature dimension.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +24,11 @@ from mmssl_dynamic.export.families import Architecture, NoStockModel, StockModel
 from mmssl_dynamic.export.load_export import Sidecar, exported_weights, load_export
 from mmssl_dynamic.export.timm_models import pretrained_cfg_of, registered_name
 from mmssl_dynamic.features.pooling import pool
-from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.fingerprints import hash_in_name
 from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.writing import to_json
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
-_HASH = 8  # digits of SHA-256 in a name, as in torch's and OpenMMLab's files
 _TOLERANCE = 1e-4  # of the largest feature
 # What is true of our weights; the rest of what timm's own models tell is of the weights that timm has for them.
 _ABOUT = (
@@ -106,7 +104,7 @@ class HubModel:
     @property
     def hash(self) -> str:
         """The first digits of the weights' SHA-256."""
-        return hashlib.sha256(self.data).hexdigest()[:_HASH]
+        return hash_in_name(self.data)
 
     def write(self, folder: Path, export: Path) -> float:
         """Write weights and config into a folder that is there, and load it with timm.
@@ -123,7 +121,7 @@ class HubModel:
         """
         (folder / WEIGHTS).write_bytes(self.data)
         (folder / CONFIG).write_text(to_json(self.config, indent=2) + "\n", encoding="utf-8")
-        return _difference(folder, export)
+        return _difference(folder, export, self.config["pretrained_cfg"]["input_size"][0])
 
 
 def _stock(architecture: Architecture) -> StockModel | None:
@@ -138,11 +136,10 @@ def _shape(architecture: Architecture) -> dict[str, Any]:
     return {"shape": architecture.record(), **channels}
 
 
-def _difference(folder: Path, export: Path) -> float:
+def _difference(folder: Path, export: Path, channels: int) -> float:
     with quiet_openmmlab():
         net: nn.Module = timm.create_model(f"local-dir:{folder}", pretrained=True)
     backbone = load_export(export)
-    channels = read_json(folder / CONFIG, "config")["pretrained_cfg"]["input_size"][0]
     images = torch.randn(2, channels, 96, 96, generator=torch.Generator().manual_seed(0))
     with eval_mode(net), eval_mode(backbone):
         found, wanted = net(images), pool(backbone(images)[-1])

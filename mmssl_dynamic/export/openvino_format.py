@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mmssl_dynamic.export.base import Source
-from mmssl_dynamic.export.graph_format import INPUT, GraphFormat, Run, output_names
+from mmssl_dynamic.export.graph_format import INPUT, GraphFormat, Run, output_names, unpacked
 from mmssl_dynamic.export.onnx_format import OnnxFormat
 from mmssl_dynamic.export.snippets import input_lines, with_imports
 from mmssl_dynamic.registry import FORMATS
@@ -61,12 +61,8 @@ class OpenVINOFormat(GraphFormat):
 
         return run
 
-    def usage(self, source: Source, target: Path) -> str:
-        """Python lines that need openvino and numpy alone, to be run beside the file."""
-        return self.snippet(source, Path(target.name))
-
     def snippet(self, source: Source, target: Path) -> str:
-        """The same, to be run where the path leads to the file."""
+        """Python lines that need openvino and numpy alone, to be run where the path leads to the file."""
         names = output_names(source.twin)
         lines, given = input_lines(source, "numpy", self.example_shape(source))
         return with_imports(
@@ -75,7 +71,7 @@ class OpenVINOFormat(GraphFormat):
                 "",
                 *lines,
                 f"outputs = model({{{INPUT!r}: {given}}})",
-                f"{', '.join([*names, ''])[:-1]} = [outputs[name] for name in {names!r}]  # (N, C, H', W') each",
+                f"{unpacked(names)} = [outputs[name] for name in {names!r}]  # (N, C, H', W') each",
             ]
         )
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from mmssl_dynamic.export.base import Source
-from mmssl_dynamic.export.graph_format import GraphFormat, Run, output_names
+from mmssl_dynamic.export.base import Source, random_images
+from mmssl_dynamic.export.graph_format import GraphFormat, Run, output_names, unpacked
 from mmssl_dynamic.export.onnx_exporters import quietly
 from mmssl_dynamic.export.snippets import input_lines, with_imports
 from mmssl_dynamic.registry import FORMATS
@@ -43,7 +43,8 @@ class TFLiteFormat(GraphFormat):
 
     def batches(self, source: Source) -> list[torch.Tensor]:
         """Noise of the one size that the graph takes."""
-        return [torch.randn(self.example_shape(source), generator=torch.Generator().manual_seed(0))]
+        count, _, height, width = self.example_shape(source)
+        return [random_images(source, count, (height, width))]
 
     def run(self, path: Path, threads: int = 0) -> Run:
         """Into LiteRT's interpreter on the CPU."""
@@ -58,12 +59,8 @@ class TFLiteFormat(GraphFormat):
 
         return run
 
-    def usage(self, source: Source, target: Path) -> str:
-        """Python lines that need ai-edge-litert and numpy alone, to be run beside the file."""
-        return self.snippet(source, Path(target.name))
-
     def snippet(self, source: Source, target: Path) -> str:
-        """The same, to be run where the path leads to the file."""
+        """Python lines that need ai-edge-litert and numpy alone, to be run where the path leads to the file."""
         names = output_names(source.twin)
         lines, given = input_lines(source, "numpy", self.example_shape(source))
         found = [f"output_{index}" for index in range(len(names))]
@@ -73,7 +70,7 @@ class TFLiteFormat(GraphFormat):
                 "",
                 *lines,
                 f"outputs = run({_INPUT}={given})",
-                f"{', '.join([*names, ''])[:-1]} = [outputs[name] for name in {found!r}]  # (N, C, H', W') each",
+                f"{unpacked(names)} = [outputs[name] for name in {found!r}]  # (N, C, H', W') each",
             ]
         )
 

@@ -14,25 +14,9 @@ from mmengine.config import Config
 from PIL import Image
 from torch import Tensor
 
-from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.loading import need
+from mmssl_dynamic.loading import training_pipeline
 
 _WIDTH, _HEIGHT, _PHOTOS = 500, 375, 8  # of an image of ImageNet, and how many different ones
-
-
-def train_pipeline(config: Config) -> list[dict[str, Any]]:
-    """What the training images of a config go through.
-
-    Raises:
-        ConfigError: the config has no training images.
-    """
-    need(config, "train_dataloader")
-    dataset: Any = config.train_dataloader.get("dataset") or {}
-    while dataset.get("pipeline") is None and dataset.get("dataset") is not None:
-        dataset = dataset.dataset
-    if dataset.get("pipeline") is None:
-        raise ConfigError(f"config {config.filename} names no pipeline in train_dataloader.dataset; add it.")
-    return list(dataset.pipeline)
 
 
 def sample_and_rate(config: Config, seconds: float = 1.0) -> tuple[list[Tensor], float]:
@@ -49,7 +33,7 @@ def sample_and_rate(config: Config, seconds: float = 1.0) -> tuple[list[Tensor],
 
     register_all_modules(init_default_scope=False)
     with TRANSFORMS.switch_scope_and_registry("mmpretrain") as registry:
-        transforms = [registry.build(step) for step in train_pipeline(config)]
+        transforms = [registry.build(step) for step in training_pipeline(config)]
     threads, rng = cv2.getNumThreads(), np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder) / f"{index}.jpg") for index in range(_PHOTOS)]

@@ -22,10 +22,8 @@ def batches(count=11, size=10, labels=True):
     return [SimpleNamespace(images=x, labels=y if labels else None) for x, y in parts]
 
 
-@pytest.fixture(scope="module")
-def net():
-    torch.manual_seed(0)
-    net = SDRResNet(18, stage_channels=(8, 8, 12, 16), stage_groups=GROUPS, stem_channels=5)
+def with_statistics(net):
+    """The network with statistics of noise for all prefixes."""
     bank = BNBank.of(net)
     generator = torch.Generator().manual_seed(2)
     draw = lambda *_: [torch.randn(6, 3, 32, 32, generator=generator)]  # noqa: E731
@@ -33,6 +31,13 @@ def net():
     bank.prefix = calibrate_prefixes(net, draw)
     bank.apply(net, bn="prefix")
     return net
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    net = SDRResNet(18, stage_channels=(8, 8, 12, 16), stage_groups=GROUPS, stem_channels=5)
+    return with_statistics(net)
 
 
 def test_256_paths_need_340_stage_runs_and_not_1024():
@@ -131,13 +136,7 @@ def wide():
     """Paths of two widths, with statistics of their prefixes."""
     torch.manual_seed(0)
     net = SDRSlimmableResNet(18, (8, 8, 12, 16), (1, 1, 2, 2), stem_channels=8, widths=(0.5, 1.0))
-    bank = BNBank.of(net)
-    generator = torch.Generator().manual_seed(2)
-    draw = lambda *_: [torch.randn(6, 3, 32, 32, generator=generator)]  # noqa: E731
-    bank.path["full"] = calibrate_path(net, "full", draw())
-    bank.prefix = calibrate_prefixes(net, draw)
-    bank.apply(net, bn="prefix")
-    return net
+    return with_statistics(net)
 
 
 def test_a_width_has_a_tree_of_its_own():

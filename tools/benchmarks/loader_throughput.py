@@ -27,17 +27,9 @@ from mmssl_dynamic.commands import shared
 from mmssl_dynamic.datasets.decoding import decode_image
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.loading import find_config, load_config, select_device
+from mmssl_dynamic.loading import find_config, load_config, select_device, training_pipeline
 
 CONFIG = "sdr/sdr_simsiam_r50_256path.py"
-
-
-def train_pipeline(config: str) -> list:
-    """The training pipeline of a config, as in its train_dataloader."""
-    dataset = load_config(config).train_dataloader.dataset
-    while "pipeline" not in dataset:
-        dataset = dataset.dataset
-    return list(dataset.pipeline)
 
 
 def built(steps: list) -> Callable:
@@ -125,7 +117,7 @@ def main() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    pipeline = train_pipeline(args.config or str(find_config(CONFIG)))
+    pipeline = training_pipeline(load_config(args.config or find_config(CONFIG)))
     views = next((step for step in pipeline if step["type"].split(".")[-1] == "MultiView"), None)
     if views is None:
         raise ConfigError(f"--config {args.config} has no MultiView in its training pipeline; give a siamese method's.")

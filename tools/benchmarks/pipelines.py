@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.config import Config
 
 from mmssl_dynamic.datasets.image_listing import list_images
-from mmssl_dynamic.loading import data_preprocessor, find_config, load_config
+from mmssl_dynamic.loading import data_preprocessor, find_config, load_config, training_pipeline
 
 #: mmpretrain's own data sets with two views, by the method that they are for.
 PEERS = {
@@ -25,10 +25,7 @@ PEERS = {
 def own_pipeline(config: str) -> tuple[list, dict]:
     """Training pipeline and data preprocessor of a config of this package, by its name below ``configs/``."""
     loaded = load_config(find_config(config))
-    dataset = loaded.train_dataloader.dataset
-    while "pipeline" not in dataset:
-        dataset = dataset.dataset
-    return list(dataset.pipeline), data_preprocessor(loaded)
+    return training_pipeline(loaded), data_preprocessor(loaded)
 
 
 def peer_pipeline(method: str) -> tuple[list, dict]:
