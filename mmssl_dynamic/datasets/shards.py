@@ -237,8 +237,11 @@ def write_shards(root: PathLike, out: PathLike, megabytes: int = 1024) -> Iterat
 
     Raises:
         DataError: as :func:`~mmssl_dynamic.datasets.image_listing.find_images`.
-        OutputError: there is no room for them.
+        OutputError: there is no room for them, or ``out`` holds shards already.
     """
+    there = shard_files(out)
+    if there:  # those that are not written over would become part of the data set
+        raise OutputError(f"--out {out} holds shards already ({there[0]}); give another folder, or remove them.")
     names, folder = list_images(root), Path(out)
     start = number = 0
     while start < len(names):

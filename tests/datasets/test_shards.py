@@ -14,7 +14,7 @@ from mmssl_dynamic.datasets import ImageBatches, Normalisation, SubnetBatchSampl
 from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.shards import ShardIndex
-from mmssl_dynamic.errors import ArtifactError, DataError
+from mmssl_dynamic.errors import ArtifactError, DataError, OutputError
 from tests.helpers import write_images
 
 NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3, to_rgb=True)
@@ -137,3 +137,10 @@ def test_what_cannot_be_read_is_named(shards, tmp_path):
         shutil.copy(sorted(shards.glob("*.tar"))[0], twice / name)
     with pytest.raises(DataError, match="hold the image class_0/0000.png twice"):
         build_dataset(config(twice))
+
+
+def test_shards_of_an_earlier_run_do_not_become_part_of_the_data_set(folder, shards):
+    before = {file.name: file.read_bytes() for file in shards.glob("*.tar")}
+    with pytest.raises(OutputError, match=r"holds shards already \(000000\.tar\); give another folder, or remove"):
+        run_verb("data make-shards", [str(folder), "--out", str(shards), "--no-progress"])
+    assert {file.name: file.read_bytes() for file in shards.glob("*.tar")} == before
