@@ -29,7 +29,7 @@ import runpy, sys
 sys.path.insert(0, "tools/benchmarks")
 import acceptance
 speed = {"speed": "speed " + acceptance._SUMMARY}
-acceptance.parts = lambda photos: iter([
+acceptance.parts = lambda: iter([
     acceptance.Part("one", ("-c", "print('speed 1.5 (1.0 to 2.0)')"), (), 60, speed),
     acceptance.Part("two", ("-c", "print('nothing')"), (), 60, speed),
     acceptance.Part("three", ("-c", "raise SystemExit(3)"), (), 60),
