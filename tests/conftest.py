@@ -17,6 +17,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # The tests' tensors are too small to share among threads.
 torch.set_num_threads(1)
 
+# Autograd makes its threads at the first backward pass, one for each device. Fake tensors pretend that there are some,
+# and after a first pass behind them no forked process could train: so the first pass is here.
+torch.zeros(1, requires_grad=True).sum().backward()
+
 # A loader that ends waits this long for workers that do not hear it, and a worker for its next images.
 torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.5  # seconds
 
