@@ -20,7 +20,7 @@ from mmssl_dynamic.loading import build_backbone, load_config, load_super_networ
 from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
-MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "dspnet", "evaluate_run")
+MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "domains_large", "dspnet", "evaluate_run")
 MODULES += ("fidelity", "lite_teacher", "relatives", "teacher", "budget")
 
 

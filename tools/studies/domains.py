@@ -116,8 +116,12 @@ COMPARISONS = (
 )
 
 
-def prepare(folders: Folders) -> None:
+def prepare(folders: Folders, images: int = IMAGES) -> None:
     """Unpack the pool's first images of each domain and all tasks.
+
+    Args:
+        folders: Of the study.
+        images: Of each domain; fewer where it has no more.
 
     Raises:
         ConfigError: an archive is missing.
@@ -133,9 +137,9 @@ def prepare(folders: Folders) -> None:
         members = sorted((m for m in archive.getmembers() if m.name.endswith(".jpg")), key=lambda m: m.name)
         for domain in DOMAINS:
             own = [m for m in members if Path(m.name).parts[1] == domain]
-            archive.extractall(folders.pool.parent, own[:IMAGES], filter="data")
+            archive.extractall(folders.pool.parent, own[:images], filter="data")
     for file in archives[1:]:
         with tarfile.open(file) as archive:
             own = [m for m in archive.getmembers() if m.name.split("/")[0] in ("train", "test")]
             archive.extractall(folders.tasks / file.name.removesuffix(".tar.gz"), own, filter="data")
-    done.write_text(f"{IMAGES} images of each domain\n")
+    done.write_text(f"{images} images of each domain\n")

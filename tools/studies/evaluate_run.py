@@ -102,17 +102,19 @@ def _calibrate(net: Any, cfg: Any, folder: Path) -> list[str]:
 def _features(net: Any, names: list[str], task: Task, cfg: Any) -> dict[str, np.ndarray]:
     """``NAME/train`` and ``NAME/test`` (N, D) of every network, and ``labels/train``, ``labels/test`` (N,)."""
     found: dict[str, list[np.ndarray]] = {}
+    device = next(net.parameters()).device
     splits = task.splits(normalisation_of(cfg), batch_size=100)
     for part, batches in (("train", splits.train), ("test", splits.test)):
         for batch in batches:  # every image is read once for all networks
             found.setdefault(f"labels/{part}", []).append(batch.labels.numpy())
+            images = batch.images.to(device)
             for name in names:
                 if isinstance(net, SuperNetwork):
                     with net.subnet(name):
-                        maps = net(batch.images)
+                        maps = net(images)
                 else:
-                    maps = net(batch.images)
-                found.setdefault(f"{name}/{part}", []).append(pool(maps[-1]).numpy())
+                    maps = net(images)
+                found.setdefault(f"{name}/{part}", []).append(pool(maps[-1]).cpu().numpy())
     return {key: np.concatenate(arrays) for key, arrays in found.items()}
 
 
