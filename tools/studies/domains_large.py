@@ -7,7 +7,6 @@ change on the card; networks, splits and tasks of the study ``domains``.
 from __future__ import annotations
 
 import domains
-from domains import SPLITS
 from runs import Folders, Run
 
 __all__ = ["COMPARISONS", "STAGES", "prepare"]
@@ -16,6 +15,8 @@ IMAGES = 1744
 EPOCHS = 30
 #: Of SimSiam in the time of EPOCHS of SDR, whose step costs 1.8 times as much.
 EQUAL_TIME = round(1.8 * EPOCHS)
+# As in the smaller study, with a batch of images at least.
+SPLITS = tuple((name, (*arguments, "--min-size", "256")) for name, arguments in domains.SPLITS)
 SIMSIAM = "sdr/small_scale/simsiam_r18-narrow_domains_large.py"
 SDR16 = "sdr/small_scale/sdr_r18-narrow_16path_domains_large.py"
 # Trained on, a network begins with two fifths of the step of a random one, as in the smaller study.
