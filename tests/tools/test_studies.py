@@ -20,8 +20,8 @@ from mmssl_dynamic.loading import build_backbone, load_config, load_super_networ
 from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
-MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "domains_large", "dspnet", "evaluate_run")
-MODULES += ("fidelity", "lite_teacher", "relatives", "teacher", "budget")
+MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "dspnet", "evaluate_run")
+MODULES += ("domains_large", "fidelity", "lite_teacher", "relatives", "teacher", "budget")
 
 
 @pytest.fixture

@@ -116,16 +116,17 @@ COMPARISONS = (
 )
 
 
-def prepare(folders: Folders, images: int = IMAGES) -> None:
+def prepare(folders: Folders, images: int | None = None) -> None:
     """Unpack the pool's first images of each domain and all tasks.
 
     Args:
         folders: Of the study.
-        images: Of each domain; fewer where it has no more.
+        images: Of each domain, fewer where it has no more; ``IMAGES`` when left out.
 
     Raises:
         ConfigError: an archive is missing.
     """
+    images = IMAGES if images is None else images
     archives = [folders.data / f"{name}.tar.gz" for name in ("pool", *TASKS)]
     missing = next((file for file in archives if not file.is_file()), None)
     if missing is not None:
