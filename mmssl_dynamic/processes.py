@@ -2,8 +2,9 @@
 
 A command that runs in P processes divides what it goes through, batches of images or sub-networks, and brings the
 parts together in the order that one process would have had (:class:`Processes`). What is divided are whole batches and
-whole sub-networks, so that every number comes of the same arithmetic as in one process. The first process alone writes
-files, and holds the lock on them.
+whole sub-networks, so that every number comes of the same arithmetic as in one process. The first process holds the
+lock on what is written, and writes all of it but for results of hours (:meth:`Processes.own`), each of which is kept at
+once by the process that it took them of.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 _GO_ON = "start the same command again, with as many processes as you like: what is finished is kept"
 _DYING = 0.5  # seconds that a killed process needs to be gone, on a busy machine
+# What one process works on may take hours in which the others wait; one that is killed is noticed by its connection.
+_RESULTS_WAIT = timedelta(days=7)
 # Results travel as bytes in main memory, whatever trainings use: NCCL knows only what lies on GPUs.
 _results_groups: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
@@ -83,6 +86,20 @@ class Processes:
         size = 1 if self.count == 1 else most * self.count
         for start in range(0, total, size):
             yield self._shares(start, min(start + size, total))[self.rank]
+
+    def own(self, costs: Sequence[float]) -> list[int]:
+        """Positions of this process's things, where they take unequally long: all processes are busy for as long.
+
+        Args:
+            costs: What each thing takes, in any unit. The largest go first, each to whoever has the least to do.
+        """
+        loads, own = [0.0] * self.count, []
+        for position in sorted(range(len(costs)), key=lambda position: -costs[position]):
+            rank = loads.index(min(loads))
+            loads[rank] += costs[position]
+            if rank == self.rank:
+                own.append(position)
+        return sorted(own)
 
     def _shares(self, start: int, stop: int) -> list[range]:
         # Rounded up: the first ones get more.
@@ -157,6 +174,7 @@ def joined(launcher: str, wait: timedelta | None = None) -> Iterator[Processes]:
         return
     own = not dist.is_initialized()  # or who has joined them leaves them
     start_processes(launcher, wait)
+    _results_group()
     processes = Processes.now()
     with warnings.catch_warnings(), _told_to_end(processes):
         if not processes.first:  # what there is to know, the first one says
@@ -210,12 +228,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def _results_group() -> Any:
-    """The group over which results travel: the trainings' own where that is gloo's, else another one of the same."""
+    """The group over which results travel, of the same processes as the trainings' own."""
     world = dist.group.WORLD
-    if dist.get_backend() == "gloo":
-        return world
     if world not in _results_groups:
-        _results_groups[world] = dist.new_group(backend="gloo")
+        _results_groups[world] = dist.new_group(backend="gloo", timeout=_RESULTS_WAIT)
     return _results_groups[world]
 
 

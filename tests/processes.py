@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,22 +27,25 @@ class Ended(NamedTuple):
     errors: str
 
 
-def run_together(body: Callable[[int], object], place: Path, count: int = 2) -> list[Ended]:
+def run_together(
+    body: Callable[[int], object], place: Path, count: int = 2, wait: timedelta | None = None
+) -> list[Ended]:
     """Call ``body(rank)`` in processes that have joined, as a launcher starts them.
 
     Args:
         body: What they do.
         place: A folder for what they write to stdout and stderr.
         count: How many.
+        wait: How long trainings in them wait for each other; torch's own half an hour when left out.
     """
     place.mkdir(parents=True, exist_ok=True)
-    pids = [_start(body, rank, count, place) for rank in range(count)]
+    pids = [_start(body, rank, count, place, wait) for rank in range(count)]
     statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     written = [[(place / f"{rank}.{name}").read_text() for name in ("out", "err")] for rank in range(count)]
     return [Ended(status, *texts) for status, texts in zip(statuses, written)]
 
 
-def _start(body: Callable[[int], object], rank: int, count: int, place: Path) -> int:
+def _start(body: Callable[[int], object], rank: int, count: int, place: Path, wait: timedelta | None) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -51,7 +55,8 @@ def _start(body: Callable[[int], object], rank: int, count: int, place: Path) ->
             os.dup2(os.open(place / f"{rank}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115  pytest's are gone
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE=str(count))
-        dist.init_process_group("gloo", init_method=f"file://{place}/store", rank=rank, world_size=count)
+        store = f"file://{place}/store"
+        dist.init_process_group("gloo", init_method=store, rank=rank, world_size=count, timeout=wait)
         body(rank)
         status = 0
     except SystemExit as stop:

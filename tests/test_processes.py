@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -87,27 +88,45 @@ def test_shares_are_consecutive_equal_but_for_one_and_hold_everything_once(total
 
 def test_one_process_alone_takes_everything_in_turns_of_one_and_asks_nobody():
     alone = Processes.now()
+    assert alone.own([1, 3, 2]) == [0, 1, 2]
     assert (alone.rank, alone.count, alone.first) == (0, 1, True)
     assert [list(turn) for turn in alone.turns(3)] == [[0], [1], [2]]
     assert alone.gathered("mine") == ["mine"]
     assert alone.told("mine") == "mine"
 
 
-@pytest.mark.parametrize("trainings_use", ["gloo", "nccl"])
-def test_what_processes_say_comes_in_their_order_and_the_first_one_tells(tmp_path, monkeypatch, trainings_use):
-    """NCCL knows only tensors on GPUs, so results go over a group of their own beside it."""
-    monkeypatch.setattr("mmssl_dynamic.processes.dist.get_backend", lambda: trainings_use)
+@pytest.mark.parametrize(
+    ("costs", "busy"), [([], [0, 0]), ([5], [5, 0]), ([1] * 7, [4, 3]), ([1, 1, 8, 1, 5, 1, 1], [9, 9])]
+)
+def test_things_that_take_unequally_long_are_shared_out_evenly(costs, busy):
+    shares = [Processes(rank, 2).own(costs) for rank in range(2)]
+    assert sorted(sum(shares, [])) == list(range(len(costs)))
+    assert [sum(costs[position] for position in share) for share in shares] == busy
+
+
+def test_what_processes_say_comes_in_their_order_and_the_first_one_tells(tmp_path):
+    """NCCL knows only tensors on GPUs, so results go over a group of their own beside the trainings'."""
 
     def body(rank):
         processes = Processes.now()
         own = _results_group()
         assert own is _results_group()
-        assert (own is dist.group.WORLD) == (trainings_use == "gloo")
+        assert own is not dist.group.WORLD
+        assert dist.get_backend(own) == "gloo"
         assert processes.gathered(rank * 10) == [0, 10]
         assert processes.gathered(rank * 10, to=1) == ([0, 10] if rank else [])
         assert processes.told(rank) == 0
 
     assert [ended.status for ended in run_together(body, tmp_path)] == [0, 0]
+
+
+def test_results_are_waited_for_longer_than_trainings_wait(tmp_path):
+    def body(rank):
+        processes = Processes.now()
+        time.sleep(1.5 * rank)
+        assert processes.gathered(rank) == [0, 1]
+
+    assert [ended.status for ended in run_together(body, tmp_path, wait=timedelta(seconds=1))] == [0, 0]
 
 
 @pytest.mark.parametrize(("lost", "says"), [(1, 0), (0, 1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.features.networks import Networks, network_names
 from mmssl_dynamic.fileio import weights_fingerprint
-from mmssl_dynamic.loading import load_backbone, loaded, normalisation_of, select_device, source_of
+from mmssl_dynamic.loading import device_of, load_backbone, loaded, normalisation_of, select_device, source_of
 from mmssl_dynamic.locks import locked_folder, locks, locks_folder
 from mmssl_dynamic.outputs import beside, check_output_folder
+from mmssl_dynamic.processes import joined, wait_of
 from mmssl_dynamic.result_cache import ResultCache
 from mmssl_dynamic.visualization.routing_plots import save_figure
 from mmssl_dynamic.visualization.transfer_plots import transfer_gains, transfer_scores
@@ -50,8 +51,8 @@ class KeptFeatures:
 
 
 def _folder_of_features(given: Mapping[str, Any]) -> AbstractContextManager[None]:
-    folder = (given["features"] or KeptFeatures()).folder
-    return nullcontext() if folder is None else locked_folder(folder, "--features")
+    folder, execution = (given["features"] or KeptFeatures()).folder, given["execution"] or Execution()
+    return nullcontext() if folder is None else locked_folder(folder, "--features", execution.launcher)
 
 
 @locks_folder(default="transfer")
@@ -82,43 +83,51 @@ def transfer(
         networks: Those to evaluate, all when left out, and their BatchNorm statistics.
         features: Where they wait on disk.
         execution: How to run: batches of 64 images and 2 workers when left out; ``memory_gib``, 4 when left out, is for
-            the weights of networks that share one pass over the images.
+            the weights of networks that share one pass over the images. With a ``launcher``, its processes share the
+            images and the searches, and the first one writes results and pictures.
+
+    Returns:
+        The scores, in all processes.
 
     Raises:
         UserError: anything that does not fit, before anything is computed.
     """
     protocol, networks, features = protocol or ManyShotProtocol(), networks or Networks(), features or KeptFeatures()
-    execution = Execution.of(execution, workers=2)
+    execution = Execution.of(execution, launcher=True, workers=2)
     folder = beside(out, checkpoint, "transfer")
     check_output_folder(folder)
     found = [_task(task, transfer_pipeline(protocol.image_size, load=True)) for task in tasks]
     labels = {task.name: SearchLabels.of(task, protocol) for task in found}
     cfg = loaded(config)
     normalisation = normalisation_of(cfg)
-    target = select_device(execution.device)
-    net = load_backbone(cfg, checkpoint, target)
-    names = network_names(net, networks.names, Path(source_of(cfg)[0]).stem)
-    bank, statistics = apply_bank(net, names, checkpoint, networks.bank, networks.bn)
-    record = {
-        **protocol.record(),
-        "pipeline": transfer_pipeline(protocol.image_size),
-        "normalisation": normalisation.record(),
-        "bn_statistics": statistics_text(statistics),
-    }
-    fingerprint = weights_fingerprint(net.state_dict())
-    cache = FeatureCache(
-        folder / "features" if features.folder is None else Path(features.folder),
-        fingerprint,
-        normalisation,
-        *execution.loading,
-        target,
-        execution.progress,
-        again=execution.again,
-    )
-    nets = CheckpointNetworks(net, cfg.model.backbone, names, protocol.image_size)
-    kept = ResultCache(folder / "networks", TransferScore.from_record, execution.again)
-    run = TransferRun(nets, cache, kept, protocol, labels, execution.memory_gib or 4.0, features.keep)
-    scores = run(found)
+    select_device(execution.device)  # refuses one that is not there, before processes wait for one another
+    with joined(execution.launcher, wait_of(cfg)) as processes:
+        target = device_of(execution.device, processes)
+        execution = replace(execution, progress=execution.progress and processes.first)
+        net = load_backbone(cfg, checkpoint, target)
+        names = network_names(net, networks.names, Path(source_of(cfg)[0]).stem)
+        bank, statistics = apply_bank(net, names, checkpoint, networks.bank, networks.bn)
+        record = {
+            **protocol.record(),
+            "pipeline": transfer_pipeline(protocol.image_size),
+            "normalisation": normalisation.record(),
+            "bn_statistics": statistics_text(statistics),
+        }
+        fingerprint = weights_fingerprint(net.state_dict())
+        cache = FeatureCache(
+            folder / "features" if features.folder is None else Path(features.folder),
+            fingerprint,
+            normalisation,
+            *execution.loading,
+            target,
+            execution.progress,
+            again=execution.again,
+            processes=processes,
+        )
+        nets = CheckpointNetworks(net, cfg.model.backbone, names, protocol.image_size)
+        kept = ResultCache(folder / "networks", TransferScore.from_record, execution.again)
+        run = TransferRun(nets, cache, kept, protocol, labels, execution.memory_gib or 4.0, features.keep)
+        scores = run(found)
     result = TransferResult(
         record,
         {task.name: labels[task.name].record(task) for task in found},
@@ -131,10 +140,11 @@ def transfer(
         str(checkpoint),
         None if bank is None else str(bank),
     )
-    result.save(folder / "results.json")
-    save_figure(transfer_scores(result), folder / "scores")
-    if result.full is not None and len(names) > 1:
-        save_figure(transfer_gains(result), folder / "gains")
+    if execution.first:
+        result.save(folder / "results.json")
+        save_figure(transfer_scores(result), folder / "scores")
+        if result.full is not None and len(names) > 1:
+            save_figure(transfer_gains(result), folder / "gains")
     return result
 
 

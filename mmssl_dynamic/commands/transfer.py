@@ -7,6 +7,8 @@ of a super-network, or of any other backbone. --list shows which files each of t
 
 Written to --out: results.json with the whole protocol, scores and gains (.png, .svg), and what is needed to go on: run
 again, nothing that is finished is computed again.
+
+Several GPUs: torchrun --nproc_per_node=8 -m mmssl_dynamic transfer ... --launcher pytorch
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_cfg_options(parser)
     memory = "for the weights of networks that share one pass over the images (default: 4)", 4.0
     budget_options.add_arguments(parser)
-    shared.add_execution(parser, batch_size=64, workers=2, memory=memory, again=True)
+    shared.add_execution(parser, batch_size=64, workers=2, memory=memory, again=True, launcher=True)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -86,6 +88,7 @@ def main(args: argparse.Namespace) -> None:
         features=KeptFeatures(args.features, not args.discard_features),
         execution=execution,
     )
-    pictures = "scores" if result.full is None or len(result.networks) < 2 else "scores and gains"
-    print(f"\n{result.table()}\nwritten to {args.out}: results.json, {pictures} (.png, .svg)")
-    budget_options.print_choices(args)
+    if execution.first:
+        pictures = "scores" if result.full is None or len(result.networks) < 2 else "scores and gains"
+        print(f"\n{result.table()}\nwritten to {args.out}: results.json, {pictures} (.png, .svg)")
+        budget_options.print_choices(args)

@@ -53,6 +53,11 @@ class SearchLabels:
             raise DataError(f"data set {task.name}: {error}") from error
         return cls(train, val, test, how)
 
+    @property
+    def classes(self) -> int:
+        """K."""
+        return int(self.train.shape[1] if self.train.ndim == 2 else self.train.max() + 1)
+
     def record(self, task: Task) -> dict[str, Any]:
         """The task, for results."""
         return {

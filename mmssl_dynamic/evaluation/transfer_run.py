@@ -1,5 +1,7 @@
 """Logistic regression on frozen features, network by network and task by task; each score is kept at once.
 
+Several processes share out the batches of images that features are made of, and then the searches.
+
 N images.
 """
 
@@ -7,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import scipy
@@ -24,6 +25,9 @@ from mmssl_dynamic.evaluation.search_labels import SearchLabels
 from mmssl_dynamic.evaluation.transfer_result import TransferScore
 from mmssl_dynamic.features.feature_cache import FeatureCache
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
+from mmssl_dynamic.rows import Rows
+
+Pair = tuple[str, str]  # of a network and a data set, by their names
 
 
 def transfer_pipeline(image_size: int, load: bool = False) -> list[dict]:
@@ -45,8 +49,50 @@ def _file_name(network: str, dataset: str) -> str:
     return f"{network}-{dataset}"
 
 
+@dataclass(frozen=True)
+class _Search:
+    """A search whose features are there.
+
+    Attributes:
+        network: Name of the network.
+        task: The data set.
+        rows: Features (N, D) of its parts, mapped from disk.
+    """
+
+    network: str
+    task: Task
+    rows: dict[str, Rows]
+
+    def cost(self, classes: int) -> int:
+        """Multiply-accumulates of a step of L-BFGS, of which a search takes about as many as another."""
+        return classes * sum(rows.size for part, rows in self.rows.items() if part != "test")
+
+
+class _TimeLeft:
+    """What is left of a number of searches, by how long those took that are finished."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._finished, self._start = total, 0, time.monotonic()
+
+    def after_one_more(self) -> str:
+        """Such as ``', about 3 min left'``; nothing after the last one."""
+        self._finished += 1
+        left = (time.monotonic() - self._start) / self._finished * (self._total - self._finished)
+        return f", about {duration(left)} left" if left > 0 else ""
+
+
 class TransferRun:
-    """Evaluates networks on data sets and keeps each result as soon as it is there."""
+    """Evaluates networks on data sets and keeps each result as soon as it is there.
+
+    Args:
+        networks: Those to evaluate.
+        cache: Of their features; its processes share the searches out, too.
+        kept: Of the scores.
+        protocol: The search.
+        labels: By the task's name.
+        memory_gib: For the weights of networks that share one pass over the images.
+        keep_features: Leave features on disk once their score is there.
+    """
 
     def __init__(
         self,
@@ -60,19 +106,14 @@ class TransferRun:
     ) -> None:
         self.networks, self.cache, self.kept = networks, cache, kept
         self.protocol, self.labels, self.memory_gib = protocol, labels, memory_gib
-        self.keep_features, self.progress = keep_features, cache.progress
+        self.keep_features, self.progress, self.processes = keep_features, cache.progress, cache.processes
 
     def __call__(self, tasks: Sequence[Task]) -> list[TransferScore]:
         """Scores of every network on every data set."""
         keys = {(name, task.name): self._key(name, task) for name in self.networks.names for task in tasks}
-        found = {
-            pair: kept for pair, key in keys.items() if (kept := self.kept.load(key, _file_name(*pair))) is not None
-        }
-        if found:
-            what = f"{len(found)} of {len(keys)} scores are"
-            self._say(kept_line(what, found.values(), next(iter(keys.values()))))
-        done = {pair: kept.value for pair, kept in found.items()}
-        clock, total, fitted = time.monotonic(), len(keys) - len(done), 0
+        done = self._finished(keys)
+        left = _TimeLeft(-(-(len(keys) - len(done)) // self.processes.count))
+        ready: list[_Search] = []
         for task in tasks:
             pending = [name for name in self.networks.names if (name, task.name) not in done]
             for group in self.networks.groups(pending, self.memory_gib):
@@ -81,21 +122,43 @@ class TransferRun:
                     part: self.cache.compute(networks, dataset, f"{task.name} {part}")
                     for part, dataset in task.datasets.items()
                 }
-                for network in networks:
-                    pair = network.name, task.name
-                    score = self._fit(network.name, task, {part: rows[part].pop(network.name) for part in rows})
-                    self.kept.save(keys[pair], _file_name(*pair), asdict(score))
-                    done[pair] = score
-                    if not self.keep_features:
-                        for part, dataset in task.datasets.items():
-                            self.cache.discard(network, dataset, f"{task.name} {part}")
-                    fitted += 1
-                    left = (time.monotonic() - clock) / fitted * (total - fitted)
-                    self._say(
-                        f"{task.name} {network.name}: {score.score:.2f} %"
-                        + (f", about {duration(left)} left" if left else "")
-                    )
+                ready += [_Search(name, task, {part: rows[part].pop(name) for part in rows}) for name in group]
+                if self._are_enough(ready):
+                    done |= self._search(ready, keys, left)
+                    ready = []
+        done |= self._search(ready, keys, left)
         return [done[pair] for pair in keys]
+
+    def _finished(self, keys: Mapping[Pair, Key]) -> dict[Pair, TransferScore]:
+        """Scores that are kept; the first process finds them."""
+        loaded = {pair: self.kept.load(key, _file_name(*pair)) for pair, key in keys.items() if self.processes.first}
+        found = self.processes.told({pair: kept for pair, kept in loaded.items() if kept is not None})
+        if found:
+            what = f"{len(found)} of {len(keys)} scores are"
+            self._say(kept_line(what, found.values(), next(iter(keys.values()))))
+        return {pair: kept.value for pair, kept in found.items()}
+
+    def _are_enough(self, ready: Sequence[_Search]) -> bool:
+        """Whether to search now, or to wait for more features, so that searches can be divided more evenly."""
+        if self.processes.count == 1:
+            return True
+        return not self.keep_features and len(ready) >= self.processes.count  # or the disk would hold them all
+
+    def _search(self, ready: Sequence[_Search], keys: Mapping[Pair, Key], left: _TimeLeft) -> dict[Pair, TransferScore]:
+        """The searches, each by one of the processes, which keeps its score and nobody else's."""
+        found: dict[Pair, TransferScore] = {}
+        costs = [search.cost(self.labels[search.task.name].classes) for search in ready]
+        for search in (ready[position] for position in self.processes.own(costs)):
+            pair = search.network, search.task.name
+            score = self._fit(search.network, search.task, search.rows)
+            self.kept.save(keys[pair], _file_name(*pair), asdict(score))
+            found[pair] = score
+            if not self.keep_features:
+                network = self.networks(search.network)
+                for part, dataset in search.task.datasets.items():
+                    self.cache.discard(network, dataset, f"{search.task.name} {part}")
+            self._say(f"{search.task.name} {search.network}: {score.score:.2f} %{left.after_one_more()}")
+        return {pair: score for part in self.processes.gathered(found) for pair, score in part.items()}
 
     def _key(self, name: str, task: Task) -> Key:
         """What the score of a network on a data set depends on."""
@@ -118,7 +181,7 @@ class TransferRun:
             },
         )
 
-    def _fit(self, name: str, task: Task, rows: dict[str, Any]) -> TransferScore:
+    def _fit(self, name: str, task: Task, rows: Mapping[str, Rows]) -> TransferScore:
         began = time.monotonic()
         labels = self.labels[task.name]
         train = np.concatenate([rows["train"], rows["val"]]) if "val" in rows else rows["train"]

@@ -6,18 +6,14 @@ N images, C channels, H W, D feature dimension (here D = C).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from mmssl_dynamic.datasets.batches import ImageBatches
 from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerprint
 from mmssl_dynamic.datasets.kept_images import ImageKeeper
 from mmssl_dynamic.datasets.names import sample_names
@@ -27,6 +23,7 @@ from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.pooling import pool
+from mmssl_dynamic.features.shared_batches import SharedBatches
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import (
     architecture_fingerprint,
@@ -114,9 +111,9 @@ def write_features(
     if done < len(indices):
         active: AbstractContextManager = backbone.subnet(subnet) if elastic else nullcontext()  # type: ignore[operator]
         bar = tqdm(total=len(indices), initial=done, desc="features", unit="img", disable=not progress)
-        batches = _Batches(dataset, normalisation, indices[done:], *execution.loading, device, processes, kept)
+        batches = SharedBatches(dataset, normalisation, indices[done:], *execution.loading, device, processes, kept)
         with bar, store or nullcontext(), eval_mode(backbone), active:
-            for positions, rows in batches.rows(backbone):
+            for positions, rows in batches.results(_pooled(backbone)):
                 assert store is not None
                 _check_finite(rows, [names[i] for i in positions])
                 store.append(rows)
@@ -136,34 +133,15 @@ def write_features(
     return Features.load(out)
 
 
-@dataclass(frozen=True)
-class _Batches:
-    """Batches of some images of a data set, which processes share out."""
+def _pooled(backbone: nn.Module) -> Callable[[Tensor], np.ndarray]:
+    """What makes features (B, D) of a batch."""
 
-    dataset: Any
-    normalisation: Normalisation
-    indices: Sequence[int]
-    batch_size: int
-    num_workers: int
-    device: torch.device
-    processes: Processes
-    kept: ImageKeeper | None
+    def compute(images: Tensor) -> np.ndarray:
+        maps = backbone(images)
+        last = maps[-1] if isinstance(maps, (tuple, list)) else maps  # (B, C, H, W)
+        return pool(last).float().cpu().numpy()
 
-    def rows(self, backbone: nn.Module) -> Iterator[tuple[list[int], np.ndarray]]:
-        """Positions and features of all batches in order; the first process gets them, and the others nothing."""
-        turns = list(self.processes.turns(-(-len(self.indices) // self.batch_size)))
-        own = [i for turn in turns for i in self.indices[turn.start * self.batch_size : turn.stop * self.batch_size]]
-        loading = self.normalisation, self.batch_size, self.num_workers, self.device
-        found = self._features(backbone, ImageBatches(self.dataset, *loading, own, self.kept))
-        for turn in turns:
-            for part in self.processes.gathered(list(islice(found, len(turn))), to=0):
-                yield from part
-
-    def _features(self, backbone: nn.Module, batches: ImageBatches) -> Iterator[tuple[list[int], np.ndarray]]:
-        for batch in batches:
-            maps = backbone(batch.images)
-            last = maps[-1] if isinstance(maps, (tuple, list)) else maps  # (N, C, H, W)
-            yield batch.indices, pool(last).float().cpu().numpy()
+    return compute
 
 
 def _spaced(total: int, limit: int | None) -> list[int]:

@@ -5,26 +5,29 @@ N images, D feature dim.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
-from mmssl_dynamic.datasets.batches import ImageBatches
 from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerprint
 from mmssl_dynamic.datasets.names import image_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.features.feature_file import features_sidecar, partial_path
+from mmssl_dynamic.features.feature_file import Features, features_sidecar, partial_path
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.features.pooling import pool
+from mmssl_dynamic.features.shared_batches import SharedBatches
 from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.models.eval_mode import eval_mode
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.result_cache import Key
 from mmssl_dynamic.rows import Rows
 
@@ -42,6 +45,7 @@ class FeatureCache:
         progress: Show bars with the time left.
         flush_seconds: How much work a kill may cost.
         again: Compute anew what is there from an earlier run.
+        processes: Those that share the batches of images out; the first one writes.
     """
 
     def __init__(
@@ -55,10 +59,12 @@ class FeatureCache:
         progress: bool = False,
         flush_seconds: float = 20.0,
         again: bool = False,
+        processes: Processes | None = None,
     ) -> None:
         self.folder, self.weights, self.normalisation = folder, weights, normalisation
         self.batch_size, self.num_workers, self.device = batch_size, num_workers, device
         self.progress, self.flush_seconds, self.again = progress, flush_seconds, again
+        self.processes = processes or Processes()
         self._inputs: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 
     def compute(self, networks: Sequence[Network], images: Any, label: str) -> dict[str, Rows]:
@@ -75,14 +81,23 @@ class FeatureCache:
         Raises:
             ArtifactError: features hold NaN, or the disk is full.
         """
-        stores = {network.name: self._store(network, images, label) for network in networks}
-        pending = [network for network in networks if not stores[network.name].finished]
-        start = min((stores[network.name].done for network in pending), default=len(images))
-        if start < len(images):
-            self._extract(pending, stores, images, start, label)
-        names = image_names(images) if pending else []
-        sidecar = {"weights_fingerprint": self.weights, "names": names, "labels": None, "classes": None}
-        return {name: store.finish({**sidecar, "subnet": name}).rows for name, store in stores.items()}
+        first = self.processes.first
+        stores = {network.name: self._store(network, images, label) for network in networks if first}
+        state = {name: (store.done, store.finished) for name, store in stores.items()}
+        state = self.processes.told(state)
+        pending = [network for network in networks if not state[network.name][1]]
+        done = {network.name: state[network.name][0] for network in pending}
+        if pending and min(done.values()) < len(images):
+            self._extract(pending, stores, images, done, label)
+        if first:
+            names = image_names(images) if pending else []
+            sidecar = {"weights_fingerprint": self.weights, "names": names, "labels": None, "classes": None}
+            found = {name: store.finish({**sidecar, "subnet": name}) for name, store in stores.items()}
+        self.processes.wait()
+        if not first:
+            paths = {network.name: self._path(self._key(network, images), label) for network in networks}
+            found = {name: Features.load(path) for name, path in paths.items()}
+        return {name: features.rows for name, features in found.items()}
 
     def discard(self, network: Network, images: Any, label: str) -> None:
         """Delete the features of one network."""
@@ -120,38 +135,45 @@ class FeatureCache:
         networks: Sequence[Network],
         stores: Mapping[str, FeatureStore],
         images: Any,
-        start: int,
+        done: Mapping[str, int],
         label: str,
     ) -> None:
-        """Append the rows from ``start``; a store that is ahead takes only those that it lacks."""
-        left = range(start, len(images))
-        batches = ImageBatches(images, self.normalisation, self.batch_size, self.num_workers, self.device, indices=left)
-        ahead = {network.name: stores[network.name].done - start for network in networks}
+        """Append the rows that are not there; a store that is ahead takes only those that it lacks."""
+        start = min(done.values())
+        loading = self.normalisation, range(start, len(images)), self.batch_size, self.num_workers, self.device
+        batches = SharedBatches(images, *loading, self.processes)
+        ahead = {name: count - start for name, count in done.items()}
         shown = f"{label}: features of {len(networks)} network{'s'[: len(networks) > 1]}"
+
+        def compute(pixels: torch.Tensor) -> list[np.ndarray]:
+            return [_pooled(network.backbone, pixels) for network in networks]
+
         with ExitStack() as stack:
             for network in networks:
-                stack.enter_context(stores[network.name])
                 stack.enter_context(eval_mode(network.backbone))
+            for store in stores.values():
+                stack.enter_context(store)
             bar = tqdm(total=len(images), initial=start, desc=shown, unit="img", disable=not self.progress, leave=False)
             stack.enter_context(bar)
-            for batch in batches:
-                for network, rows in _rows(networks, batch.images):
+            for positions, found in batches.results(compute, most=max(1, 8 // len(networks))):
+                for network, rows in zip(networks, found):
+                    _check_finite(network, rows)
                     skip = min(ahead[network.name], len(rows))
                     ahead[network.name] -= skip
                     if skip < len(rows):
                         stores[network.name].append(rows[skip:])
-                bar.update(len(batch.images))
+                bar.update(len(positions))
 
 
-def _rows(networks: Sequence[Network], images: torch.Tensor) -> Iterator[tuple[Network, Rows]]:
-    """Features (B, D) of a batch by each network."""
-    for network in networks:
-        outputs = network.backbone(images)
-        last = outputs[-1] if isinstance(outputs, (tuple, list)) else outputs
-        rows = pool(last).float()
-        if not bool(rows.isfinite().all()):
-            raise ArtifactError(
-                f"network '{network.name}' gives features with NaN or infinity; check its weights and BatchNorm "
-                "statistics."
-            )
-        yield network, rows.cpu().numpy()
+def _pooled(backbone: nn.Module, images: torch.Tensor) -> np.ndarray:
+    """Features (B, D) of a batch."""
+    outputs = backbone(images)
+    last = outputs[-1] if isinstance(outputs, (tuple, list)) else outputs
+    return pool(last).float().cpu().numpy()
+
+
+def _check_finite(network: Network, rows: np.ndarray) -> None:
+    if not np.isfinite(rows).all():
+        raise ArtifactError(
+            f"network '{network.name}' gives features with NaN or infinity; check its weights and BatchNorm statistics."
+        )

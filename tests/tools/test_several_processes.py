@@ -11,11 +11,13 @@ import pytest
 import torch
 
 import mmssl_dynamic.apis.evaluate
-import mmssl_dynamic.apis.route  # noqa: F401
+import mmssl_dynamic.apis.route
+import mmssl_dynamic.apis.transfer  # noqa: F401
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.image_folder import ImageFolder
 from mmssl_dynamic.engine.hooks import BNBankHook
+from mmssl_dynamic.evaluation import transfer_run
 from mmssl_dynamic.features import extract as extracting
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import load_super_network
@@ -23,7 +25,7 @@ from mmssl_dynamic.models import StaticResNet
 from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.routing import KNNRouter
 from tests.processes import run_together
-from tests.tools.running import CONFIG, tool
+from tests.tools.running import CONFIG, paint, tool
 
 QUICK = ("--workers", 0, "--batch-size", 4, "--no-progress")
 # In groups of a single sub-network, so that images are gone through again and again.
@@ -48,7 +50,24 @@ def base(work, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def verbs(work, bank, base, repo_root):
+def transfer(work, bank, repo_root, tmp_path_factory):
+    """Runs a transfer of three networks to two data sets of unequal size into a folder."""
+    data = tmp_path_factory.mktemp("data")
+    for part in ("train", "test"):
+        for index, label in enumerate(("owl", "tit", "jay")):
+            paint(data / "birds" / part / label, 8, 110 + 15 * index, index + len(part))
+    (data / "pets").symlink_to(work / "pets")
+    command = ("transfer", work / "config.py", work / "epoch_1.pth", "--bank", bank, "--data-root", data)
+    command = (*command, "--datasets", "pets,birds", "--subnets", "0-0-0-1,0-0-1-0,full", "--image-size", 32, *QUICK)
+
+    def write(out, *options):
+        tool(repo_root, *command, "--patience", 4, "--out", out, *options)
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def verbs(work, bank, base, repo_root, transfer):
     """Runs all verbs into a folder."""
     run = (work / "config.py", work / "epoch_1.pth")
     cluster = ("--base-config", base / "base.py", "--base-checkpoint", base / "base.pth", "--candidates", 2)
@@ -66,6 +85,7 @@ def verbs(work, bank, base, repo_root):
             tool(repo_root, "route", *run, *pets, "--bank", bank, "--out", out / name, *options, *launcher)
         few = ("--subnets", "0-0-0-1,0-0-1-0", "--latency-repeats", 0, "--memory-gib", 1e-6)  # features on disk
         tool(repo_root, "evaluate", *run, *pets, "--bank", bank, "--out", out / "evaluation", *few, *launcher)
+        transfer(out / "transfer", "--memory-gib", 1e-6, *launcher)  # one network at a time
 
     return write
 
@@ -80,7 +100,11 @@ def ends(verbs, work, tmp_path_factory):
         end_of_training(work, two)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in (("route", "save_figure"), ("route", "write_routing_report"), ("evaluate", "save_figure")):
+        shown = [
+            ("route", "write_routing_report"),
+            *((verb, "save_figure") for verb in ("route", "evaluate", "transfer")),
+        ]
+        for module, name in shown:
             patch.setattr(sys.modules[f"mmssl_dynamic.apis.{module}"], name, lambda *_: None)
         verbs(one)
         return one, two, run_together(body, tmp_path_factory.mktemp("pair"))
@@ -104,7 +128,8 @@ def end_of_training(work, out):
 def record(path):
     """What a result says, but for how long it took."""
     found = json.loads(path.read_text())
-    for entry in (found, found.get("cost", {}), *found.get("networks", ())):
+    entries = found.get("scores") or found.get("networks", ())
+    for entry in (found, found.get("cost", {}), *entries):
         for name in ("seconds", "digest", "computed"):
             entry.pop(name, None)
     return found
@@ -156,6 +181,46 @@ def test_accuracies_of_networks_are_the_same(ends):
     assert left == right
     assert len(left["networks"]) == 2
     assert not list((two / "evaluation").rglob("*.npy"))
+
+
+def test_scores_of_a_transfer_are_the_same_to_the_last_bit(ends):
+    one, two, _ = ends
+    left, right = (record(folder / "transfer" / "results.json") for folder in (one, two))
+    assert left == right
+    assert len(left["scores"]) == 6
+    features = sorted(path.name for path in (one / "transfer/features").glob("*.npy"))
+    assert len(features) == 2 * 6
+    assert all(
+        (one / "transfer/features" / f).read_bytes() == (two / "transfer/features" / f).read_bytes() for f in features
+    )
+
+
+def test_a_killed_transfer_keeps_the_scores_of_all_processes_and_one_process_goes_on(ends, transfer, tmp_path):
+    search = transfer_run.many_shot
+
+    def body(rank):
+        searches = []
+
+        def many_shot(*arguments):
+            searches.append(arguments)
+            if rank == 1 and len(searches) == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return search(*arguments)
+
+        transfer_run.many_shot = many_shot
+        transfer(tmp_path / "out", "--launcher", "pytorch")
+
+    first, second = run_together(body, tmp_path / "pair")
+    assert (first.status, second.status) == (2, -signal.SIGKILL)
+    assert len(first.errors.splitlines()) == 1
+    assert len(list((tmp_path / "out/networks").iterdir())) == 3 + 1
+    searches = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer_run, "many_shot", lambda *arguments: searches.append(arguments) or search(*arguments))
+        patch.setattr(sys.modules["mmssl_dynamic.apis.transfer"], "save_figure", lambda *_: None)
+        transfer(tmp_path / "out", "--discard-features")
+    assert len(searches) == 2
+    assert record(tmp_path / "out/results.json") == record(ends[0] / "transfer/results.json")
 
 
 def test_without_memory_for_images_every_pass_decodes_them_again(work, bank, repo_root, tmp_path):
