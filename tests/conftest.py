@@ -125,6 +125,17 @@ def torch_export():
     log.handlers[:] = handlers
 
 
+@pytest.fixture
+def dynamo(torch_export):
+    """torch._dynamo, which knows no graphs and leaves none behind. Its log, which takes longer than graphs, is off."""
+    log = logging.getLogger("torch.__trace")
+    before, log.disabled = log.disabled, True
+    torch._dynamo.reset()
+    yield torch._dynamo
+    torch._dynamo.reset()
+    log.disabled = before
+
+
 @pytest.fixture(scope="session")
 def read_config():
     """``evaluate`` of config files that reads each of them once for the same edits."""

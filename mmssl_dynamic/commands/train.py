@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep weights and images in channels-last order, which is faster on GPUs, above all with --amp",
     )
     parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the backbones (torch.compile): a graph serves all sub-networks of the same shapes",
+    )
+    parser.add_argument(
         "--no-validate", dest="validate", action="store_false", help="no validation during the training"
     )
     parser.add_argument(

@@ -15,6 +15,7 @@ from mmengine.runner import Runner as MMEngineRunner
 
 from mmssl_dynamic.cpu import prepare_cpu
 from mmssl_dynamic.engine.checkpoints import checkpoint_files
+from mmssl_dynamic.engine.compiling import compile_options
 from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.tensorboard import add_tensorboard
 from mmssl_dynamic.errors import ConfigError
@@ -43,6 +44,7 @@ class TrainingOptions:
         auto_scale_lr: Scale the learning rate by the total batch size over ``auto_scale_lr.base_batch_size``.
         tensorboard: Write scalars for TensorBoard, too.
         channels_last: Keep weights and activations in channels-last order.
+        compile: Train by compiled backbones; the config's ``compile`` may say how.
         validate: Validate during the training, where the config says so.
         pin_memory: Load into page-locked memory, where there is CUDA and the config does not say otherwise.
         persistent_workers: Keep loader processes from epoch to epoch, where the config does not say otherwise.
@@ -54,6 +56,7 @@ class TrainingOptions:
     auto_scale_lr: bool = False
     tensorboard: bool = False
     channels_last: bool = False
+    compile: bool = False
     validate: bool = True
     pin_memory: bool = True
     persistent_workers: bool = True
@@ -115,6 +118,9 @@ def prepare_config(
         add_tensorboard(config)
     if options.channels_last:
         config.channels_last = True
+    if options.compile:
+        config.compile = config.get("compile") or True
+    compile_options(config.get("compile"))
     if resume == "auto":
         # With nothing there to go on from, the training starts as the config says: from load_from, if it names one.
         if checkpoint_files(config):
@@ -131,7 +137,9 @@ def _amp_type(amp: str | bool) -> str:
         ConfigError: there are no such ones.
     """
     if amp is True or amp == "auto":
-        return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float16"
+        # Older cards emulate bf16, more slowly than they have fp16.
+        found = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if found else "float16"
     if amp not in _AMP_TYPES:
         raise ConfigError(f"--amp {amp} is not known; use auto, {' or '.join(_AMP_TYPES)}.")
     return _AMP_TYPES[str(amp)]

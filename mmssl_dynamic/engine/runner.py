@@ -23,6 +23,7 @@ from mmssl_dynamic.datasets.shared_memory import HandOver
 from mmssl_dynamic.engine.batch_of_one import check_batches
 from mmssl_dynamic.engine.brief_log import environment, initialization_log, keep_brief
 from mmssl_dynamic.engine.checkpoints import checkpoint_place, is_whole, look_through
+from mmssl_dynamic.engine.compiling import compile_backbones, compile_options
 from mmssl_dynamic.engine.explaining import building, check_fits, running, tell_of_full_logs
 from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmssl_dynamic.engine.hooks.progress_hook import ProgressHook
@@ -65,6 +66,13 @@ class Runner(MMEngineRunner):
             # Before the wrapper, whose gradient buffers have the order of the weights.
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _maybe_compile(self, target: str) -> None:
+        """With ``compile`` in the config, backbones are compiled; mmengine's does so with the whole step."""
+        options = compile_options(self.cfg.get("compile"))
+        if options is not None:
+            compile_backbones(bare_model(self.model), options)
+            self.logger.info("Backbones are compiled when a sub-network's shapes first come up: such steps are slow.")
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
         """Optimiser and its wrapper."""

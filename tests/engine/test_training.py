@@ -413,7 +413,7 @@ def test_amp_without_a_gpu_is_refused(setup, monkeypatch):
 
 def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     config = prepare_config(
         repo_root / "configs/sdr/sdr_simsiam_r50_256path.py",
         cfg_options=dict(data_root="/elsewhere", clusters_file="c.npz", max_epochs=100),
@@ -422,7 +422,12 @@ def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root, monkeypat
     assert config.optim_wrapper.type == "mmssl_dynamic.SubnetAmpOptimWrapper"
     assert (config.optim_wrapper.dtype, config.optim_wrapper.loss_scale) == ("bfloat16", dict(enabled=False))
     for amp, supported, dtype in (("fp16", True, "float16"), ("auto", False, "float16"), ("bf16", False, "bfloat16")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda found=supported: found)
+        # A card without bf16 emulates it.
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True, found=supported: found or including_emulation,
+        )
         other = prepare_config(setup / "config.py", options=TrainingOptions(amp=amp))
         assert other.optim_wrapper.dtype == dtype
         assert (other.optim_wrapper.loss_scale == "dynamic") == (dtype == "float16")

@@ -1,14 +1,12 @@
-"""Nearest neighbours, features and compiled networks on a card are those of the CPU."""
+"""Nearest neighbours and features on a card are those of the CPU."""
 
 import pytest
 import torch
-from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmssl_dynamic.evaluation import KNNProtocol
 from mmssl_dynamic.evaluation.knn import knn_predict
 from mmssl_dynamic.features import pooled_features
 from mmssl_dynamic.routing.prefix_tree import PathFeatures
-from tests.helpers import build_sdr, randomise
 from tests.routing.toy import calibrated, split, super_network
 
 
@@ -40,23 +38,3 @@ def test_features_of_a_card_are_those_of_the_cpu(device):
         torch.testing.assert_close(found[name], rows, rtol=1e-2, atol=1e-3)
         alone, _ = pooled_features(moved, images, name)
         torch.testing.assert_close(found[name], alone, rtol=1e-2, atol=1e-3)
-
-
-@pytest.mark.slow
-def test_compiled_networks_give_what_eager_ones_do_and_graphs_are_counted(device, torch_export):
-    """On the CPU the graphs are traced and not compiled, which takes a C++ compiler minutes."""
-    net = randomise(build_sdr((1, 1, 2, 2)).backbone).to(device).eval()
-    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
-    backend = "inductor" if device.type == "cuda" else "eager"
-    torch._dynamo.reset()
-    graphs = CompileCounterWithBackend(backend)
-    compiled = torch.compile(net.forward, backend=graphs)
-    for name in net.space.paths:
-        with net.subnet(name), torch.no_grad():
-            torch.testing.assert_close(compiled(images), net(images), rtol=1e-3, atol=1e-4)
-        twin = torch.compile(net.static(name), backend=backend)
-        with net.subnet(name), torch.no_grad():
-            torch.testing.assert_close(twin(images), net(images), rtol=1e-3, atol=1e-4)
-    print(f"{graphs.frame_count} graphs for {len(net.space.paths)} paths")
-    assert graphs.frame_count >= 1
-    torch._dynamo.reset()

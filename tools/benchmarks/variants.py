@@ -12,6 +12,8 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from mmssl_dynamic.engine.compiling import compile_backbones
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -37,11 +39,7 @@ class Variant:
         for model in models:
             model.to(memory_format=self.memory_format)
             if self.compiled:
-                # Every sub-network is a program of its own, of every size that there is.
-                torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-                for part in (model.backbone, getattr(model, "target_net", None)):
-                    if part is not None:
-                        part.compile()
+                compile_backbones(model, {})
 
     def autocast(self, device: torch.device) -> AbstractContextManager[None]:
         """Around a step."""

@@ -19,6 +19,7 @@ from mmssl_dynamic.models.backbones.layers import ElasticLayers
 from mmssl_dynamic.models.backbones.resnet_trunk import ResNetTrunk, architecture
 from mmssl_dynamic.models.backbones.static_resnet import StaticResNet
 from mmssl_dynamic.models.backbones.super_network import SuperNetwork
+from mmssl_dynamic.models.backbones.trunk import Trunk
 from mmssl_dynamic.models.elastic import ActiveSubnet, Channels, Selection
 from mmssl_dynamic.models.elastic.channels import Range
 from mmssl_dynamic.registry import MODELS
@@ -152,16 +153,28 @@ class SDRResNet(SuperNetwork, ResNetTrunk):
     def stem(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) -> (N, C, H / 4, W / 4)."""
         if self._stems is None:
-            return super().stem(x)
+            return self._stem_itself(x)
         tracks = self._active.track_statistics and self.active == FULL
         if not torch.is_grad_enabled() and not tracks:
             wanted = self._stem.active
             known = next((out for images, kept, out in self._stems if images is x and kept == wanted), None)
             if known is not None:
                 return known
-        out = super().stem(x)
+        out = self._stem_itself(x)
         self._stems.append((x, self._stem.active, out.detach()))
         return out
+
+    def _stem_itself(self, x: Tensor) -> Tensor:
+        return self._run(Trunk.stem, x, slice(self.stem_parts))
+
+    def behind_stem(self, x: Tensor):  # type: ignore[no-untyped-def]
+        """What :meth:`stem` gave -> what :meth:`forward` returns."""
+        return self._run(Trunk.behind_stem, x, slice(self.stem_parts, None))
+
+    def forward(self, x: Tensor):  # type: ignore[no-untyped-def]
+        """Images (N, 3, H, W) -> one (N, C, H / stride, W / stride) for each of ``out_indices``, as a tuple."""
+        # Two graphs where there are any: which passes share a stem is known when they run.
+        return self.behind_stem(self.stem(x))
 
     def _parts(self, stage: int, index: int) -> tuple[Range, ...]:
         """The mid channels of a path in a stage: shared ones, then those of an individual group; all if unsplit."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import signature
 from math import prod
@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
+from mmssl_dynamic.models.backbones.graphs import Graphs
 from mmssl_dynamic.models.backbones.static_network import Origin, StaticNetwork
 from mmssl_dynamic.models.backbones.trunk import Trunk
 from mmssl_dynamic.models.elastic import (
     ActiveSubnet,
+    BoundLayer,
     Channels,
     ElasticBatchNorm,
     ElasticLayer,
@@ -25,6 +27,7 @@ from mmssl_dynamic.models.elastic import (
     active_modules,
     select,
 )
+from mmssl_dynamic.models.elastic.sync import synchronises
 from mmssl_dynamic.subnets import FULL, SubnetSpace, width_name
 
 BNStatistics = dict[str, tuple[Tensor, Tensor]]
@@ -44,9 +47,11 @@ class SuperNetwork(Trunk):
 
     Attributes:
         space: The sub-networks.
+        graphs: What :meth:`compile` made; ``None`` for a network that is not compiled.
     """
 
     space: SubnetSpace
+    graphs: Graphs | None = None
     _active: ActiveSubnet
 
     def __new__(cls, *args: Any, subnet: str | None = None, **options: Any) -> Any:
@@ -188,6 +193,55 @@ class SuperNetwork(Trunk):
         with self.subnet(name):
             found = {layer_name: layer.statistics(key) for layer_name, layer in self.batch_norms(name).items()}
             return {layer_name: (s[0].clone(), s[1].clone()) for layer_name, s in found.items() if s is not None}
+
+    def forward(self, x: Tensor):  # type: ignore[no-untyped-def]
+        """Images (N, 3, H, W) -> one (N, C, H / stride, W / stride) for each of ``out_indices``, as a tuple."""
+        return self._run(Trunk.forward, x)
+
+    def _run(self, function: Callable, x: Tensor, parts: slice = slice(None)) -> Any:
+        """``function(self, x)``, which runs these of the children; by a compiled graph while training."""
+        if self.graphs is None or not self.training:
+            return function(self, x)
+        children = list(self.children())[: self.stem_parts + self.out_indices[-1] + 1]
+        return self.graphs.run(function, self, x, self.active, children[parts])
+
+    def shapes_of(self, names: Iterable[str]) -> set[tuple[int, ...]]:
+        """The different shapes of some sub-networks: channels of every activation, and blocks of every stage."""
+        selections = [self.selections(name) for name in names]
+        return {tuple(c.total if s is None else s.size for c, s in selected) for selected in selections}
+
+    def compile(self, **options: Any) -> None:  # type: ignore[override]
+        """Train by compiled graphs, one for all sub-networks of the same shapes; evaluation stays as it is.
+
+        Results are those of the uncompiled network up to rounding. :attr:`graphs` counts what was compiled.
+
+        Args:
+            options: Of ``torch.compile``, such as ``backend`` and ``mode``.
+
+        Raises:
+            ConfigError: the network has a part that cannot be compiled; in the first training step: nothing can here.
+        """
+        self._check_compilable()
+        self.graphs = Graphs(len(self.shapes_of({*self.subnets, FULL})), options)
+
+    def _check_compilable(self) -> None:
+        kind = type(self).__name__
+        norms = [module for module in self.modules() if isinstance(module, BoundLayer) and hasattr(module, "sync")]
+        if getattr(self.space, "any_width", False):
+            raise ConfigError(
+                f"{kind} with any_width=True draws a new width in every step, and each would be compiled, for a "
+                "minute; leave out any_width or --compile (compile in the config)."
+            )
+        if self.with_cp:
+            raise ConfigError(
+                f"{kind} with with_cp=True computes activations again, which a compiled graph decides by itself; leave "
+                "out with_cp or --compile (compile in the config)."
+            )
+        if synchronises() and any(norm.sync for norm in norms):
+            raise ConfigError(
+                f"{kind} with norm_cfg=dict(type='SyncBN') exchanges statistics with other processes in every layer, "
+                "which no graph can hold; set norm_cfg.type='BN' or leave out --compile (compile in the config)."
+            )
 
     def num_parameters(self, name: str = FULL) -> int:
         """Number of weights of a sub-network (no classifier, no running statistics)."""

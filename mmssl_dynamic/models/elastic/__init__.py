@@ -1,5 +1,6 @@
 """The elastic core: layers that own the full weight and compute with a selection of channels."""
 
+from mmssl_dynamic.models.elastic.bound import BoundLayer, bound
 from mmssl_dynamic.models.elastic.channels import ActiveSubnet, Channels, Selection, active_regions, select
 from mmssl_dynamic.models.elastic.connect import connect_linear
 from mmssl_dynamic.models.elastic.gather import active_blocks, gather, inactive_blocks
@@ -10,6 +11,7 @@ from mmssl_dynamic.models.elastic.sync import SyncBN
 
 __all__ = [
     "ActiveSubnet",
+    "BoundLayer",
     "Channels",
     "ElasticBatchNorm",
     "ElasticConv2d",
@@ -22,6 +24,7 @@ __all__ = [
     "active_blocks",
     "active_modules",
     "active_regions",
+    "bound",
     "connect_linear",
     "gather",
     "inactive_blocks",

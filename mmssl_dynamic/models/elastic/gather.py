@@ -80,7 +80,9 @@ def gather(parameter: Tensor, region: Region, dtype: torch.dtype | None = None) 
         and all(s is None for s in region[1:])
         and dtype in (None, parameter.dtype)
     ):
-        return parameter.narrow(0, 0, region[0].size)  # type: ignore[union-attr]  # a contiguous view: no copy at all
+        # A contiguous view: no copy at all. Without gradients it needs none, as a copy does not: one graph serves both.
+        source = parameter if torch.is_grad_enabled() else parameter.detach()
+        return source.narrow(0, 0, region[0].size)  # type: ignore[union-attr]
     return _Gather.apply(parameter, region, dtype or parameter.dtype)
 
 

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, MissingStatisticsError
+from mmssl_dynamic.models.elastic.bound import BoundLayer
 from mmssl_dynamic.models.elastic.channels import Channels, Region, Selection
 from mmssl_dynamic.models.elastic.gather import gather
 from mmssl_dynamic.models.elastic.sync import synchronised_batch_norm, synchronises
 from mmssl_dynamic.subnets import FULL
 
 
-class ElasticLayer(nn.Module):
+class ElasticLayer(BoundLayer, nn.Module):
     """Keeps the gathered parameters of a layer for the length of a ``subnet`` block."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -114,11 +115,15 @@ class ElasticConv2d(ElasticLayer, nn.Conv2d):
         """Inputs and outputs."""
         return self.inputs, self.outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C_in active, H, W) -> (N, C_out active, H', W')."""
+    def operands(self) -> tuple[Tensor | None, Tensor | None, int]:
+        """Active weight, active bias, and how many convolution groups are active."""
         groups = self._active_groups()
         weight = self._active("weight", self._weight_region(), self.outputs)
-        bias = self._active("bias", (self.outputs.active,), self.outputs)
+        return weight, self._active("bias", (self.outputs.active,), self.outputs), groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C_in active, H, W) -> (N, C_out active, H', W')."""
+        weight, bias, groups = self.bound or self.operands()
         return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)  # type: ignore[arg-type]
 
 
@@ -153,10 +158,14 @@ class ElasticLinear(ElasticLayer, nn.Linear):
         """Inputs and outputs."""
         return self.inputs, self.outputs
 
+    def operands(self) -> tuple[Tensor | None, Tensor | None]:
+        """Active weight and bias."""
+        weight = self._active("weight", (self.outputs.active, self.inputs.active), self.outputs)
+        return weight, self._active("bias", (self.outputs.active,), self.outputs)
+
     def forward(self, x: Tensor) -> Tensor:
         """(..., C_in active) -> (..., C_out active)."""
-        weight = self._active("weight", (self.outputs.active, self.inputs.active), self.outputs)
-        bias = self._active("bias", (self.outputs.active,), self.outputs)
+        weight, bias = self.bound or self.operands()
         return F.linear(x, weight, bias)  # type: ignore[arg-type]
 
 
@@ -306,9 +315,11 @@ class ElasticBatchNorm(ElasticLayer, _BatchNorm):
         """The normalised channels."""
         return (self.channels,)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C active, ...) -> the same shape."""
-        self._check_input_dim(x)
+    def operands(self) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None, bool, float]:
+        """Active weight and bias, statistics, whether those of the batch are used, and the weight of the batch in them.
+
+        In training mode the batch is counted.
+        """
         weight = bias = None
         for name, own, region in self._affine():
             block = self._active(own, region, self.channels, cast=False)
@@ -316,12 +327,17 @@ class ElasticBatchNorm(ElasticLayer, _BatchNorm):
             block = block.squeeze(0) if block.ndim == 2 else block
             weight, bias = (block, bias) if name == "weight" else (weight, block)
         if not self.training:
-            mean, var = self._evaluation_statistics(self.channels.subnet.name)
-            return F.batch_norm(x, mean, var, weight, bias, False, 0.0, self.eps)
-        running_mean, running_var, factor = self._tracked()
-        if self.sync and synchronises():
-            return synchronised_batch_norm(x, weight, bias, running_mean, running_var, self.eps, factor)
-        return F.batch_norm(x, running_mean, running_var, weight, bias, True, factor, self.eps)
+            return weight, bias, *self._evaluation_statistics(self.channels.subnet.name), False, 0.0
+        mean, var, factor = self._tracked()
+        return weight, bias, mean, var, True, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C active, ...) -> the same shape."""
+        self._check_input_dim(x)
+        weight, bias, mean, var, of_batch, factor = self.bound or self.operands()
+        if of_batch and self.sync and synchronises():
+            return synchronised_batch_norm(x, weight, bias, mean, var, self.eps, factor)
+        return F.batch_norm(x, mean, var, weight, bias, of_batch, factor, self.eps)
 
     def _tracked(self) -> tuple[Tensor | None, Tensor | None, float]:
         """The buffers that follow this batch, and the weight of the batch in them."""

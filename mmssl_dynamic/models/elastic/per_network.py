@@ -45,11 +45,16 @@ class PerNetworkLinear(ElasticLayer):
         """The channels that it reads."""
         return (self.inputs,)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C active) -> (N, D)."""
+    def operands(self) -> tuple[Tensor, Tensor]:
+        """Weight (D, C active) and bias (D,) of the active sub-network."""
         (_, weight_region), (_, bias_region) = self.parameter_regions()
         weight = self._active("weight", weight_region, self.inputs)
         bias = self._active("bias", bias_region, self.inputs)
         assert weight is not None
         assert bias is not None
-        return nn.functional.linear(x, weight.squeeze(0), bias.squeeze(0))
+        return weight.squeeze(0), bias.squeeze(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C active) -> (N, D)."""
+        weight, bias = self.bound or self.operands()
+        return nn.functional.linear(x, weight, bias)

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmssl_dynamic.models.elastic import ElasticBatchNorm, SyncBN
+from mmssl_dynamic.models.elastic import BoundLayer, ElasticBatchNorm, SyncBN
 from mmssl_dynamic.models.elastic.sync import synchronises
 
 
-class MomentumBatchNorm(nn.Module):
+class MomentumBatchNorm(BoundLayer, nn.Module):
     """Normalises with ``m * batch + (1 - m) * running`` statistics while training; for a network without gradients.
 
     Args:
@@ -38,15 +38,30 @@ class MomentumBatchNorm(nn.Module):
         self.batch_weight = 1.0
         self._seen: list[tuple[Tensor, Tensor]] = []
 
+    def operands(self) -> tuple[Tensor | float, Tensor | float, list[tuple[Tensor, Tensor]]]:
+        """m, 1 - m, and where the statistics of the batch go."""
+        return self.batch_weight, 1 - self.batch_weight, self._seen
+
+    def bind(self) -> None:
+        """A compiled graph takes m, which changes in every step, as a tensor, and has a list of its own."""
+        weights = self.running_mean.new_tensor([self.batch_weight, 1 - self.batch_weight])
+        self.bound = (weights[0], weights[1], [])
+
+    def release(self) -> None:
+        """Take over what the graph has seen."""
+        if self.bound is not None:
+            self._seen += self.bound[2]
+        self.bound = None
+
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) -> the same shape."""
         mean, var = self.running_mean, self.running_var
         if self.training:
             batch = self._batch_statistics(x.to(self.running_mean.dtype))  # not in half precision
-            self._seen.append(batch)
-            m = self.batch_weight
-            mean, var = m * batch[0] + (1 - m) * mean, m * batch[1] + (1 - m) * var
+            m, rest, seen = self.bound or self.operands()
+            seen.append(batch)
+            mean, var = m * batch[0] + rest * mean, m * batch[1] + rest * var
         return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
 
     def update(self) -> None:
