@@ -210,7 +210,7 @@ class SuperNetwork(Trunk):
         selections = [self.selections(name) for name in names]
         return {tuple(c.total if s is None else s.size for c, s in selected) for selected in selections}
 
-    def compile(self, **options: Any) -> None:  # type: ignore[override]
+    def compile(self, **options: Any) -> None:
         """Train by compiled graphs, one for all sub-networks of the same shapes; evaluation stays as it is.
 
         Results are those of the uncompiled network up to rounding. :attr:`graphs` counts what was compiled.

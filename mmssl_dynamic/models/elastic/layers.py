@@ -124,7 +124,7 @@ class ElasticConv2d(ElasticLayer, nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C_in active, H, W) -> (N, C_out active, H', W')."""
         weight, bias, groups = self.bound or self.operands()
-        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)  # type: ignore[arg-type]
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, groups)
 
 
 def _whole_groups(channels: Channels, width: int) -> tuple[tuple[int, int], ...]:
@@ -166,7 +166,7 @@ class ElasticLinear(ElasticLayer, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(..., C_in active) -> (..., C_out active)."""
         weight, bias = self.bound or self.operands()
-        return F.linear(x, weight, bias)  # type: ignore[arg-type]
+        return F.linear(x, weight, bias)
 
 
 Statistics = tuple[Tensor, Tensor]
