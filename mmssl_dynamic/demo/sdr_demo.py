@@ -20,6 +20,7 @@ from mmssl_dynamic.clustering import recommend
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.image_listing import list_images
+from mmssl_dynamic.demo.budget_section import MeasuredCosts
 from mmssl_dynamic.demo.sdr_report import Measured, SDRDemoResults, TaskFigures, write_sdr_report
 from mmssl_dynamic.demo.steps import check_images, demo_images, demo_settings, random_backbone
 from mmssl_dynamic.downstream import Splits
@@ -151,7 +152,7 @@ def run_demo(
                 )[0]
             )
 
-    with clock.step("the same images, one by one: random weights, SimSiam, SDR"):
+    with clock.step("the same images, one by one, and costs: random weights, SimSiam, SDR"):
         simsiam = load_backbone(config, checkpoint, target)
         dataset, normalisation = build_dataset(config.extract_dataloader.dataset), normalisation_of(config)
         plain = {
@@ -167,6 +168,9 @@ def run_demo(
         assert isinstance(net, SDRResNet)
         BNBank.load(bank).apply(net, net.space.names)
         results.distance = path_distance(net)
+        height, width = dataset[0]["inputs"].shape[-2:]
+        weights = next(iter(results.tasks.values())).routing.weights_fingerprint
+        results.costs = MeasuredCosts.of(net, plain[results.baseline], (height, width), weights)
         for name, root in found.items():
             splits = Task.from_folder(root, sdr.eval_pipeline).splits(normalisation, 128, 0, target)
             figures = results.tasks[name]

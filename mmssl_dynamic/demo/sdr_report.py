@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmssl_dynamic.budget import Cost
 from mmssl_dynamic.clustering import ClusterReport
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.demo.budget_section import MeasuredCosts, Row, choices_within, tasks_section
 from mmssl_dynamic.demo.steps import how_it_was_made
 from mmssl_dynamic.evaluation.knn import protocol_text
 from mmssl_dynamic.export import ExportReport
 from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.selection import read_results
 from mmssl_dynamic.subnets import FULL
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure, task_heatmap
@@ -93,6 +96,7 @@ class SDRDemoResults:
         num_paths: Why there are so many paths.
         tasks: By name.
         distance: Of the paths' weights from one another, relative to their norm.
+        costs: Of the networks, as measured here.
         seconds: Of every step.
     """
 
@@ -104,6 +108,7 @@ class SDRDemoResults:
     num_paths: str
     tasks: dict[str, TaskFigures] = field(default_factory=dict)
     distance: float = 0.0
+    costs: MeasuredCosts | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -163,7 +168,7 @@ def _best_in_hindsight(routing: RoutingResult) -> float:
 
 
 def write_sdr_report(results: SDRDemoResults, path: Path) -> Path:
-    """Write the page, and its heat-map as PNG and SVG beside it."""
+    """Write the page, and its heat-map and the picture of a budget as PNG and SVG beside it."""
     page = HtmlReport("SDR demo: one super-network, a backbone for every task")
     _summary(page, results)
     page.section("Clusters")
@@ -184,6 +189,8 @@ def write_sdr_report(results: SDRDemoResults, path: Path) -> Path:
     page.figure(heatmap, "Gain over the full network, in percentage points of kNN accuracy on the test images")
     for name, task in results.tasks.items():
         _task(page, name, task)
+    if results.costs is not None:
+        _budget(page, results, results.costs, path.parent)
     routing = next(iter(results.tasks.values())).routing
     more = f"{protocol_text(routing.protocol)}. Weights: {routing.weights_fingerprint[:16]}."
     how_it_was_made(
@@ -240,3 +247,24 @@ def _task(page: HtmlReport, name: str, task: TaskFigures) -> None:
     marked = [i for i, row in enumerate(rows) if row[0] == routing.best.name]
     header = ["network", "train (left out), %", "test, %", "parameters", "multiply-adds"]
     page.table(header, rows, marked, summary=f"All {len(rows)} networks on {name}")
+
+
+def _budget(page: HtmlReport, results: SDRDemoResults, costs: MeasuredCosts, folder: Path) -> None:
+    """The networks within a budget, out of the files of the routing as ``select`` reads them."""
+    found = {name: read_results(folder / "routing" / name)[0] for name in results.tasks}
+    choices = choices_within([replace(costs.table.priced(task), task=name) for name, task in found.items()])
+    of_full = next(candidate.cost for candidate in choices[0].task.candidates if candidate.name == FULL)
+    chosen = choices[0].chosen
+    assert chosen is not None  # a sub-network has less than half of the full network's weights
+
+    def row(label: str, kind: str, cost: Cost) -> Row:
+        accuracies = {name: 100 * float(_measured(task, kind).test.mean()) for name, task in results.tasks.items()}
+        return Row(label, cost, accuracies)
+
+    rows = [
+        row(results.baseline, results.baseline, costs.plain),
+        row("SDR, routed sub-network", "routed", chosen.cost),
+        row("SDR, full network", "full", of_full),
+    ]
+    images = {name: len(_measured(task, "full").test) for name, task in results.tasks.items()}
+    tasks_section(page, choices, rows, images, costs, folder)

@@ -1,11 +1,15 @@
+import html
 import json
 import re
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from mmssl_dynamic.apis.select import select
+from mmssl_dynamic.budget import Budget, Cost
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.demo.images import shrink_images
 from mmssl_dynamic.demo.sdr_demo import _with_paths, run_demo
@@ -32,7 +36,7 @@ def test_the_demo_leaves_a_report_and_a_verified_backbone_for_every_task(demo):
         assert result.best.name in backbone.name
         state = torch.load(backbone, weights_only=True)["state_dict"]
         assert all(name.startswith("backbone.") for name in state)
-    assert text.count("data:image/png") == 5  # montage, heat-map, three histograms
+    assert text.count("data:image/png") == 6  # montage, heat-map, three histograms, budget
     rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in text.split("</table>")[0].split("<tr")[1:]]
     assert [row[0] for row in rows] == [
         "test accuracy in %",
@@ -53,6 +57,32 @@ def test_the_demo_leaves_a_report_and_a_verified_backbone_for_every_task(demo):
     steps = {name: json.loads((demo / name / "collapse.json").read_text())["steps"] for name in ("sdr",)}
     assert sum(steps["sdr"].values()) == 32  # as many as SimSiam has in its second epoch
     assert json.loads((demo / "demo.json").read_text())["epochs"] == 1
+
+
+def test_the_report_ends_with_the_networks_that_select_finds_within_half_of_the_weights(demo):
+    text = html.unescape((demo / "report.html").read_text())
+    end = text[text.index("<h2>Within a budget") : text.index("<h2>How it was made")]
+    command = shlex.split(re.search(r"\$ mmssl-dynamic select (.*)", end)[1])
+    (results, limit, table) = command[0], command[2], command[4]
+    found = select([results], Budget.of({"max_params": limit}), device_table=table)
+    assert [choice.task.task for choice in found] == ["everyday", "medical", "textures"]
+    for choice in found:
+        assert choice.text() in end
+        routed = RoutingResult.load(demo / "routing" / choice.task.task / "routing.json")
+        assert choice.chosen.name == routed.best.name
+        assert not choice.chosen.cost.estimated
+        assert choice.budget.fits(choice.chosen.cost)
+        assert not choice.budget.fits(Cost(0, routed.full.params))
+    rows = [re.findall(r"<t[dh]>(.*?)</t[dh]>", row) for row in end.split("<tr")[1:]]
+    assert [row[0] for row in rows[1:]] == ["SimSiam, 2 epochs", "SDR, routed sub-network", "SDR, full network"]
+    assert rows[1][4:6] == rows[2][4:6]  # a sub-network has SimSiam's weights and multiply-adds
+    first = text.split("</table>")[0]
+    for row in rows[1:]:  # accuracies are those at the top of the page
+        cells = "".join(f"<td>{cell}</td>" for cell in row[:4])
+        assert cells in first
+    assert all(float(row[6].removesuffix(" ms")) > 0 for row in rows[1:])
+    assert (demo / "budget.png").stat().st_size > 10_000
+    assert (demo / "budget.svg").is_file()
 
 
 def test_the_demo_again_trains_nothing_and_gives_the_same_figures(demo):
