@@ -29,19 +29,22 @@ import runpy, sys
 sys.path.insert(0, "tools/benchmarks")
 import acceptance
 speed = {"speed": "speed " + acceptance._SUMMARY}
-acceptance.parts = lambda: iter([
-    acceptance.Part("one", ("-c", "print('speed 1.5 (1.0 to 2.0)')"), (), 60, speed),
-    acceptance.Part("two", ("-c", "print('nothing')"), (), 60, speed),
-    acceptance.Part("three", ("-c", "raise SystemExit(3)"), (), 60),
-])
+def parts():
+    yield acceptance.Part("one", ("-c", "print('speed 1.5 (1.0 to 2.0)')"), (), 60, speed)
+    yield acceptance.Part("two", ("-c", "print('nothing')"), (), 60, speed)
+    yield acceptance.Part("three", ("-c", "raise SystemExit(3)"), (), 60)
+    acceptance._SECONDS = 0  # of all parts: nothing is left of them
+    yield acceptance.Part("four", ("-c", "import time; time.sleep(60)"), (), 60)
+acceptance.parts = parts
 sys.argv = ["acceptance.py", sys.argv[1]]
 acceptance.main()
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    one, two, three = json.loads((tmp_path / "acceptance.json").read_text())["parts"]
+    one, two, three, four = json.loads((tmp_path / "acceptance.json").read_text())["parts"]
     assert (one["passed"], one["figures"]) == (True, {"speed": [1.5, 1.0, 2.0]})
     assert (two["passed"], two["message"]) == (False, "does not say: speed")
     assert (three["passed"], three["message"]) == (False, "status 3")
+    assert (four["passed"], four["message"]) == (False, "took longer than 1 s")
     assert "| one | passed" in done.stdout

@@ -114,9 +114,10 @@ def measure(args, device, variant: Variant, load, peer_load) -> dict[str, str]:
     for name in DIRECTIONS[1:]:
         candidates[name] = stepper(args.widths, args, device, variant, name)[0]
     alone = [stepper([width], args, device, variant) for width in args.widths]
-    peers = [peer_stepper(width, args, device, variant) for width in args.widths]
     candidates["byol"] = lambda: [step() for step, _, _ in alone]
-    candidates["peer"] = lambda: [step() for step in peers]
+    if not args.no_peer:
+        peers = [peer_stepper(width, args, device, variant) for width in args.widths]
+        candidates["peer"] = lambda: [step() for step in peers]
     draws = len(all_draws(model.backbone.subnets, args.num_networks))
     # The networks of the first draws are seen for the first time there.
     seconds = alternate(candidates, args.rounds * draws, warm_up=draws)
@@ -125,21 +126,24 @@ def measure(args, device, variant: Variant, load, peer_load) -> dict[str, str]:
         return [a + times * b for a, b in zip(seconds[steps], seconds[loads])]
 
     trainings = len(alone)
-    byol, peer = with_loading("byol", "load", trainings), with_loading("peer", "peer load", trainings)
+    byol = with_loading("byol", "load", trainings)
     rows = {
         "DSPNet step (s)": summary(seconds["both"]),
         f"{trainings} BYOL steps (s)": summary(seconds["byol"]),
-        f"{trainings} BYOL steps of mmpretrain (s)": summary(seconds["peer"]),
         "loading a batch, one process (s)": summary(seconds["load"]),
         "the same by mmpretrain's pipeline (s)": summary(seconds["peer load"]),
     }
     for name in DIRECTIONS:
-        loaded = with_loading(name, "load")
         rows[f"{name}: DSPNet / BYOL, compute"] = summary(ratios(seconds[name], seconds["byol"]))
-        rows[f"{name}: DSPNet / BYOL, with loading"] = summary(ratios(loaded, byol))
-        rows[f"{name}: DSPNet / mmpretrain's BYOL, with loading"] = summary(ratios(loaded, peer))
-    rows["BYOL / mmpretrain's BYOL, compute"] = summary(ratios(seconds["byol"], seconds["peer"]))
-    rows["BYOL / mmpretrain's BYOL, with loading"] = summary(ratios(byol, peer))
+        rows[f"{name}: DSPNet / BYOL, with loading"] = summary(ratios(with_loading(name, "load"), byol))
+    if not args.no_peer:
+        peer = with_loading("peer", "peer load", trainings)
+        rows[f"{trainings} BYOL steps of mmpretrain (s)"] = summary(seconds["peer"])
+        for name in DIRECTIONS:
+            loaded = ratios(with_loading(name, "load"), peer)
+            rows[f"{name}: DSPNet / mmpretrain's BYOL, with loading"] = summary(loaded)
+        rows["BYOL / mmpretrain's BYOL, compute"] = summary(ratios(seconds["byol"], seconds["peer"]))
+        rows["BYOL / mmpretrain's BYOL, with loading"] = summary(ratios(byol, peer))
     step, largest, largest_optimizer = alone[-1]
     peak = resident_bytes(model, optimizer) + step_bytes(together, device)
     peak_alone = resident_bytes(largest, largest_optimizer) + step_bytes(step, device)
@@ -157,6 +161,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=2, help="over all draws of networks (default: 2)")
+    parser.add_argument("--no-peer", action="store_true", help="leave out mmpretrain's BYOL")
     parser.add_argument("--images", metavar="DIR", help="images to load (default: scikit-image's)")
     add_variants(parser)
     shared.add_device(parser)

@@ -63,10 +63,12 @@ def samples(name, count):
 def measure(args, device, variant: Variant, loaders: dict) -> dict[str, str]:
     """Rows of one column."""
     both = build(args.sdr, device, args.stage_channels)
-    one = build(args.sdr, device, args.stage_channels, directions="alternate")
-    one.first_view = 0
     simsiam = build(args.simsiam, device)
-    variant.prepare(both, one, simsiam)
+    models = {"": both}
+    if not args.both_directions:
+        models[", one direction"] = build(args.sdr, device, args.stage_channels, directions="alternate")
+        models[", one direction"].first_view = 0
+    variant.prepare(simsiam, *models.values())
     shape = (args.batch_size, 3, args.image_size, args.image_size)
     views = [torch.randn(shape, device=device).to(memory_format=variant.memory_format) for _ in range(2)]
 
@@ -76,15 +78,12 @@ def measure(args, device, variant: Variant, loaders: dict) -> dict[str, str]:
 
     runs = {
         "SimSiam": (simsiam, wrapper(simsiam, OptimWrapper), FULL),
-        "W_0": (both, wrapper(both), FULL),
-        "sub-network": (both, None, args.subnet),
         "sub-network, plain optimiser": (both, wrapper(both, OptimWrapper), args.subnet),
-        "W_0, one direction": (one, wrapper(one), FULL),
-        "sub-network, one direction": (one, None, args.subnet),
     }
-    # W_0 and its sub-networks have one optimiser.
-    for name in ("", ", one direction"):
-        runs[f"sub-network{name}"] = (*runs[f"W_0{name}"][:2], args.subnet)
+    for directions, model in models.items():
+        of_both = wrapper(model)  # W_0 and its sub-networks have one optimiser
+        runs[f"W_0{directions}"] = (model, of_both, FULL)
+        runs[f"sub-network{directions}"] = (model, of_both, args.subnet)
 
     def step(model, wrapper, name):
         with wrapper.optim_context(model):
@@ -101,7 +100,7 @@ def measure(args, device, variant: Variant, loaders: dict) -> dict[str, str]:
     means = {"SimSiam": seconds["SimSiam"]}
     own_load, peer_load = (seconds[name] for name in loaders)
     peer = [a + b for a, b in zip(seconds["SimSiam"], peer_load)]
-    for directions in ("", ", one direction"):
+    for directions in models:
         full, sub = seconds[f"W_0{directions}"], seconds[f"sub-network{directions}"]
         average = means[f"SDR{directions}"] = [share * f + (1 - share) * s for f, s in zip(full, sub)]
         rows[f"W_0{directions} / SimSiam"] = summary(ratios(full, seconds["SimSiam"]))
@@ -130,6 +129,7 @@ def main() -> None:
     parser.add_argument("--subnet", default="0-3-1-2")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--both-directions", action="store_true", help="leave out the steps with directions=alternate")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=200, help="of the training whose hours are printed")
     parser.add_argument("--gpus", type=int, default=8, help="that share it")

@@ -11,6 +11,7 @@ from timing import alternate, ratios, summary
 from mmssl_dynamic import cli
 from mmssl_dynamic.commands import shared
 from mmssl_dynamic.cpu import keep_freed_memory
+from mmssl_dynamic.engine.compiling import compile_options
 from mmssl_dynamic.loading import select_device
 from mmssl_dynamic.models.backbones import SDRResNet, SlimmableMobileNetV3, SlimmableResNet
 
@@ -44,6 +45,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--amp", action="store_true", help="bfloat16 autocast")
     parser.add_argument("--channels-last", action="store_true")
+    help = "compile both, by this backend of torch.compile (default: inductor)"
+    parser.add_argument("--compile", nargs="?", const="inductor", metavar="BACKEND", help=help)
     parser.add_argument(
         "--no-keep-memory", action="store_true", help="let the C library return memory between steps (CPU)"
     )
@@ -58,6 +61,9 @@ def main() -> None:
     net, subnet = build(args)
     net = net.to(device, memory_format=memory_format).train()
     twin = net.static(subnet).to(memory_format=memory_format).train()
+    if args.compile:
+        for network in (net, twin):
+            network.compile(**compile_options(dict(backend=args.compile)))
     shape = (args.batch_size, 3, args.image_size, args.image_size)
     views = [torch.randn(shape, device=device).contiguous(memory_format=memory_format) for _ in range(2)]
 
@@ -74,7 +80,7 @@ def main() -> None:
     speed = ratios(seconds["static"], seconds["active"])
     print(
         f"{type(net).__name__}, sub-network {subnet}, {args.batch_size} images of "
-        f"{args.image_size} px, {device}{', bfloat16' if args.amp else ''}"
+        f"{args.image_size} px, {device}{', bfloat16' if args.amp else ''}{', compiled' if args.compile else ''}"
     )
     print(f"static twin  {summary(seconds['static'])} s")
     print(f"active       {summary(seconds['active'])} s")

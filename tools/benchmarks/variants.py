@@ -12,21 +12,27 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from mmssl_dynamic.engine.compiling import compile_backbones
+from mmssl_dynamic.engine.compiling import compile_backbones, compile_options
 
 
 @dataclass(frozen=True)
 class Variant:
-    """How a training step is run."""
+    """How a training step is run.
+
+    Attributes:
+        channels_last: With weights and images in channels-last order.
+        bf16: Under autocast to bfloat16.
+        compiled: Backend of torch.compile, by which backbones are compiled; ``None`` for none.
+    """
 
     channels_last: bool = False
     bf16: bool = False
-    compiled: bool = False
+    compiled: str | None = None
 
     @property
     def label(self) -> str:
         """Of its column."""
-        parts = ("channels-last" * self.channels_last, "bf16" * self.bf16, "compile" * self.compiled)
+        parts = ("channels-last" * self.channels_last, "bf16" * self.bf16, "compile" * bool(self.compiled))
         return ", ".join(part for part in parts if part) or "plain"
 
     @property
@@ -39,7 +45,7 @@ class Variant:
         for model in models:
             model.to(memory_format=self.memory_format)
             if self.compiled:
-                compile_backbones(model, {})
+                compile_backbones(model, dict(backend=self.compiled))
 
     def autocast(self, device: torch.device) -> AbstractContextManager[None]:
         """Around a step."""
@@ -62,7 +68,14 @@ def add_variants(parser: argparse.ArgumentParser) -> None:
     """``--channels-last``, ``--bf16`` and ``--compile``: each adds a column, which has those before it as well."""
     parser.add_argument("--channels-last", action="store_true", help="a column in channels-last order, too")
     parser.add_argument("--bf16", action="store_true", help="a column in bfloat16 (autocast), too")
-    parser.add_argument("--compile", action="store_true", help="a column with compiled backbones, too")
+    parser.add_argument(
+        "--compile",
+        nargs="?",
+        const="inductor",
+        metavar="BACKEND",
+        help="a column with compiled backbones, too, by this backend of torch.compile (default: inductor)",
+    )
+    parser.add_argument("--last-column", action="store_true", help="leave out the columns before the last one")
 
 
 def chosen(args: argparse.Namespace) -> list[Variant]:
@@ -73,8 +86,9 @@ def chosen(args: argparse.Namespace) -> list[Variant]:
     if args.bf16:
         variants.append(Variant(args.channels_last, True))
     if args.compile:
-        variants.append(Variant(args.channels_last, args.bf16, True))
-    return variants
+        compile_options(dict(backend=args.compile))  # refuses what this machine cannot do, before anything is timed
+        variants.append(Variant(args.channels_last, args.bf16, args.compile))
+    return variants[-1:] if args.last_column else variants
 
 
 def table(rows: dict[str, list[str]], variants: list[Variant]) -> str:

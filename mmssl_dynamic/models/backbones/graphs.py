@@ -28,16 +28,20 @@ class Graphs:
 
     Attributes:
         made: How many graphs were made, by the sub-network that was the first to need them.
+        allowed: How many graphs all networks of this process may need: PyTorch counts them together.
 
     Args:
         shapes: Number of different shapes that its sub-networks have.
         options: Of ``torch.compile``, such as ``backend`` and ``mode``.
     """
 
+    allowed = 0
+
     def __init__(self, shapes: int, options: dict[str, Any]) -> None:
         # Whole graphs, without Python in between, of fixed shapes: one for any number of channels is slower.
         self._options = {"fullgraph": True, "dynamic": False, **options}
-        self._shapes, self._limit = shapes, shapes * _MODES
+        self._shapes = shapes
+        Graphs.allowed += shapes * _MODES
         self._compiled: dict[Callable, Callable] = {}
         self._layers: dict[tuple[Callable, str], list[BoundLayer]] = {}
         self.made: Counter[str] = Counter()
@@ -64,14 +68,14 @@ class Graphs:
             self._compiled[function] = torch.compile(function, **self._options)
         before = counters["stats"]["unique_graphs"]
         # With fullgraph, a graph beyond the limit is an error, and no silent return to Python.
-        limits = {"recompile_limit": self._limit, "accumulated_recompile_limit": self._limit}
+        limits = {"recompile_limit": Graphs.allowed, "accumulated_recompile_limit": Graphs.allowed}
         with bound(self._layers_of(function, name, parts)), dynamo_config.patch(limits):
             try:
                 out = self._compiled[function](net, x)
             except FailOnRecompileLimitHit as error:
                 raise ConfigError(
-                    f"{type(net).__name__} took {self._limit} graphs for sub-networks of {self._shapes} shapes; train "
-                    "on images of one size, or leave out --compile (compile in the config)."
+                    f"{type(net).__name__} took {sum(self.made.values())} graphs for sub-networks of {self._shapes} "
+                    "shapes; train on images of one size, or leave out --compile (compile in the config)."
                 ) from error
             except TorchDynamoException as error:
                 raise ConfigError(
