@@ -24,6 +24,15 @@ def rank_of(launcher: str) -> int:
     return int(os.environ.get(LAUNCHERS[launcher][0][0], "0"))
 
 
+def not_among_them() -> dict[str, str]:
+    """The environment for a process that one of a launcher's starts, and that is none of them.
+
+    How many there are on this machine stays, for they share its cores.
+    """
+    own = {name for names, _ in LAUNCHERS.values() for name in names}
+    return {name: value for name, value in os.environ.items() if name not in own}
+
+
 def processes_here() -> int:
     """How many processes a launcher has started on this machine; 1 without one."""
     counts = [os.environ.get(name, "") for name in _ON_THIS_MACHINE]

@@ -81,7 +81,7 @@ def main(args: argparse.Namespace) -> None:
         seed=args.seed or 0,
     )
     config, execution = shared.config_and_execution(args)
-    result, report = route_detection(
+    found = route_detection(
         config,
         args.checkpoint,
         args.det_config,
@@ -93,6 +93,9 @@ def main(args: argparse.Namespace) -> None:
         output=RoutingOutput(args.format, command=cli.command_line()),
         execution=replace(execution, device=args.devices or args.device),
     )
+    if found is None:
+        return
+    result, report = found
     print(result.table(args.rows or None))
     cost = result.cost
     print(f"\nchosen by {result.protocol['metric']} on {result.protocol['selection']}: {result.best.name}")

@@ -1,4 +1,8 @@
-"""Running candidates: one after the other in this process, or each in a process of its own on the next free device."""
+"""Running candidates: one after the other in this process, or each in a process of its own on the next free device.
+
+Processes of a launcher share candidates out. They have joined each other, so that mmengine would take them for one
+training; the training of a candidate is started from them as a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from tqdm import tqdm
 
 from mmssl_dynamic.detection.candidate import CandidateJob, run_candidate
 from mmssl_dynamic.errors import ConfigError, UserError
+from mmssl_dynamic.launchers import not_among_them
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.result_cache import kept_line
 from mmssl_dynamic.writing import making
 
@@ -39,20 +45,24 @@ def devices_of(given: Sequence[str] | None) -> list[str]:
 
 
 def run_all(
-    jobs: Sequence[CandidateJob], devices: Sequence[str], bar: tqdm, kind: str
+    jobs: Sequence[CandidateJob], devices: Sequence[str], bar: tqdm, kind: str, processes: Processes | None = None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Results by name as they come: in turn in this process on one device, else one process per device.
 
     Args:
         jobs: What to do; what has been done is not done again.
-        devices: Where.
+        devices: Where; of several processes, the one device of this.
         bar: Moves on with every result.
         kind: AP that the bar shows.
+        processes: Those that share the candidates out; every one gets all results, in the end.
 
     Raises:
-        UserError: a candidate failed; the message names its log.
+        UserError: a candidate failed; the message names its log. Of several processes, all finish what is theirs first.
     """
-    kept = {job: found for job in jobs if (found := job.finished()) is not None}
+    processes = processes or Processes()
+    found = {job.name: kept for job in jobs if processes.first and (kept := job.finished()) is not None}
+    found = processes.told(found)
+    kept = {job: found[job.name] for job in jobs if job.name in found}
     todo = [job for job in jobs if job not in kept]
     if kept and not bar.disable:
         what = f"{len(kept)} of {len(jobs)} candidates with {jobs[0].iterations} iterations are"
@@ -60,6 +70,9 @@ def run_all(
     for job, found in kept.items():
         bar.update()
         yield job.name, found.value
+    if processes.count > 1:
+        yield from _shared(todo, devices[0], bar, kind, processes)
+        return
     if len(devices) == 1:
         for job in todo:
             bar.set_postfix_str(job.name)
@@ -72,18 +85,45 @@ def run_all(
     for device in devices:
         free.put(device)
     with ThreadPoolExecutor(len(devices)) as pool:
-        waiting: set[Future] = {pool.submit(_run_process, job, free) for job in todo}
+        waiting: set[Future] = {pool.submit(_on_the_next, free, job) for job in todo}
         try:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
                     name, result = future.result()
-                    bar.update()
-                    bar.set_postfix_str(f"{name}: AP {result['AP'][kind]['AP']:.1f}")
+                    _show(bar, name, result, kind)
                     yield name, result
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _shared(
+    jobs: Sequence[CandidateJob], device: str, bar: tqdm, kind: str, processes: Processes
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Results of candidates that processes of a launcher share out: neighbours, which are alike, to different ones."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    failed: list[str] = []
+    for position in processes.own([1.0] * len(jobs)):
+        try:
+            name, result = _run_process(jobs[position], device)
+        except UserError as error:
+            failed.append(str(error))
+            continue
+        found.append((name, result))
+        _show(bar, name, result, kind)
+    parts = processes.gathered((found, failed))
+    everything = [entry for part, _ in parts for entry in part]
+    sentences = [sentence for _, part in parts for sentence in part]
+    bar.update(len(everything) - len(found))
+    if sentences:
+        raise UserError(sentences[0])
+    yield from everything
+
+
+def _show(bar: tqdm, name: str, result: dict[str, Any], kind: str) -> None:
+    bar.update()
+    bar.set_postfix_str(f"{name}: AP {result['AP'][kind]['AP']:.1f}")
 
 
 @contextmanager
@@ -98,23 +138,34 @@ def _only(device: str) -> Iterator[None]:
         yield
 
 
-def _run_process(job: CandidateJob, free: Queue[str]) -> tuple[str, dict[str, Any]]:
-    """One candidate in a process of its own on the next free device; what it prints goes into a log file."""
+def _on_the_next(free: Queue[str], job: CandidateJob) -> tuple[str, dict[str, Any]]:
+    """One candidate on the next free device."""
     device = free.get()
-    folder = job.work_dir
     try:
-        job.write(folder / "job.txt")
-        visible = device.partition(":")[2]  # none on the CPU
-        environment = {**os.environ, "CUDA_VISIBLE_DEVICES": visible}
-        log = folder / "process.log"
-        with making(log), log.open("w") as file:
-            command = [sys.executable, "-m", "mmssl_dynamic.detection.candidate", str(folder / "job.txt")]
-            done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
-        found = job.finished()
-        if done.returncode or found is None:
-            lines = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("error: ")]
-            reason = lines[-1].removeprefix("error: ") if lines else f"status {done.returncode}"
-            raise UserError(f"candidate '{job.name}' failed: {reason} See {log}; run again to go on from here.")
-        return job.name, found.value
+        return _run_process(job, device)
     finally:
         free.put(device)
+
+
+def _run_process(job: CandidateJob, device: str) -> tuple[str, dict[str, Any]]:
+    """One candidate in a process of its own; what it prints goes into a log file."""
+    folder = job.work_dir
+    job.write(folder / "job.txt")
+    environment = {**not_among_them(), "CUDA_VISIBLE_DEVICES": _visible(device)}
+    log = folder / "process.log"
+    with making(log), log.open("w") as file:
+        command = [sys.executable, "-m", "mmssl_dynamic.detection.candidate", str(folder / "job.txt")]
+        done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
+    found = job.finished()
+    if done.returncode or found is None:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("error: ")]
+        reason = lines[-1].removeprefix("error: ") if lines else f"status {done.returncode}"
+        raise UserError(f"candidate '{job.name}' failed: {reason} See {log}; run again to go on from here.")
+    return job.name, found.value
+
+
+def _visible(device: str) -> str:
+    """What shows a process one device alone: ``cuda:1`` is the second one of those that this process sees."""
+    index = device.partition(":")[2]
+    seen = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return seen[int(index)] if index and seen else index  # none on the CPU

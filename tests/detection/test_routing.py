@@ -17,6 +17,7 @@ from mmssl_dynamic.result_cache import COMPUTATIONS
 from mmssl_dynamic.routing import RoutingResult
 from tests.apis.by_option import route_detection
 from tests.detection_data import small_networks, small_options, write_voc
+from tests.processes import run_together
 
 pytest.importorskip("mmdet")
 CONFIG = """
@@ -54,11 +55,11 @@ def run(tmp_path_factory, repo_root):
     return net, (root / "config.py", root / "epoch_1.pth", root / "bank.safetensors"), config, detector
 
 
-def route(run, out, **plan):
+def route(run, out, launcher="none", **plan):
     _, files, config, options = run
     return route_detection(
         *files, out, config, plan=DetectionPlan(**plan), det_options=options, devices=["cpu"], num_workers=0,
-        progress=False, command="python tools/route.py",
+        progress=False, command="python tools/route.py", launcher=launcher,
     )  # fmt: skip
 
 
@@ -212,7 +213,67 @@ def test_one_process_per_device_takes_the_next_candidate(run, tmp_path, monkeypa
     assert len(list(folder_of(tmp_path, "0-0-0-0").glob("result_5-*.json"))) == 1
 
 
+def test_processes_of_a_launcher_share_out_what_one_process_does(run, tmp_path, trained, monkeypatch):
+    """The short list by routing on cut-out objects, then two rounds of trainings, which are processes of their own."""
+    plan = dict(iterations=20, candidates=3, method="halving", factor=2, finalists=2)
+    route(run, tmp_path / "one", **plan)
+    train = candidate_runs.run_candidate
+
+    def fake(command, stdout, stderr, env, check):
+        assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(env)
+        train(CandidateJob.read(command[-1]))
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(candidate_runs.subprocess, "run", fake)
+
+    def body(rank):
+        trained.clear()
+        found = route(run, tmp_path / "two", launcher="pytorch", **plan)
+        assert (found is None) == (rank == 1)
+        (tmp_path / f"{rank}.json").write_text(json.dumps(trained))
+
+    ends = run_together(body, tmp_path / "pair")
+    assert [end.status for end in ends] == [0, 0], ends[0].errors + ends[1].errors
+    one, two = (RoutingResult.load(tmp_path / name / "routing.json") for name in ("one", "two"))
+    assert (two.subnets, two.full, two.dropped, two.protocol) == (one.subnets, one.full, one.dropped, one.protocol)
+    shares = [[tuple(job) for job in json.loads((tmp_path / f"{rank}.json").read_text())] for rank in range(2)]
+    assert sorted(sum(shares, [])) == sorted(trained)
+    assert [len(share) for share in shares] == [2 + 2, 1 + 1]  # of three and of three
+    one, two = (RoutingResult.load(tmp_path / name / "shortlist.json") for name in ("one", "two"))
+    assert two.subnets == one.subnets
+
+
+def test_a_candidate_that_fails_in_one_process_is_told_by_all_and_costs_no_other(run, tmp_path, trained, monkeypatch):
+    train = candidate_runs.run_candidate
+
+    def fake(command, stdout, stderr, env, check):
+        job = CandidateJob.read(command[-1])
+        if job.name == "0-0-0-1":  # the second process begins with it
+            stdout.write("error: no memory left.\n")
+            return type("Done", (), {"returncode": 2})
+        train(job)
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(candidate_runs.subprocess, "run", fake)
+
+    def body(rank):
+        with pytest.raises(UserError, match=r"candidate '0-0-0-1' failed: no memory left\."):
+            route(run, tmp_path / "out", launcher="pytorch", iterations=5)
+
+    ends = run_together(body, tmp_path / "pair")
+    assert [end.status for end in ends] == [0, 0], ends[0].errors + ends[1].errors
+    assert len(list((tmp_path / "out/candidates").glob("*/result_5-*.json"))) == 4
+
+
+def test_a_candidate_sees_one_of_the_devices_that_its_parent_sees(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [candidate_runs._visible(name) for name in ("cpu", "cuda:1")] == ["", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert [candidate_runs._visible(name) for name in ("cpu", "cuda:1")] == ["", "6"]
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_mmengine")
 def test_two_processes_find_what_one_finds(run, tmp_path):
     _, files, config, options = run
     plan = DetectionPlan(iterations=2, candidates=2, shortlist="random")
@@ -222,9 +283,15 @@ def test_two_processes_find_what_one_finds(run, tmp_path):
         ]
         for devices in (["cpu"], ["cpu", "cpu"])
     ]
-    assert found[0].subnets == found[1].subnets
-    states = [load_state_dict(folder_of(tmp_path / count, "full") / "iter_2.pth") for count in "12"]
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    plan = {"iterations": 2, "candidates": 2, "shortlist": "random"}
+    ends = run_together(lambda rank: route(run, tmp_path / "3", launcher="pytorch", **plan), tmp_path / "pair")
+    assert [end.status for end in ends] == [0, 0], ends[0].errors + ends[1].errors
+    found.append(RoutingResult.load(tmp_path / "3" / "routing.json"))
+    assert found[0].subnets == found[1].subnets == found[2].subnets
+    states = [load_state_dict(folder_of(tmp_path / count, "full") / "iter_2.pth") for count in "123"]
+    for key, value in states[1].items():  # trained in a process of its own, which is no part of this one
+        assert torch.equal(states[2][key], value)
+        torch.testing.assert_close(states[0][key], value, rtol=1e-5, atol=1e-6)
 
 
 def test_what_does_not_fit_is_refused(run, tmp_path):
@@ -240,6 +307,13 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
     means = {"model.data_preprocessor.mean": [1.0, 2.0, 3.0]}
     with pytest.raises(ConfigError, match=r"normalises images with .* but the super-network of .*config.py was pre-tr"):
         route_detection(*files, tmp_path / "out", config, det_options=options, cfg_options=means, devices=["cpu"])
+    two = {**dict(launcher="pytorch", devices=["cuda:0", "cuda:1"]), "det_options": options}
+
+    def several(rank):
+        with pytest.raises(ConfigError, match="--devices cuda:0,cuda:1 is for one process; with --launcher each"):
+            route_detection(*files, tmp_path / "out", config, **two)
+
+    assert run_together(several, tmp_path / "alone", count=1)[0].status == 0
     with pytest.raises(ConfigError, match="--devices cuda:9 is not there"):
         route_detection(*files, tmp_path / "out", config, det_options=options, devices=["cuda:9"])
     with pytest.raises(MissingStatisticsError, match="there is no bn_bank.safetensors beside it: give --bank"):
