@@ -15,17 +15,18 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError, LostProcessError, UserNotice, first_line
 from mmssl_dynamic.launchers import LAUNCHERS
@@ -115,6 +116,12 @@ class Processes:
             dist.broadcast_object_list(box, src=0, group=_results_group(), device=torch.device("cpu"))
         return box[0]
 
+    def made_once(self, make: Callable[[], T]) -> T:
+        """What the first process makes, in all of them; the others do not call ``make``."""
+        if self.count == 1:
+            return make()
+        return cast(T, self.told(make() if self.first else None))
+
     def gathered(self, value: T, to: int | None = None) -> list[T]:
         """What all processes call this with, in their order.
 
@@ -131,6 +138,20 @@ class Processes:
             else:
                 dist.gather_object(value, found if self.rank == to else None, dst=to, group=_results_group())
         return found if to in (None, self.rank) else []
+
+    def reduced(self, values: Tensor, largest: bool = False) -> Tensor:
+        """The sum over what all processes call this with, entry by entry, on the device of the values.
+
+        Args:
+            values: Of the same shape in all of them; they stay as they are.
+            largest: Take the largest, and not the sum.
+        """
+        if self.count == 1:
+            return values
+        found = values.detach().to("cpu", copy=True)
+        with self._exchange():
+            dist.all_reduce(found, dist.ReduceOp.MAX if largest else dist.ReduceOp.SUM, group=_results_group())
+        return found.to(values.device)
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -5,7 +5,7 @@ set -euo pipefail
 
 check_usage "usage: tools/dist_run.sh VERB [arguments of VERB ...] GPUS
 
-  VERB  extract-features, calibrate, route, evaluate or transfer, as of mmssl-dynamic
+  VERB  extract-features, cluster, calibrate, route, evaluate or transfer, as of mmssl-dynamic
   GPUS  processes on this machine, one for each GPU
 
 $environment" "$@"

@@ -19,8 +19,9 @@ from mmssl_dynamic.clustering import (
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features import Features
-from mmssl_dynamic.loading import select_device
+from mmssl_dynamic.loading import device_of, select_device
 from mmssl_dynamic.locks import locks_file
+from mmssl_dynamic.processes import joined
 from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
 from mmssl_dynamic.writing import write_json
 
@@ -77,7 +78,7 @@ class Clustering:
     Attributes:
         clusters: The clusters.
         report: How large they are, and how well they agree with classes.
-        files: What was written.
+        files: What was written, by this process.
     """
 
     clusters: Clusters
@@ -103,33 +104,43 @@ def cluster(
         out: File of the clusters, ``.npz``; ``.json``, ``_sizes.png`` and ``_montage.png`` get its name.
         plan: How to divide the images.
         montage: The picture of sample images.
-        execution: Where to compute, and whether to show bars.
+        execution: Where to compute, and whether to show bars. With a ``launcher``, its processes share the work, and
+            the first one writes.
+
+    Returns:
+        The clusters, in all processes.
 
     Raises:
         UserError: anything that does not fit.
     """
-    plan, montage, execution, target = plan or ClusterPlan(), montage or Montage(), Execution.of(execution), Path(out)
+    plan, montage, target = plan or ClusterPlan(), montage or Montage(), Path(out)
+    execution = Execution.of(execution, launcher=True)
     found = Features.load(features)
     count = chosen_number(str(num_clusters), found.num_images, plan.images_per_cluster)
     if plan.hierarchy:
         check_hierarchy(plan.hierarchy, count, plan.method)
     image_root = find_image_root(found, montage.image_root) if montage.draw else None
-    clusters = cluster_features(
-        found,
-        count,
-        plan.method,
-        SinkhornOptions(count, **plan.sinkhorn),
-        center=plan.center,
-        min_size=plan.min_size,
-        assignment=plan.assignment,
-        seed=plan.seed,
-        device=select_device(execution.device),
-        progress=execution.progress,
-    )
+    select_device(execution.device)  # refuses one that is not there, before processes wait for one another
+    with joined(execution.launcher) as processes:
+        clusters = cluster_features(
+            found,
+            count,
+            plan.method,
+            SinkhornOptions(count, **plan.sinkhorn),
+            center=plan.center,
+            min_size=plan.min_size,
+            assignment=plan.assignment,
+            seed=plan.seed,
+            device=device_of(execution.device, processes),
+            progress=execution.progress and processes.first,
+            processes=processes,
+        )
     if plan.hierarchy:
         clusters = order_by_hierarchy(clusters, plan.hierarchy, plan.seed)
     report = ClusterReport.of(clusters, found.labels, plan.seed)
     clusters.meta["report"] = report.as_dict()
+    if not execution.first:
+        return Clustering(clusters, report, [])
     clusters.save(target)
     write_json(target.with_suffix(".json"), {**clusters.meta, "features": str(features)})
     files = [target, target.with_suffix(".json"), size_plot(clusters, target.with_name(f"{target.stem}_sizes.png"))]

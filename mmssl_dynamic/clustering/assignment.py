@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.rows import Rows, chunks, normalise
 
 ASSIGNMENTS = ("argmax", "balanced")
@@ -27,6 +28,7 @@ def assign(
     device: torch.device | str = "cpu",
     progress: bool = True,
     offsets: NDArray[np.float32] | None = None,
+    processes: Processes | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Give every image to argmax S, S = F^T C (SDR Sec. 4.2), read from disk in chunks.
 
@@ -37,22 +39,27 @@ def assign(
         device: where scores are computed.
         progress: show a bar.
         offsets: (K,) added to the scores before the choice, as of :func:`balancing_offsets`.
+        processes: those that share the chunks out; every one gets the clusters of all images.
 
     Returns:
         (N,) cluster of every image and (N,) its score there, without the offset.
     """
     weights = torch.from_numpy(centroids).to(device).T
     added = 0.0 if offsets is None else torch.from_numpy(offsets).to(device)
-    assignment = np.empty(len(rows), dtype=np.int32)
-    best = np.empty(len(rows), dtype=np.float32)
-    with tqdm(total=len(rows), desc="assigning images", unit="img", unit_scale=True, disable=not progress) as bar:
-        for part in chunks(len(rows), rows.shape[1]):
+    processes = processes or Processes()
+    parts = list(chunks(len(rows), rows.shape[1]))
+    own = [parts[index] for index in processes.share(len(parts))]
+    images = sum(part.stop - part.start for part in own)
+    found: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
+    with tqdm(total=images, desc="assigning images", unit="img", unit_scale=True, disable=not progress) as bar:
+        for part in own:
             scores = torch.from_numpy(normalise(rows[part], mean)).to(device) @ weights  # (n, K)
             index = (scores + added).argmax(dim=1)
             value = scores.gather(1, index[:, None])[:, 0]
-            assignment[part], best[part] = index.cpu().numpy(), value.cpu().numpy()
+            found.append((index.cpu().numpy().astype(np.int32), value.cpu().numpy()))
             bar.update(part.stop - part.start)
-    return assignment, best
+    everything = [pair for share in processes.gathered(found) for pair in share]
+    return np.concatenate([index for index, _ in everything]), np.concatenate([value for _, value in everything])
 
 
 def balancing_offsets(
@@ -62,6 +69,7 @@ def balancing_offsets(
     mean: NDArray[np.float32] | None = None,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    processes: Processes | None = None,
 ) -> NDArray[np.float32]:
     """What to add to the scores so that argmax is the likeliest cluster of Sinkhorn's U over all images (SDR Eq. 2).
 
@@ -75,18 +83,23 @@ def balancing_offsets(
         mean: (D,) subtracted before the L2 normalisation, or None.
         device: where scores are computed.
         progress: show a bar.
+        processes: those that share the chunks out; sums are over all of them, in the order of one process.
 
     Returns:
         (K,) epsilon log b.
     """
+    processes = processes or Processes()
+    parts = list(chunks(len(rows), rows.shape[1]))
+    own = [parts[index] for index in processes.share(len(parts))]
     weights = torch.from_numpy(centroids).to(device).T
     log_b = torch.zeros(len(centroids), dtype=torch.float64, device=device)
     with tqdm(total=_SCALINGS, desc="balancing clusters", unit="pass", disable=not progress) as bar:
         for _ in range(_SCALINGS):
-            mass = torch.zeros_like(log_b)
-            for part in chunks(len(rows), rows.shape[1]):
+            masses = []
+            for part in own:
                 scores = torch.from_numpy(normalise(rows[part], mean)).to(device) @ weights  # (n, K)
-                mass += (scores.double() / epsilon + log_b).softmax(dim=1).sum(dim=0)
+                masses.append((scores.double() / epsilon + log_b).softmax(dim=1).sum(dim=0).cpu())
+            mass = torch.stack([entry for share in processes.gathered(masses) for entry in share]).sum(dim=0).to(device)
             share = mass * len(centroids) / len(rows)  # 1 where a cluster has its share
             log_b -= share.log()
             bar.update()

@@ -25,6 +25,7 @@ from mmssl_dynamic.clustering.sinkhorn import SinkhornOptions, learn_prototypes
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.features.feature_file import Features, check_values
+from mmssl_dynamic.processes import Processes
 
 METHODS = ("sinkhorn", "kmeans", "random")
 
@@ -40,6 +41,7 @@ def cluster_features(
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    processes: Processes | None = None,
 ) -> Clusters:
     """Split the images of a feature file into K disjoint subsets D_i.
 
@@ -60,9 +62,11 @@ def cluster_features(
         seed: of everything random.
         device: where Sinkhorn and the assignment compute.
         progress: show bars.
+        processes: those that divide Sinkhorn's batches, and the images of the assignment.
 
     Returns:
-        The clusters; ``meta`` holds settings, the fingerprint of the weights, and the number of images moved.
+        The clusters, in all processes; ``meta`` holds settings, the fingerprint of the weights, and the number of
+        images moved.
 
     Raises:
         ConfigError: K or ``min_size`` does not fit N, or an unknown method.
@@ -86,23 +90,33 @@ def cluster_features(
         split = random_assignment(num_images, num_clusters, seed)
         return Clusters(features.names, split, num_clusters, method, meta=meta)
 
-    with tqdm(total=num_images, desc="checking features", unit="img", unit_scale=True, disable=not progress) as bar:
-        average = check_values(features, bar.update)
+    processes = processes or Processes()
+    average = processes.made_once(lambda: _checked(features, progress))
     mean = average if center else None
     centroids: NDArray[np.float32]
     if method == "sinkhorn":
         settings = replace(options or SinkhornOptions(num_clusters), num_clusters=num_clusters, seed=seed)
         meta["sinkhorn"] = asdict(settings)
-        centroids = learn_prototypes(features.rows, settings, mean, device, progress)
+        centroids = learn_prototypes(features.rows, settings, mean, device, progress, processes)
     else:
         from mmssl_dynamic.clustering.kmeans import kmeans_centroids
 
-        centroids = kmeans_centroids(features.rows, num_clusters, seed=seed, mean=mean)
+        # faiss itself uses all cores and GPUs of the first process's machine.
+        centroids = processes.made_once(lambda: kmeans_centroids(features.rows, num_clusters, seed=seed, mean=mean))
     offsets = None
     if assignment == "balanced":
         epsilon = (options or SinkhornOptions(num_clusters)).epsilon
-        offsets = balancing_offsets(features.rows, centroids, epsilon, mean, device, progress)
-    split, best = assign(features.rows, centroids, mean, device, progress, offsets)
-    split, meta["moved"] = enforce_min_size(features.rows, centroids, split, best, min_size, mean)
+        offsets = balancing_offsets(features.rows, centroids, epsilon, mean, device, progress, processes)
+    split, best = assign(features.rows, centroids, mean, device, progress, offsets, processes)
+    split, meta["moved"] = processes.made_once(
+        lambda: enforce_min_size(features.rows, centroids, split, best, min_size, mean)
+    )
     meta |= {"min_size": min_size, "assignment": assignment}
     return Clusters(features.names, split, num_clusters, method, centroids=centroids, mean=mean, meta=meta)
+
+
+def _checked(features: Features, progress: bool) -> NDArray[np.float32]:
+    """The mean feature (D,) of features that can be clustered."""
+    total = features.num_images
+    with tqdm(total=total, desc="checking features", unit="img", unit_scale=True, disable=not progress) as bar:
+        return check_values(features, bar.update)

@@ -2,6 +2,8 @@
 
 Writes clusters.npz (for training), clusters.json (figures), clusters_sizes.png and clusters_montage.png, named after
 --out, and prints sizes, entropy and, where the images have labels, how well the clusters agree with the classes.
+
+Several GPUs: torchrun --nproc_per_node=8 -m mmssl_dynamic cluster ... --launcher pytorch
 """
 
 from __future__ import annotations
@@ -81,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: cluster i gets path i, as in the paper)",
     )
     shared.add_seed(parser)
-    shared.add_execution(parser)
+    shared.add_execution(parser, launcher=True)
     sinkhorn = parser.add_argument_group("Sinkhorn prototypes (SDR Eq. 2)")
     sinkhorn.add_argument(
         "--epochs", type=int, default=20, metavar="N", help="passes over the features (default: %(default)s)"
@@ -124,8 +126,11 @@ def main(args: argparse.Namespace) -> None:
         args.seed,
     )
     montage = Montage(args.montage, args.image_root, args.montage_samples, args.montage_clusters)
-    execution = Execution(args.device, progress=args.progress)  # its batches are of features, and one of the options
+    # Its batches are of features, and one of the options.
+    execution = Execution(args.device, progress=args.progress, launcher=args.launcher)
     made = cluster(args.features, args.num_clusters, args.out, plan=plan, montage=montage, execution=execution)
+    if not execution.first:
+        return
     print(made.report.text())
     advice = recommend(len(made.clusters), args.images_per_cluster)
     print(f"  advice    {advice.reason(made.clusters.num_clusters)}")

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from mmssl_dynamic.clustering import assignment as assigning
 from mmssl_dynamic.clustering.assignment import assign, balancing_offsets, enforce_min_size
 from mmssl_dynamic.clustering.sinkhorn import sinkhorn
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.rows import normalise
+from mmssl_dynamic.processes import Processes
+from mmssl_dynamic.rows import chunks, normalise
+from tests.processes import run_together
 
 
 @pytest.fixture
@@ -82,3 +85,21 @@ def test_balanced_assignment_is_the_likeliest_cluster_of_sinkhorns_plan_over_all
 def test_offsets_of_balanced_scores_are_none():
     rows = np.repeat(np.eye(4, dtype=np.float32), 25, axis=0)
     np.testing.assert_allclose(balancing_offsets(rows, np.eye(4, dtype=np.float32), 0.05, progress=False), 0, atol=1e-6)
+
+
+def test_processes_share_out_chunks_and_find_what_one_finds_to_the_last_bit(case, tmp_path, monkeypatch):
+    rows, centroids = case[:2]
+    monkeypatch.setattr(assigning, "chunks", lambda count, dim: chunks(count, dim, chunk_bytes=28 * 4 * dim))
+    offsets = balancing_offsets(rows, centroids, 0.05, progress=False)
+    alone = assign(rows, centroids, progress=False, offsets=offsets)
+    assert np.abs(offsets).max() > 0.01
+
+    def body(rank):
+        processes = Processes.now()
+        found = balancing_offsets(rows, centroids, 0.05, progress=False, processes=processes)
+        assert np.array_equal(found, offsets)
+        found = assign(rows, centroids, progress=False, offsets=offsets, processes=processes)
+        assert all(map(np.array_equal, found, alone))
+
+    ends = run_together(body, tmp_path, count=3)  # of eight chunks
+    assert [end.status for end in ends] == [0, 0, 0], ends[0].errors

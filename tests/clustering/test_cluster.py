@@ -6,8 +6,10 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from mmssl_dynamic.clustering.cluster import METHODS, cluster_features
 from mmssl_dynamic.clustering.sinkhorn import SinkhornOptions
-from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, LostProcessError
 from mmssl_dynamic.features.feature_file import Features
+from mmssl_dynamic.processes import Processes
+from tests.processes import run_together
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -77,3 +79,33 @@ def test_features_with_nan_are_refused(features):
     features.rows[3, 3] = np.nan
     with pytest.raises(ArtifactError, match="NaN"):
         cluster_features(features, 6, progress=False)
+
+
+def test_two_processes_make_the_clusters_of_one(features, tmp_path):
+    """Of every method, with clusters that are filled up, and sizes that are balanced."""
+    few = Features(features.rows[:550], features.names[:550], None, None, "fingerprint")  # 50 of the last class
+    settings = [(features, {"method": name}) for name in METHODS]
+    settings += [(features, {"assignment": "balanced"}), (few, {"method": "kmeans", "min_size": 60})]
+    alone = [cluster_features(given, 6, progress=False, **chosen) for given, chosen in settings]
+    assert alone[-1].meta["moved"] >= 10
+
+    def body(rank):
+        for (given, chosen), expected in zip(settings, alone):
+            found = cluster_features(given, 6, progress=False, processes=Processes.now(), **chosen)
+            np.testing.assert_array_equal(found.assignment, expected.assignment)
+            assert found.meta == expected.meta
+            if expected.centroids is not None:
+                np.testing.assert_allclose(found.centroids, expected.centroids, rtol=0, atol=1e-4)
+
+    ends = run_together(body, tmp_path)
+    assert [end.status for end in ends] == [0, 0], ends[0].errors
+
+
+def test_features_that_cannot_be_clustered_end_all_processes(features, tmp_path):
+    broken = Features(np.full_like(features.rows, np.nan), features.names, None, None, "fingerprint")
+
+    def body(rank):
+        with pytest.raises(ArtifactError if rank == 0 else LostProcessError):
+            cluster_features(broken, 6, progress=False, processes=Processes.now())
+
+    assert [end.status for end in run_together(body, tmp_path)] == [0, 0]

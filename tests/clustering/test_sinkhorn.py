@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from mmssl_dynamic.clustering.sinkhorn import (
     sinkhorn,
 )
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.processes import Processes
+from tests.processes import run_together
 
 
 def random_scores(num_images, num_clusters, seed=0):
@@ -151,3 +155,35 @@ def test_a_queue_makes_tiny_batches_as_good_as_large_ones(planted):
 def test_settings_that_cannot_work_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         SinkhornOptions(4, **changes)
+
+
+def test_the_plan_is_that_of_one_process_however_its_rows_are_divided(tmp_path):
+    scores = random_scores(9, 4)
+    plan = sinkhorn(scores, 0.01)
+    cuts = [slice(0, 6), slice(6, 6), slice(6, 9)]  # one has no rows
+
+    def body(rank):
+        own = sinkhorn(scores[cuts[rank]], 0.01, processes=Processes.now())
+        torch.testing.assert_close(own, plan[cuts[rank]], rtol=1e-13, atol=0)
+
+    ends = run_together(body, tmp_path, count=3)
+    assert [end.status for end in ends] == [0, 0, 0], ends[0].errors
+
+
+@pytest.mark.parametrize("queue", [0, 70, 130])
+def test_prototypes_of_two_processes_are_those_of_one_but_for_rounding(planted, tmp_path, queue):
+    """Batches of 30, a last one of 20 rows, and a queue that ends within a batch."""
+    rows, _ = planted(230, num_clusters=4, noise=1.0)
+    options = SinkhornOptions(4, epochs=1, batch_size=30, queue=queue, seed=1)
+    alone = learn_prototypes(rows, options, progress=False)
+    other = learn_prototypes(rows, replace(options, queue=queue + 5), progress=False)
+    assert np.abs(other - alone).max() > 1e-3  # five features more or less in the queue are seen here
+
+    def body(rank):
+        found = learn_prototypes(rows, options, progress=False, processes=Processes.now())
+        np.testing.assert_allclose(found, alone, rtol=0, atol=1e-5)
+        np.save(tmp_path / f"{rank}.npy", found)
+
+    ends = run_together(body, tmp_path)
+    assert [end.status for end in ends] == [0, 0], ends[0].errors
+    assert np.array_equal(*(np.load(tmp_path / f"{rank}.npy") for rank in range(2)))

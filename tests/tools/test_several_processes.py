@@ -80,6 +80,8 @@ def verbs(work, bank, base, repo_root, transfer):
 
     def write(out, *launcher):
         tool(repo_root, "extract_features", *run, "--out", out / "F.npy", *QUICK, *launcher)
+        clusters = ("--num-clusters", 2, "--epochs", 1, "--no-montage", "--out", out / "clusters.npz", "--no-progress")
+        tool(repo_root, "cluster", out / "F.npy", *clusters, *launcher)
         tool(repo_root, "calibrate_bn", *run, "--out", out, *QUICK, "--images", 10, *launcher)
         for name, options in methods.items():
             tool(repo_root, "route", *run, *pets, "--bank", bank, "--out", out / name, *options, *launcher)
@@ -147,6 +149,14 @@ def test_features_are_the_same_to_the_last_bit(ends):
     one, two, _ = ends
     assert (one / "F.npy").read_bytes() == (two / "F.npy").read_bytes()
     assert record(one / "F.json") == record(two / "F.json")
+
+
+def test_clusters_are_the_same(ends):
+    one, two, _ = ends
+    left, right = (Clusters.load(folder / "clusters.npz") for folder in (one, two))
+    assert left.assignment.tolist() == right.assignment.tolist()
+    assert left.sizes.min() > 0
+    np.testing.assert_allclose(left.centroids, right.centroids, rtol=0, atol=1e-5)
 
 
 def test_statistics_are_the_same_to_the_last_bit(ends):
