@@ -60,9 +60,8 @@ def run_all(
         UserError: a candidate failed; the message names its log. Of several processes, all finish what is theirs first.
     """
     processes = processes or Processes()
-    found = {job.name: kept for job in jobs if processes.first and (kept := job.finished()) is not None}
-    found = processes.told(found)
-    kept = {job: found[job.name] for job in jobs if job.name in found}
+    before = processes.made_once(lambda: {job.name: job.finished() for job in jobs})
+    kept = {job: found for job in jobs if (found := before[job.name]) is not None}
     todo = [job for job in jobs if job not in kept]
     if kept and not bar.disable:
         what = f"{len(kept)} of {len(jobs)} candidates with {jobs[0].iterations} iterations are"
