@@ -54,7 +54,7 @@ class GroupRegularizationHook(Hook):
             for group in optimizer.param_groups if self._now else ():
                 for parameter in group["params"]:
                     if parameter in members and parameter.grad is not None and group["weight_decay"]:
-                        share = self._now * members[parameter].to(parameter)
+                        share = self._now * members[parameter].to(parameter.dtype)
                         parameter.grad.addcmul_(parameter.detach(), share, value=-group["weight_decay"])
 
         self._handle = optimizer.register_step_pre_hook(weaken)
@@ -71,12 +71,15 @@ class GroupRegularizationHook(Hook):
         self._handle.remove()
 
     def _members(self, model: Any) -> Iterator[tuple[Tensor, Tensor]]:
-        """Parameters with the number of the group of each output channel, in a shape that multiplies them."""
+        """Parameters with the number of the group of each output channel, in a shape that multiplies them.
+
+        They lie beside the parameters: a copy from the CPU in every step would wait for the card.
+        """
         for module in model.backbone.modules():
             if isinstance(module, ElasticConv2d | ElasticBatchNorm):
                 for parameter in module.parameters(recurse=False):
                     channels = parameter.shape[0]
                     if parameter.ndim in (1, 4):
                         size = max(1, channels // self.groups)
-                        index = (torch.arange(channels) // size).clamp(max=self.groups - 1)
+                        index = (torch.arange(channels, device=parameter.device) // size).clamp(max=self.groups - 1)
                         yield parameter, index.view(-1, *[1] * (parameter.ndim - 1))

@@ -44,8 +44,9 @@ class MomentumBatchNorm(BoundLayer, nn.Module):
 
     def bind(self) -> None:
         """A compiled graph takes m, which changes in every step, as a tensor, and has a list of its own."""
-        weights = self.running_mean.new_tensor([self.batch_weight, 1 - self.batch_weight])
-        self.bound = (weights[0], weights[1], [])
+        # Filled on the card: a copy from the CPU would wait for it.
+        m, rest = (self.running_mean.new_full((), value) for value in (self.batch_weight, 1 - self.batch_weight))
+        self.bound = (m, rest, [])
 
     def release(self) -> None:
         """Take over what the graph has seen."""
