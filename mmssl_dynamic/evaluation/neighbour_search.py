@@ -7,7 +7,7 @@ Dimensions: q query images, B bank images of the chunk, D feature dim, k neighbo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -40,19 +40,24 @@ class TorchChunk:
 
 
 class FaissChunk:
-    """Bank images (B, D) in faiss' exact inner-product index, on a GPU where faiss has one."""
+    """Bank images (B, D) in faiss' exact inner-product index, on GPUs where faiss has some.
+
+    ``cuda:1`` is that GPU; ``cuda`` alone is all that faiss sees, each of which holds a part of the bank.
+    """
 
     def __init__(self, rows: Tensor, device: torch.device) -> None:
         import faiss
 
         self.rows = rows
-        self._index: Any = faiss.IndexFlatIP(rows.shape[1])
-        self._limit = len(rows)
-        if device.type == "cuda" and faiss.get_num_gpus():
-            self._resources = faiss.StandardGpuResources()
-            self._resources.setTempMemory(64 * 2**20)  # without it faiss reserves more than a GiB
-            self._index = faiss.index_cpu_to_gpu(self._resources, device.index or 0, self._index)
-            self._limit = min(self._limit, _FAISS_GPU_K)
+        count = faiss.get_num_gpus() if device.type == "cuda" else 0
+        self._limit = min(len(rows), _FAISS_GPU_K) if count else len(rows)
+        parts, self._resources = _parts(rows.shape[1], range(count) if device.index is None else [device.index][:count])
+        self._index: Any = parts[0]
+        if len(parts) > 1:
+            # Searched at the same time; the first part holds the first rows, so that columns are those of one index.
+            self._index = faiss.IndexShards(rows.shape[1], True, True)
+            for part in parts:
+                self._index.add_shard(part)
         self._index.add(rows.numpy())
 
     def __len__(self) -> int:
@@ -75,6 +80,21 @@ class FaissChunk:
             similarity = _similarities(query[some], self.rows, None if own is None else own[some])
             values[some], columns[some] = _sorted_top(similarity, k)
         return values, columns
+
+
+def _parts(dim: int, gpus: Sequence[int]) -> tuple[list[Any], list[Any]]:
+    """Empty indexes of faiss, one on each of the GPUs, or one in main memory where there are none.
+
+    The second list are the GPUs' resources, which must live as long as the indexes.
+    """
+    import faiss
+
+    if not gpus:
+        return [faiss.IndexFlatIP(dim)], []
+    resources = [faiss.StandardGpuResources() for _ in gpus]
+    for each in resources:
+        each.setTempMemory(64 * 2**20)  # without it faiss reserves more than a GiB
+    return [faiss.index_cpu_to_gpu(each, gpu, faiss.IndexFlatIP(dim)) for gpu, each in zip(gpus, resources)], resources
 
 
 def _similarities(query: Tensor, rows: Tensor, own: Tensor | None) -> Tensor:

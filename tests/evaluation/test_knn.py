@@ -18,6 +18,7 @@ from mmssl_dynamic.evaluation.knn import (
     leave_one_out_accuracy,
     protocol_text,
 )
+from mmssl_dynamic.evaluation.neighbour_search import FaissChunk
 
 
 @pytest.fixture(scope="module")
@@ -94,24 +95,44 @@ def test_among_equally_similar_images_the_first_of_the_bank_count_whatever_the_c
         assert found.tolist() == expected
 
 
-def test_faiss_searches_on_the_gpu_it_is_given(blobs, monkeypatch):
+@pytest.fixture
+def gpus(monkeypatch):
+    """Lets faiss see some GPUs, on which it holds indexes of the CPU; returns what they are told."""
     faiss = pytest.importorskip("faiss")
-    bank, bank_labels, queries, _ = blobs
     calls = []
 
     class Resources:
         def setTempMemory(self, size):
             calls.append(size)
 
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 2)
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 3)
     monkeypatch.setattr(faiss, "StandardGpuResources", Resources, raising=False)
     monkeypatch.setattr(
         faiss, "index_cpu_to_gpu", lambda resources, number, index: calls.append(number) or index, raising=False
     )
+    return calls
+
+
+@pytest.mark.parametrize(("device", "used"), [("cuda:1", [1]), ("cuda", [0, 1, 2])])
+def test_faiss_searches_on_the_gpu_it_is_given_or_on_all(blobs, gpus, device, used):
+    bank, bank_labels, queries, _ = blobs
     protocol = KNNProtocol(k=5, backend="faiss")
-    found = knn_predict(bank, bank_labels, queries, protocol, "cuda:1")
-    assert calls == [64 * 2**20, 1]  # the bank is one chunk: its index is built once
+    found = knn_predict(bank, bank_labels, queries, protocol, device)
+    assert gpus == [64 * 2**20] * len(used) + used  # the bank is one chunk: its index is built once
     assert torch.equal(found, knn_predict(bank, bank_labels, queries, KNNProtocol(k=5)))
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("k", [1, 6, 40])
+def test_a_bank_in_shards_finds_what_one_index_finds_to_the_last_digit(gpus, own, k):
+    """Rows of small whole numbers, so that many are equally near, and fewer in a shard than neighbours."""
+    rows = torch.randint(-1, 2, (50, 4), generator=torch.Generator().manual_seed(0)).float()
+    itself = torch.arange(10) if own else None
+    values, columns = FaissChunk(rows, torch.device("cpu")).top(rows[:10], k, itself)
+    found, places = FaissChunk(rows, torch.device("cuda")).top(rows[:10], k, itself)
+    assert len(gpus) == 6
+    assert torch.equal(found, values)
+    assert torch.equal(places.sort(dim=1).values, columns.sort(dim=1).values)
 
 
 def test_a_bank_that_does_not_fit_is_gone_through_a_few_times(blobs):
