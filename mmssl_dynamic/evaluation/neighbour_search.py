@@ -54,8 +54,9 @@ class FaissChunk:
         parts, self._resources = _parts(rows.shape[1], range(count) if device.index is None else [device.index][:count])
         self._index: Any = parts[0]
         if len(parts) > 1:
-            # Searched at the same time; the first part holds the first rows, so that columns are those of one index.
-            self._index = faiss.IndexShards(rows.shape[1], True, True)
+            # The first part holds the first rows, so that columns are those of one index.
+            shards: Any = faiss.IndexShards
+            self._index = shards(rows.shape[1], True, True)  # threaded, with successive ids
             for part in parts:
                 self._index.add_shard(part)
         self._index.add(rows.numpy())
