@@ -26,7 +26,7 @@ from mmssl_dynamic.export.base import Source
 from mmssl_dynamic.export.graph_format import INPUT
 from mmssl_dynamic.export.input_images import InputImages
 from mmssl_dynamic.export.onnx_format import OnnxFormat
-from mmssl_dynamic.export.quantised import Comparison
+from mmssl_dynamic.export.quantised import Comparison, Similarity
 from mmssl_dynamic.registry import FORMATS
 
 PathLike = str | os.PathLike[str]
@@ -38,8 +38,8 @@ _RANGES = "mean over batches of the smallest and largest values"
 class OnnxInt8Format(OnnxFormat):
     """An ONNX graph in INT8.
 
-    What it costs is measured and written into the sidecar: the largest difference of the outputs on calibration images,
-    kNN accuracy on a task before and after, latency before and after.
+    What it costs is measured and written into the sidecar: the largest difference of the outputs on calibration images
+    and the cosine of their pooled features, kNN accuracy on a task before and after, latency before and after.
 
     Args:
         calibration_images: Folder of images like those that the network will see; labels are not needed.
@@ -96,7 +96,8 @@ class OnnxInt8Format(OnnxFormat):
             path.write_bytes(small.read_bytes())
             graphs = self.run(plain, 1), self.run(path, 1)
             sizes = plain.stat().st_size, path.stat().st_size
-            self._comparison = Comparison.of(graphs, sizes, self.example_shape(source))
+            near = Similarity.of(graphs, (batch.images for batch in batches), self.batch_size)
+            self._comparison = Comparison.of(graphs, near, sizes, self.example_shape(source))
             if task is not None:
                 self._comparison = self._comparison.on(task, graphs, source.images.normalisation, self.batch_size)
         folder = os.path.abspath(os.fspath(self.folder or ""))
@@ -116,7 +117,7 @@ class OnnxInt8Format(OnnxFormat):
         return found if self._comparison is None else {**found, "int8": self._comparison.record()}
 
     def notes(self) -> list[str]:
-        """Accuracy, latency and size before and after."""
+        """Features, accuracy, latency and size before and after."""
         return [] if self._comparison is None else self._comparison.text()
 
     def _calibration(self, images: InputImages) -> ImageBatches:

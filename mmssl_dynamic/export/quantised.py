@@ -1,11 +1,11 @@
-"""What quantisation costs: accuracy by nearest neighbours, latency and size of a graph before and after.
+"""What quantisation costs: features, accuracy by nearest neighbours, latency and size of a graph before and after.
 
 N images, D feature dimension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, protocol_text
 from mmssl_dynamic.evaluation.latency import device_name, timed
 from mmssl_dynamic.export.graph_format import Run
-from mmssl_dynamic.features.pooling import pooled_features
+from mmssl_dynamic.features.pooling import pool, pooled_features
 
 _REPEATS, _WARM_UP = 50, 10  # passes, as of the verb latency
 _BATCH = 32  # images a pass where features are computed
@@ -34,10 +35,40 @@ class BeforeAfter:
 
 
 @dataclass(frozen=True)
+class Similarity:
+    """Cosines between the pooled features of images by two graphs: 1 where kNN sees no difference.
+
+    Attributes:
+        mean: Over the images.
+        least: Of the image that differs most.
+        images: How many.
+    """
+
+    mean: float
+    least: float
+    images: int
+
+    @classmethod
+    def of(cls, graphs: tuple[Run, Run], images: Iterable[Tensor], batch_size: int | None) -> Similarity:
+        """Compare two graphs.
+
+        Args:
+            graphs: That in float32 and that in INT8.
+            images: Batches (N, C, H, W), normalised.
+            batch_size: That the graphs are fixed to, if they are.
+        """
+        one, other = (_Graph(run, batch_size) for run in graphs)
+        found = [cosine_similarity(pool(one(batch)), pool(other(batch))) for batch in images]
+        cosines = torch.cat(found)
+        return cls(float(cosines.mean()), float(cosines.min()), len(cosines))
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two graphs of one network.
 
     Attributes:
+        features: Of the calibration images.
         latency_ms: Medians, in milliseconds.
         latency_conditions: How they were measured.
         size_bytes: Of the files.
@@ -46,6 +77,7 @@ class Comparison:
         protocol: How its test images were classified.
     """
 
+    features: Similarity
     latency_ms: BeforeAfter
     latency_conditions: dict[str, Any]
     size_bytes: BeforeAfter
@@ -54,11 +86,18 @@ class Comparison:
     protocol: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, graphs: tuple[Run, Run], sizes: tuple[int, int], shape: tuple[int, int, int, int]) -> Comparison:
+    def of(
+        cls,
+        graphs: tuple[Run, Run],
+        features: Similarity,
+        sizes: tuple[int, int],
+        shape: tuple[int, int, int, int],
+    ) -> Comparison:
         """Measure latency.
 
         Args:
             graphs: That in float32 and that in INT8, of one thread each.
+            features: How near those of the two are.
             sizes: Of their files, in bytes.
             shape: (N, C, H, W) of the images of a timed pass.
         """
@@ -71,7 +110,7 @@ class Comparison:
             "repeats": _REPEATS,
             "warm_up": _WARM_UP,
         }
-        return cls(BeforeAfter(before, after), conditions, BeforeAfter(*map(float, sizes)))
+        return cls(features, BeforeAfter(before, after), conditions, BeforeAfter(*map(float, sizes)))
 
     def on(
         self, task: Task, graphs: tuple[Run, Run], normalisation: Normalisation, batch_size: int | None
@@ -109,7 +148,10 @@ class Comparison:
             how = protocol_text(self.protocol)
             found.append(f"accuracy on {name}: {before:.2f} % in float32, {after:.2f} % in INT8 ({how}).")
         shape = " x ".join(map(str, self.latency_conditions["shape"]))
+        near = self.features
         return [
+            f"pooled features of {near.images} calibration images: cosine {near.mean:.4f} with those in float32, "
+            f"{near.least:.4f} at least.",
             *found,
             f"latency here: {self.latency_ms.before:.2f} ms in float32, {self.latency_ms.after:.2f} ms in INT8 (median "
             f"of {_REPEATS} passes, {shape}, one thread).",

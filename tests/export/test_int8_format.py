@@ -52,6 +52,11 @@ def accuracy(root, run):
     return knn_accuracy(pool(run(train.images)), train.labels, pool(run(test.images)), test.labels)
 
 
+def calibrated(there, count):
+    """Positions of so many images, evenly spaced among those that are there."""
+    return np.linspace(0, there - 1, count).round().astype(int).tolist()
+
+
 def spec(root, **options):
     return {"type": "onnx_int8", "calibration_images": root / "task/train", "calibration_count": 12, **options}
 
@@ -78,6 +83,13 @@ def test_the_sidecar_tells_what_it_costs(work):
     run = lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[-1])  # noqa: E731
     assert found["accuracy"]["after"] == accuracy(root, run)
     assert found["accuracy"]["after"] > 60  # 33 by chance
+    images = torch.cat([images_of(root, "train").images[i : i + 1] for i in calibrated(24, 12)])
+    with torch.no_grad(), net.subnet(NAME):
+        cosines = torch.nn.functional.cosine_similarity(pool(net(images)[-1]), pool(run(images)))
+    assert found["features"]["images"] == 12
+    assert found["features"]["mean"] == pytest.approx(float(cosines.mean()), abs=1e-4)
+    assert found["features"]["least"] == pytest.approx(float(cosines.min()), abs=1e-4)
+    assert 0.9 < found["features"]["least"] < 1
     assert found["task"]["name"] == "task"
     assert found["protocol"]["kind"] == "knn"
     assert found["size_bytes"]["after"] == small.path.stat().st_size < 0.5 * found["size_bytes"]["before"]
@@ -86,6 +98,7 @@ def test_the_sidecar_tells_what_it_costs(work):
     text = str(small)
     for part in (
         "outputs are near those of the active sub-network",
+        f"cosine {found['features']['mean']:.4f} with those in float32",
         f"accuracy on task: {found['accuracy']['before']:.2f} % in float32",
         "latency here:",
         "size:",
