@@ -27,6 +27,7 @@ from mmssl_dynamic.loading import device_of, load_backbone, loaded, normalisatio
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import beside, check_output_folder
 from mmssl_dynamic.processes import joined, wait_of
+from mmssl_dynamic.records import plain
 from mmssl_dynamic.result_cache import ResultCache
 from mmssl_dynamic.visualization.accuracy_cost import Curve, accuracy_cost
 from mmssl_dynamic.visualization.routing_plots import save_figure
@@ -116,7 +117,8 @@ def evaluate(
         kept = ResultCache(folder / "networks", NetworkResult.from_record, execution.again)
         evaluation = NetworkEvaluation(method, net, cfg.model.backbone, kept, inputs, execution.progress)
         found = evaluation(names, comparison.timing)
-    files = source_of(cfg)[0], str(checkpoint), None if bank is None else str(bank)
+    file, options = source_of(cfg)
+    files = file, str(checkpoint), None if bank is None else str(bank), plain(options)
     record = {**how, "bn_statistics": statistics_text(statistics)}
     result = EvaluationResult(record, data, evaluation.weights, by_cost(found), versions(), *files)
     if execution.first:

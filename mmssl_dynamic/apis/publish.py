@@ -92,6 +92,11 @@ def publish(
         return _stripped(file, Path(out), name)
     if not license:
         raise ConfigError("a model card needs the weights' licence: give --license, such as apache-2.0 or cc-by-4.0.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", license):
+        raise ConfigError(
+            f"--license {license} is no identifier of a licence as hubs know them: small letters, digits, '-' and '.', "
+            "such as apache-2.0 or cc-by-4.0; any other licence is 'other'."
+        )
     if not installed("timm"):
         raise ConfigError("publishing an export needs timm; run `pip install timm`.")
     return _as_folder(file, Path(out), license, results, name)

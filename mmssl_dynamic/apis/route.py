@@ -30,6 +30,7 @@ from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.outputs import beside, check_output_folder
 from mmssl_dynamic.processes import Processes, joined, wait_of
+from mmssl_dynamic.records import plain
 from mmssl_dynamic.routing import Router, RoutingResult
 from mmssl_dynamic.routing.baselines import RANDOM, Baseline, BaselineTask, random_path
 from mmssl_dynamic.routing.kept_ranking import KeptRanking
@@ -137,7 +138,9 @@ class _Routing:
             with closing(ImageKeeper(self.execution.image_memory_gib, place)) as keeper:
                 rank = KeptRanking(task, images.normalisation, self.execution, keeper)
                 result = rank(router, self.networks.names, place / "kept")
-                result = replace(result, config=source_of(cfg)[0], checkpoint=str(checkpoint), bank=str(bank))
+                file, options = source_of(cfg)
+                files = {"config": file, "checkpoint": str(checkpoint), "bank": str(bank)}
+                result = replace(result, **files, cfg_options=plain(options))
                 if self.processes.first:
                     found.append((result, self._written(task, result, router, images, place)))
                 baselines = self._measured(others, task, images.normalisation, place / "kept", keeper)

@@ -41,7 +41,7 @@ def select(
         device_table: Latencies of a device, as ``latency`` writes them.
         out: Folder for ``select.json``, a picture for each task, and exports.
         format: Export the chosen networks in this format, one of :data:`mmssl_dynamic.registry.FORMATS`.
-        cfg_options: Overrides of the config of the super-network, for the export.
+        cfg_options: Overrides of the config of the super-network, for the export, beside those that the results name.
 
     Returns:
         A choice for each task, in the order of the results.
@@ -101,7 +101,7 @@ def _exported(
         if name in {Path(file).name for file in files.values()}:
             name = f"{network[0][:8]}_{name}"  # of another super-network
         bank, bn = choice.task.files["bank"], choice.task.files["bn"]
-        source = load_config(config, cfg_options), checkpoint
+        source = load_config(config, {**choice.task.cfg_options, **(cfg_options or {})}), checkpoint
         (report,) = export(*source, out / name, choice.chosen.name, bank=bank, bn=bn, format=format)
         files[network] = str(report.path)
     return files

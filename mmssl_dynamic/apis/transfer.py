@@ -30,6 +30,7 @@ from mmssl_dynamic.loading import device_of, load_backbone, loaded, normalisatio
 from mmssl_dynamic.locks import locked_folder, locks, locks_folder
 from mmssl_dynamic.outputs import beside, check_output_folder
 from mmssl_dynamic.processes import joined, wait_of
+from mmssl_dynamic.records import plain
 from mmssl_dynamic.result_cache import ResultCache
 from mmssl_dynamic.visualization.routing_plots import save_figure
 from mmssl_dynamic.visualization.transfer_plots import transfer_gains, transfer_scores
@@ -128,6 +129,7 @@ def transfer(
         kept = ResultCache(folder / "networks", TransferScore.from_record, execution.again)
         run = TransferRun(nets, cache, kept, protocol, labels, execution.memory_gib or 4.0, features.keep)
         scores = run(found)
+    file, options = source_of(cfg)
     result = TransferResult(
         record,
         {task.name: labels[task.name].record(task) for task in found},
@@ -136,9 +138,10 @@ def transfer(
         nets.full,
         scores,
         {**versions(), "scikit-learn": sklearn.__version__, "scipy": scipy.__version__},
-        source_of(cfg)[0],
+        file,
         str(checkpoint),
         None if bank is None else str(bank),
+        plain(options),
     )
     if execution.first:
         result.save(folder / "results.json")

@@ -29,11 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         check=lambda path, option: check_output_file(path, option, (".json",)),
         help="the table, a .json file",
     )
-    shared.add_number(parser, "--image-size", "(default: what the exports say)", at_least(1), metavar="PIXELS")
+    help = "side of the images (default: as in evaluation, which the exports say)"
+    shared.add_number(parser, "--image-size", help, at_least(1), metavar="PIXELS")
     shared.add_number(parser, "--threads", "of the CPU (default: 1)", at_least(1), default=1, metavar="N")
     shared.add_number(parser, "--repeats", "passes that count (default: 50)", at_least(1), default=50, metavar="N")
     shared.add_number(parser, "--warm-up", "passes before them (default: 10)", at_least(0), default=10, metavar="N")
-    shared.add_execution(parser, batch_size=1, again=True)
+    shared.add_execution(parser, batch_size=1, again=True, device="cpu; graphs run there alone")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -79,7 +79,7 @@ def add_execution(
     workers: int | str | None = None,
     memory: tuple[str, float | None] | None = None,
     again: bool = False,
-    device: bool = True,
+    device: bool | str = True,
     images: bool = False,
     launcher: bool = False,
 ) -> None:
@@ -94,7 +94,7 @@ def add_execution(
         workers: Likewise.
         memory: What the memory is for, and the default; no such argument when left out.
         again: Whether the verb keeps results.
-        device: Whether it has a choice of device.
+        device: Whether it has a choice of device, or what the device is where none is named.
         images: Whether it goes through the same images several times.
         launcher: Whether several processes can share its work.
     """
@@ -117,15 +117,20 @@ def add_execution(
     if again:
         add_again(group)
     if device:
-        add_device(group)
+        add_device(group, "CUDA where there is one" if device is True else device)
     if launcher:
         add_launcher(group)
     add_progress(group)
 
 
-def add_device(parser: argparse._ActionsContainer) -> None:
-    """``--device``, a CUDA device where there is one."""
-    parser.add_argument("--device", metavar="NAME", help="such as cpu or cuda:0 (default: CUDA where there is one)")
+def add_device(parser: argparse._ActionsContainer, default: str = "CUDA where there is one") -> None:
+    """``--device``.
+
+    Args:
+        parser: Gets the argument.
+        default: What the device is where none is named, in words.
+    """
+    parser.add_argument("--device", metavar="NAME", help=f"such as cpu or cuda:0 (default: {default})")
 
 
 def add_again(parser: argparse._ActionsContainer) -> None:

@@ -42,6 +42,7 @@ from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.outputs import beside, check_output_folder
 from mmssl_dynamic.processes import Processes, joined, wait_of
+from mmssl_dynamic.records import plain
 from mmssl_dynamic.routing.method import RoutingMethod, RoutingOutput
 from mmssl_dynamic.routing.result import DroppedSubnet, RoutingResult, SubnetScore, rank
 from mmssl_dynamic.subnets import FULL
@@ -212,6 +213,7 @@ def route_detection(
             config=file,
             checkpoint=str(checkpoint),
             bank=None if bank is None else str(bank),
+            cfg_options=plain(options),
             inputs={
                 "weights": result.weights_fingerprint,
                 "BN statistics": statistics_of(result.names),

@@ -67,6 +67,7 @@ class EvaluationResult:
         networks: Cheapest first.
         versions: Of the software.
         config, checkpoint, bank: The files the networks came from, where known.
+        cfg_options: Options that the config was read with.
     """
 
     protocol: dict[str, Any]
@@ -77,6 +78,7 @@ class EvaluationResult:
     config: str | None = None
     checkpoint: str | None = None
     bank: str | None = None
+    cfg_options: dict[str, Any] = field(default_factory=dict)
     source: str = field(default="the results", compare=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:

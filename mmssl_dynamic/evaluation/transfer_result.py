@@ -66,6 +66,7 @@ class TransferResult:
         scores: One for each network and data set.
         versions: Of the software.
         config, checkpoint, bank: The files the networks came from.
+        cfg_options: Options that the config was read with.
     """
 
     protocol: dict[str, Any]
@@ -78,6 +79,7 @@ class TransferResult:
     config: str | None = None
     checkpoint: str | None = None
     bank: str | None = None
+    cfg_options: dict[str, Any] = field(default_factory=dict)
     source: str = field(default="the transfer result", compare=False)
 
     @property

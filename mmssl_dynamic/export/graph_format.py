@@ -5,7 +5,7 @@ N images, C channels, H W height and width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,20 @@ class GraphFormat(Format):
         return {"input": INPUT, "outputs": found, "batch_size": self.batch_size, "image_size": self.image_size}
 
 
-def unpacked(names: Sequence[str]) -> str:
-    """Names on the left of an assignment, with a comma behind a single one."""
-    return ", ".join([*names, ""]).rstrip()
+def output_lines(source: Source, found: str) -> list[str]:
+    """Lines of Python that name the outputs of a graph and pool the last one.
+
+    Args:
+        source: What was exported.
+        found: Expression of the list of them.
+    """
+    names, channels = output_names(source.twin), source.twin.out_channels
+    left = ", ".join([*names, ""]).rstrip()  # with a comma behind a single one
+    shapes = f"(N, {channels[0]}, H', W')" if len(names) == 1 else "(N, C, H', W') each"
+    return [
+        f"{left} = {found}  # {shapes}",
+        f"features = {names[-1]}.mean((2, 3))  # (N, {channels[-1]}): pooled, as for kNN and classifiers",
+    ]
 
 
 def output_names(twin: Any) -> list[str]:

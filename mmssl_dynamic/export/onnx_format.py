@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import Reading, Source
-from mmssl_dynamic.export.graph_format import INPUT, GraphFormat, Run, output_names, unpacked
+from mmssl_dynamic.export.graph_format import INPUT, GraphFormat, Run, output_lines, output_names
 from mmssl_dynamic.export.onnx_exporters import GraphSpec, write_graph
 from mmssl_dynamic.export.snippets import input_lines, with_imports
 from mmssl_dynamic.registry import FORMATS
@@ -84,10 +84,9 @@ class OnnxFormat(GraphFormat):
 
     def snippet(self, source: Source, target: Path) -> str:
         """Python lines that need onnxruntime and numpy alone, to be run where the path leads to the file."""
-        names = unpacked(output_names(source.twin))
         lines, given = input_lines(source, "numpy", self.example_shape(source))
-        run = f"{names} = session.run(None, {{{INPUT!r}: {given}}})  # (N, C, H', W') each"
-        return with_imports([f"session = onnxruntime.InferenceSession({str(target)!r})", "", *lines, run])
+        found = output_lines(source, f"session.run(None, {{{INPUT!r}: {given}}})")
+        return with_imports([f"session = onnxruntime.InferenceSession({str(target)!r})", "", *lines, *found])
 
     def details(self, source: Source) -> dict[str, Any]:
         """Input and outputs of the graph, and what wrote it."""

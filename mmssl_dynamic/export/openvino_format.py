@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mmssl_dynamic.export.base import Source
-from mmssl_dynamic.export.graph_format import INPUT, GraphFormat, Run, output_names, unpacked
+from mmssl_dynamic.export.graph_format import INPUT, GraphFormat, Run, output_lines, output_names
 from mmssl_dynamic.export.onnx_format import OnnxFormat
 from mmssl_dynamic.export.snippets import input_lines, with_imports
 from mmssl_dynamic.registry import FORMATS
@@ -71,7 +71,7 @@ class OpenVINOFormat(GraphFormat):
                 "",
                 *lines,
                 f"outputs = model({{{INPUT!r}: {given}}})",
-                f"{unpacked(names)} = [outputs[name] for name in {names!r}]  # (N, C, H', W') each",
+                *output_lines(source, f"[outputs[name] for name in {names!r}]"),
             ]
         )
 

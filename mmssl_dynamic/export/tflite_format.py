@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mmssl_dynamic.export.base import Source, random_images
-from mmssl_dynamic.export.graph_format import GraphFormat, Run, output_names, unpacked
+from mmssl_dynamic.export.graph_format import GraphFormat, Run, output_lines, output_names
 from mmssl_dynamic.export.onnx_exporters import quietly
 from mmssl_dynamic.export.snippets import input_lines, with_imports
 from mmssl_dynamic.registry import FORMATS
@@ -70,7 +70,7 @@ class TFLiteFormat(GraphFormat):
                 "",
                 *lines,
                 f"outputs = run({_INPUT}={given})",
-                f"{unpacked(names)} = [outputs[name] for name in {found!r}]  # (N, C, H', W') each",
+                *output_lines(source, f"[outputs[name] for name in {found!r}]"),
             ]
         )
 

@@ -85,6 +85,7 @@ class RoutingResult:
         dropped: Candidates that a faster method left out, the later ones first.
         config, checkpoint, bank: The files the result was computed from, where known.
         inputs: Fingerprints of everything the result depends on: a :class:`~mmssl_dynamic.result_cache.Key`'s record.
+        cfg_options: Options that the config was read with.
     """
 
     task: str
@@ -98,6 +99,7 @@ class RoutingResult:
     checkpoint: str | None = None
     bank: str | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
+    cfg_options: dict[str, Any] = field(default_factory=dict)
     source: str = field(default="the routing result", compare=False)
 
     @property

@@ -51,6 +51,7 @@ class TaskCandidates:
         files: ``config``, ``checkpoint`` and ``bank`` of the super-network, and ``bn``, as far as they are known.
         source: The file that they were read from.
         protocol: How accuracies were measured, as the result has it.
+        cfg_options: Options that the config of the super-network was read with.
     """
 
     task: str
@@ -60,6 +61,7 @@ class TaskCandidates:
     files: dict[str, str | None]
     source: str
     protocol: dict[str, Any] = field(default_factory=dict)
+    cfg_options: dict[str, Any] = field(default_factory=dict)
 
 
 def read_results(path: str | os.PathLike[str]) -> list[TaskCandidates]:
@@ -107,7 +109,8 @@ def _of_routing(result: RoutingResult, file: Path) -> TaskCandidates:
         Candidate(score.name, score.select_accuracy, score.test_accuracy, Cost(score.macs, score.params))
         for score in rows.values()
     ]
-    measure = "kNN accuracy on the images of the choice"
+    what, images = result.protocol.get("metric", "kNN accuracy"), result.protocol.get("selection")
+    measure = f"{what} ({images})" if images else f"{what} on the images of the choice"
     return _candidates(result.task, found, measure, result, file, result.protocol.get("bn"))
 
 
@@ -131,4 +134,4 @@ def _candidates(
 ) -> TaskCandidates:
     files = {"config": result.config, "checkpoint": result.checkpoint, "bank": result.bank, "bn": bn}
     fingerprint, protocol = result.weights_fingerprint, dict(result.protocol)
-    return TaskCandidates(task, tuple(found), measure, fingerprint, files, str(file), protocol)
+    return TaskCandidates(task, tuple(found), measure, fingerprint, files, str(file), protocol, result.cfg_options)

@@ -59,6 +59,7 @@ class Choice:
             "source": self.task.source,
             "weights_fingerprint": self.task.weights_fingerprint,
             "files": self.task.files,
+            "cfg_options": self.task.cfg_options,
         }
 
 

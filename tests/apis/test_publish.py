@@ -122,6 +122,8 @@ def test_the_card_tells_task_figures_licence_and_images_and_no_folder_of_this_ma
 def test_what_others_could_not_use_is_refused_and_nothing_is_written(exported, tmp_path):
     _, file, folder = exported
     out = tmp_path / "out"
+    with pytest.raises(ConfigError, match="Apache 2.0 is no identifier of a licence"):
+        publish(file, out, license="Apache 2.0")
     with pytest.raises(ConfigError, match="give --license"):
         publish(file, out)
     with pytest.raises(ConfigError, match="--name a/b may have letters, digits"):

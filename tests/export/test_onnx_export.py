@@ -97,8 +97,9 @@ def test_the_snippet_of_the_sidecar_needs_onnxruntime_alone(graph, monkeypatch):
     exec(json.loads(report.sidecar.read_text())["usage"], scope)
     assert [scope[f"features_{i}"].shape for i in (1, 3)] == [(1, 16, 8, 8), (1, 24, 2, 2)]
     scope["images"] = np.zeros((2, 3, 64, 64), np.uint8)
-    exec(report.snippet.splitlines()[-1], scope)
+    exec("\n".join(report.snippet.splitlines()[-2:]), scope)
     assert [scope[f"features_{i}"].shape for i in (1, 3)] == [(2, 16, 8, 8), (2, 24, 2, 2)]
+    assert np.array_equal(scope["features"], scope["features_3"].mean((2, 3)))
 
 
 def test_a_graph_holds_no_source_code_and_no_folders_of_this_machine(graph, repo_root):

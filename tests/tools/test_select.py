@@ -76,7 +76,7 @@ def test_from_exports_to_latencies_to_the_network_within_a_budget(routed, export
     assert full["latency_estimated"]  # nobody measured it
     assert full["latency_ms"] > 0
     assert f"pets: {choice['chosen']['name']}, " in shown
-    assert "chosen by: kNN accuracy on the images of the choice" in shown
+    assert "chosen by: kNN accuracy (leave-one-out on train)" in shown
     assert (out / "budget_pets.png").stat().st_size > 5000
     net, reference = (
         load_export(choice["export"]),
@@ -113,6 +113,26 @@ def test_a_budget_of_route_is_that_of_select(work, bank, repo_root, routed, tmp_
     assert choice["chosen"]["params"] == smallest
     assert f"pets: {choice['chosen']['name']}, " in shown.split("within the budget, at most")[1]
     assert load_export(choice["export"]) is not None
+
+
+@pytest.mark.parametrize("verb", ["route", "evaluate", "transfer"])
+def test_a_network_is_exported_with_the_options_that_its_result_was_found_with(
+    verb, work, bank, repo_root, tmp_path, capsys
+):
+    (tmp_path / "wider.py").write_text((work / "config.py").read_text().replace("stem_channels=5", "stem_channels=9"))
+    shutil.copytree(work / "pets", tmp_path / "data/animals")
+    given = (tmp_path / "wider.py", work / "epoch_1.pth", "--bank", bank, "--workers", 0)
+    few = {
+        "route": ("--data-root", tmp_path / "data/animals", "--k", 5),
+        "evaluate": ("--data-root", tmp_path / "data/animals", "--k", 5, "--subnets", "0-0-0-1"),
+        "transfer": ("--data-root", tmp_path / "data", "--datasets", "animals", "--subnets", "0-0-0-1"),
+    }[verb]
+    tool(repo_root, verb, *given, *few, "--out", tmp_path / verb, "--cfg-options", "model.backbone.stem_channels=5")
+    capsys.readouterr()
+    run("select", tmp_path / verb, "--export", "torchvision", "--out", tmp_path / "chosen")
+    (choice,) = json.loads((tmp_path / "chosen/select.json").read_text())["choices"]
+    assert choice["cfg_options"] == {"model.backbone.stem_channels": 5}
+    assert load_export(choice["export"]).conv1.out_channels == 5
 
 
 def test_a_folder_with_a_result_is_that_result_and_not_what_lies_in_its_folders(routed, tmp_path):
