@@ -139,8 +139,9 @@ class _Routing:
                 rank = KeptRanking(task, images.normalisation, self.execution, keeper)
                 result = rank(router, self.networks.names, place / "kept")
                 file, options = source_of(cfg)
-                files = {"config": file, "checkpoint": str(checkpoint), "bank": str(bank)}
-                result = replace(result, **files, cfg_options=plain(options))
+                result = replace(
+                    result, config=file, checkpoint=str(checkpoint), bank=str(bank), cfg_options=plain(options)
+                )
                 if self.processes.first:
                     found.append((result, self._written(task, result, router, images, place)))
                 baselines = self._measured(others, task, images.normalisation, place / "kept", keeper)
