@@ -19,6 +19,7 @@ from mmssl_dynamic.arrays import ArrayKind, read_arrays
 from mmssl_dynamic.errors import ArtifactError, first_line
 from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.fingerprints import fingerprint
+from mmssl_dynamic.image_names import ImageNames
 from mmssl_dynamic.rows import normalise
 from mmssl_dynamic.writing import to_json, write_stream
 
@@ -44,7 +45,8 @@ class Clusters:
 
     Args:
         names: one name per image, N in all; ``datasets.sample_names`` makes them. Images are matched by name, so a
-            clusters file stays right when files are listed in another order.
+            clusters file stays right when files are listed in another order. Held as
+            :class:`~mmssl_dynamic.image_names.ImageNames`.
         assignment: (N,) cluster of every image, 0 to K - 1.
         num_clusters: K; a cluster may be empty.
         method: what made the split, such as ``'sinkhorn'``.
@@ -57,7 +59,7 @@ class Clusters:
         ArtifactError: the parts contradict each other or a name appears twice.
     """
 
-    names: list[str] = field(repr=False)
+    names: Sequence[str] = field(repr=False)
     assignment: NDArray[np.int32] = field(repr=False)
     num_clusters: int
     method: str
@@ -80,13 +82,12 @@ class Clusters:
             raise ArtifactError(
                 f"{self.source}: no images, or clusters outside 0..{self.num_clusters - 1}; {_MAKE_ANEW}."
             )
-        if len(set(self.names)) != len(self.names):
-            seen: set[str] = set()
-            twice = next(name for name in self.names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        names = ImageNames.of(self.names)
+        if (twice := names.twice()) is not None:
             raise ArtifactError(
                 f"{self.source}: image '{twice}' appears twice; every image of the data set needs a name of its own."
             )
-        object.__setattr__(self, "names", list(self.names))
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "assignment", assignment.astype(np.int32))
         if self.centroids is not None:
             centroids = np.asarray(self.centroids, dtype=np.float32)
@@ -107,7 +108,7 @@ class Clusters:
     def fingerprint(self) -> str:
         """SHA-256 of the split: which image is in which cluster, and the prototypes."""
         arrays = {"assignment": self.assignment, "centroids": self.centroids, "mean": self.mean}
-        return fingerprint({"names": self.names, "num_clusters": self.num_clusters, **arrays}, self.source)
+        return fingerprint({"names": list(self.names), "num_clusters": self.num_clusters, **arrays}, self.source)
 
     def __len__(self) -> int:
         """N."""
@@ -158,14 +159,15 @@ class Clusters:
         Raises:
             ArtifactError: some images are not in the file.
         """
-        cluster_of = dict(zip(self.names, self.assignment.tolist()))
-        missing = [name for name in names if name not in cluster_of]
-        if missing:
+        places = ImageNames.of(self.names).find(names)
+        missing = np.flatnonzero(places < 0)
+        if len(missing):
             raise ArtifactError(
                 f"{self.source} belongs to another data set: {len(missing)} of {len(names)} images are not in it, such "
-                f"as '{missing[0]}' (it holds '{self.names[0]}'); extract features of this data set and cluster them."
+                f"as '{names[missing[0]]}' (it holds '{self.names[0]}'); extract features of this data set and cluster "
+                "them."
             )
-        return np.fromiter((cluster_of[name] for name in names), dtype=np.int32, count=len(names))
+        return self.assignment[places]
 
     def check_paths(self, num_paths: int) -> None:
         """Refuse clusters that do not match the super-network one to one.
@@ -185,14 +187,9 @@ class Clusters:
         Raises:
             ArtifactError: a name holds a line break, which separates names in the file.
         """
-        broken = next((name for name in self.names if "\n" in name), None)
-        if broken is not None:
-            raise ArtifactError(f"image name {broken!r} holds a line break; rename the file and extract features anew.")
-        # File names that are not UTF-8 reach Python with surrogate escapes; they must survive the round trip.
-        blob = "\n".join(self.names).encode("utf-8", "surrogateescape")
         arrays: dict[str, NDArray[Any]] = {
             "schema_version": np.asarray(SCHEMA_VERSION),
-            "names": np.frombuffer(blob, dtype=np.uint8),
+            "names": np.frombuffer(ImageNames.of(self.names).lines(), dtype=np.uint8),
             "assignment": self.assignment,
             "num_clusters": np.asarray(self.num_clusters),
             "method": np.frombuffer(self.method.encode(), dtype=np.uint8),
@@ -220,7 +217,7 @@ class Clusters:
                 if not isinstance(meta, dict):
                     raise ValueError("'meta' is no record")
                 return cls(
-                    names=arrays["names"].tobytes().decode("utf-8", "surrogateescape").split("\n"),
+                    names=ImageNames.from_lines(arrays["names"].tobytes()),
                     assignment=arrays["assignment"],
                     num_clusters=int(arrays["num_clusters"]),
                     method=arrays["method"].tobytes().decode(),

@@ -35,7 +35,6 @@ class Range:
 Percent = Annotated[float, Range(0, 100)]
 Points = Annotated[float, Range(-100, 100)]
 Count = Annotated[int, Range(0, 2**63 - 1)]
-Label = Annotated[int, Range(0, 2**31 - 1)]
 Amount = Annotated[float, Range(0)]
 
 

@@ -41,6 +41,7 @@ FLOORS = (
     "processes",
     "fingerprints",
     "rows",
+    "image_names",
     "clusters",
     "result_cache",
     "result_file",

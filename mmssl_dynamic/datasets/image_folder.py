@@ -14,6 +14,7 @@ from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, list_images
 from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
 from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.image_names import ImageNames
 from mmssl_dynamic.registry import DATASETS
 
 
@@ -74,6 +75,15 @@ class ImageFolder(BaseDataset):
     def image_root(self) -> str:
         """The folder that relative names of images start from, without a slash at its end."""
         return self.img_prefix.rstrip("/") or "/"
+
+    @property
+    def image_names(self) -> ImageNames | None:
+        """Names of the images of a folder of shards, as its index has them; ``None`` for a folder of files."""
+        self.full_init()
+        if self._shards is None:
+            return None
+        names = self._shards.image_names
+        return names if self._indices is None else names.take(self._positions.tolist())
 
     def full_init(self) -> None:
         """List the images; of a folder of shards, open its index."""

@@ -8,31 +8,34 @@ from pathlib import PurePath
 from typing import Any
 
 from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.image_names import ImageNames
 
 
-def sample_names(dataset: Any) -> list[str]:
+def sample_names(dataset: Any) -> Sequence[str]:
     """A name for every image, in the data set's order.
 
     Args:
         dataset: Any mmpretrain data set, fully initialised.
 
     Returns:
-        list[str]: The image's path relative to the folder that holds the data set, with forward slashes, so that the
-        data may move; ``'index:000012'`` for data sets that keep their images in memory (CIFAR).
+        Sequence[str]: The image's path relative to the folder that holds the data set, with forward slashes, so that
+        the data may move; ``'index:000012'`` for data sets that keep their images in memory (CIFAR).
 
     Raises:
         DataError: two images have the same name.
     """
     names = image_names(dataset)
-    if len(set(names)) != len(names):
-        seen: set[str] = set()
-        double = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    double = ImageNames.of(names).twice()
+    if double is not None:
         raise DataError(f"the data set lists the image {double} twice; remove the repetition from its annotation file.")
     return names
 
 
-def image_names(dataset: Any) -> list[str]:
+def image_names(dataset: Any) -> Sequence[str]:
     """As :func:`sample_names`, of images that may be listed twice."""
+    known: Sequence[str] | None = getattr(dataset, "image_names", None)  # of shards: without a look at every image
+    if known is not None:
+        return known
     paths = [dataset.get_data_info(i).get("img_path") for i in range(len(dataset))]
     if any(path is None for path in paths):
         return [f"index:{i:06d}" for i in range(len(paths))]

@@ -27,6 +27,7 @@ from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, is_hidden, is
 from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.errors import ArtifactError, DataError, OutputError, first_line
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.image_names import ImageNames
 from mmssl_dynamic.writing import atomic_path, write_json
 
 PathLike = str | os.PathLike[str]
@@ -145,6 +146,11 @@ class ShardIndex:
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    @property
+    def image_names(self) -> ImageNames:
+        """Paths of all images inside of their shards, which are all different."""
+        return ImageNames(self.names, self.ends, differ=True)
 
     def name(self, position: int) -> str:
         """Path of an image inside of its shard."""

@@ -6,7 +6,7 @@ N images, C channels, H W, D feature dimension (here D = C).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,7 +20,7 @@ from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError, ConfigError, SubnetError
 from mmssl_dynamic.execution import Execution
-from mmssl_dynamic.features.feature_file import Features
+from mmssl_dynamic.features.feature_file import Features, names_text
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.features.shared_batches import SharedBatches
@@ -84,7 +84,7 @@ def write_features(
     check_output_file(out)
     names = sample_names(dataset)
     indices = _spaced(len(names), limit_images)
-    chosen = [names[i] for i in indices]
+    chosen = names_text(names[i] for i in indices)
     elastic = isinstance(backbone, SuperNetwork)
     if not elastic and subnet != FULL:
         raise SubnetError(f"--subnet {subnet}: the config's backbone is a plain network; leave --subnet out.")
@@ -161,7 +161,7 @@ def _check_finite(rows: np.ndarray, names: list[str]) -> None:
         )
 
 
-def _image_root(dataset: Any, names: list[str], index: int) -> str | None:
+def _image_root(dataset: Any, names: Sequence[str], index: int) -> str | None:
     """The folder that names are relative to, for the montage."""
     sample = dataset.get_data_info(index)
     path = sample.get("img_path")

@@ -20,7 +20,7 @@ from mmssl_dynamic.datasets.fingerprint import images_record, pipeline_fingerpri
 from mmssl_dynamic.datasets.names import image_names
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ArtifactError
-from mmssl_dynamic.features.feature_file import Features, features_sidecar, partial_path
+from mmssl_dynamic.features.feature_file import Features, features_sidecar, names_text, partial_path
 from mmssl_dynamic.features.feature_store import FeatureStore
 from mmssl_dynamic.features.networks import Network
 from mmssl_dynamic.features.pooling import pool
@@ -90,7 +90,7 @@ class FeatureCache:
         if pending and min(done.values()) < len(images):
             self._extract(pending, stores, images, done, label)
         if first:
-            names = image_names(images) if pending else []
+            names = names_text(image_names(images)) if pending else ""
             sidecar = {"weights_fingerprint": self.weights, "names": names, "labels": None, "classes": None}
             found = {name: store.finish({**sidecar, "subnet": name}) for name, store in stores.items()}
         self.processes.wait()

@@ -8,7 +8,7 @@ N images, D feature dimension, B batch, K clusters.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,31 +20,41 @@ from mmssl_dynamic.arrays import ArrayKind, map_array
 from mmssl_dynamic.errors import ArtifactError, first_line
 from mmssl_dynamic.file_checks import existing_file
 from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.records import Count, Label, RecordError, read_record
+from mmssl_dynamic.image_names import ImageNames
+from mmssl_dynamic.records import Count, RecordError, read_record
 from mmssl_dynamic.rows import Rows, chunks
 from mmssl_dynamic.writing import atomic_path, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _ANEW = "extract the features anew with tools/extract_features.py"
 
 
 # Of a sidecar, in bytes: a path has 4096 at most, and its letters up to three times as many in JSON.
 _MOST_PER_ROW = 16 * 2**10
+_PER_IMAGE = ("names", "labels")
 
 
 @dataclass(frozen=True)
 class _Sidecar:
-    """What is read of ``F.json``."""
+    """What is read of ``F.json``; names are one text, one in each line."""
 
-    names: list[str]
+    names: str
     num_rows: Count
     feature_dim: Count
     complete: bool = False
-    labels: list[Label] | None = None
     classes: list[str] | None = None
     weights_fingerprint: str | None = None
     image_root: str | None = None
+
+
+def names_text(names: Iterable[str]) -> str:
+    """Names as ``F.json`` holds them.
+
+    Raises:
+        ArtifactError: a name holds a line break.
+    """
+    return ImageNames.of(names).lines().decode("utf-8", "surrogateescape")
 
 
 def features_sidecar(path: str | os.PathLike[str]) -> Path:
@@ -71,7 +81,8 @@ class Features:
 
     Args:
         rows: (N, D) float32, usually memory-mapped.
-        names: N image names, as in :class:`~mmssl_dynamic.clusters.Clusters`.
+        names: N image names, as in :class:`~mmssl_dynamic.clusters.Clusters`; held as
+            :class:`~mmssl_dynamic.image_names.ImageNames`.
         labels: (N,) class of every image where the data set has labels; only ever used to judge a clustering.
         classes: names of the classes where known.
         weights_fingerprint: of the backbone that made them (``fileio.weights_fingerprint``).
@@ -81,13 +92,16 @@ class Features:
     """
 
     rows: Rows = field(repr=False)
-    names: list[str] = field(repr=False)
+    names: Sequence[str] = field(repr=False)
     labels: NDArray[np.int64] | None = field(default=None, repr=False)
     classes: list[str] | None = field(default=None, repr=False)
     weights_fingerprint: str = ""
     image_root: str | None = None
     meta: dict[str, Any] = field(default_factory=dict, repr=False)
     source: str = "the features"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", ImageNames.of(self.names))
 
     @property
     def num_images(self) -> int:
@@ -143,26 +157,27 @@ class Features:
         if isinstance(data, dict) and version != SCHEMA_VERSION:
             raise ArtifactError(f"features sidecar {name} has format version {version}, not {SCHEMA_VERSION}; {_ANEW}.")
         try:
-            sidecar = read_record(_Sidecar, data)
+            sidecar, labels = read_record(_Sidecar, data), _labels(data.get("labels"))
         except RecordError as error:
             raise ArtifactError(f"features sidecar {name} is broken: {error}; {_ANEW}.") from error
         if not sidecar.complete:
             raise ArtifactError(f"features file {file} is not complete according to {name.name}; {_ANEW}.")
         told = (sidecar.num_rows, sidecar.feature_dim)
-        counts = {len(sidecar.names), *([len(sidecar.labels)] if sidecar.labels is not None else [])}
+        names = ImageNames.from_lines(sidecar.names.encode("utf-8", "surrogateescape"))
+        counts = {len(names), *([len(labels)] if labels is not None else [])}
         if told != rows.shape or counts != {len(rows)}:
             raise ArtifactError(
                 f"features file {file} has shape {rows.shape} but its sidecar {name.name} tells of {told} with "
-                f"{len(sidecar.names)} names; the two belong to different runs: {_ANEW}."
+                f"{len(names)} names; the two belong to different runs: {_ANEW}."
             )
         return cls(
             rows=rows,
-            names=sidecar.names,
-            labels=None if sidecar.labels is None else np.asarray(sidecar.labels, dtype=np.int64),
+            names=names,
+            labels=labels,
             classes=sidecar.classes,
             weights_fingerprint=sidecar.weights_fingerprint or "",
             image_root=sidecar.image_root,
-            meta=data,
+            meta={key: value for key, value in data.items() if key not in _PER_IMAGE},
             source=f"features file {file}",
         )
 
@@ -187,11 +202,28 @@ class Features:
             "feature_dim": self.dim,
             "weights_fingerprint": self.weights_fingerprint,
             "image_root": self.image_root,
-            **{k: v for k, v in self.meta.items() if k not in {"names", "labels", "classes"}},
+            **{key: value for key, value in self.meta.items() if key != "classes" and key not in _PER_IMAGE},
             "classes": self.classes,
             "labels": None if self.labels is None else self.labels.tolist(),
-            "names": self.names,
+            "names": names_text(self.names),
         }
+
+
+def _labels(data: Any) -> NDArray[np.int64] | None:
+    """Classes of all images, checked together: one by one they take seconds a million.
+
+    Raises:
+        RecordError: they are no list of classes.
+    """
+    if data is None:
+        return None
+    try:
+        labels = np.asarray(data)
+    except ValueError:  # lists of different lengths
+        labels = np.empty(0)
+    if not isinstance(data, list) or labels.dtype.kind != "i" or labels.ndim != 1 or bool((labels >> 31).any()):
+        raise RecordError("'labels' is no list of classes, whole numbers from 0")
+    return labels.astype(np.int64)
 
 
 def partial_path(path: str | os.PathLike[str]) -> Path:

@@ -83,6 +83,15 @@ def test_clusters_and_draws_are_those_of_the_folder(folder, shards, tmp_path):
     assert len({subnet for batch in drawn[0] for _, subnet, _ in batch}) > 1
 
 
+@pytest.mark.parametrize("indices", [None, 3, [5, 1, 2]])
+def test_names_are_those_of_the_folder_and_come_from_the_index_alone(folder, shards, monkeypatch, indices):
+    options = {} if indices is None else {"indices": indices}
+    expected = sample_names(build_dataset(config(folder, **options)))
+    packed = build_dataset(config(shards, **options))
+    monkeypatch.setattr(type(packed), "get_data_info", lambda *_: pytest.fail("looked at an image"))
+    assert sample_names(packed) == expected
+
+
 def test_the_listing_is_the_folders_and_the_state_changes_with_a_shard(folder, shards, tmp_path):
     record = images_record(build_dataset(config(shards)))
     assert record.listing == images_record(build_dataset(config(folder))).listing

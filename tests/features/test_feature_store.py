@@ -16,7 +16,7 @@ from tests.test_writing import largest_file
 INPUTS = {name: name for name in COMPUTATIONS["features"].depends_on}
 KEY = Key("features", INPUTS)
 ROWS = np.random.default_rng(0).standard_normal((10, 4)).astype(np.float32)
-SIDECAR = {"names": [str(i) for i in range(10)], "labels": None, "classes": None}
+SIDECAR = {"names": "\n".join(map(str, range(10))), "labels": None, "classes": None}
 
 
 def files(folder):

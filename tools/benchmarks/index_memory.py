@@ -1,7 +1,8 @@
-"""Memory and start-up time of a data set in shards, for each million of its images.
+"""Memory and start-up time of a data set in shards, its clusters and its features, for each million of images.
 
 The images are not there: an index of so many names is written, and opened as a training opens it, in a process of its
-own. Resident memory is what that process has more than before; what is mapped from the index belongs to it once read.
+own; so are clusters, which are matched to the data set by their names, and a feature file with names and labels.
+Resident memory is what that process has more than before; what is mapped from the index belongs to it once read.
 """
 
 from __future__ import annotations
@@ -18,21 +19,33 @@ from mmssl_dynamic.arguments import at_least, positive
 from mmssl_dynamic.commands import shared
 
 OPEN = """
-import json, resource, sys, time
-from mmssl_dynamic.datasets import build_dataset
+import gc, json, resource, sys, time
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets import build_dataset, sample_names
+from mmssl_dynamic.features import Features
 
 def resident():
     with open("/proc/self/statm") as stream:
         return int(stream.read().split()[1]) * resource.getpagesize()
 
-small, large = sys.argv[1:]
-config = dict(type="mmssl_dynamic.ImageFolder", pipeline=[])
-build_dataset(dict(config, data_root=small))  # what the first one imports
-before, start = resident(), time.perf_counter()
-dataset = build_dataset(dict(config, data_root=large))
-seconds = time.perf_counter() - start
+def measured(load):
+    gc.collect()
+    before, start = resident(), time.process_time()
+    made = load()
+    return made, [resident() - before, time.process_time() - start]
+
+def clusters_of(folder, names):
+    clusters = Clusters.load(folder + "/clusters.npz")
+    return clusters, clusters.align(names)
+
+for folder in sys.argv[1:]:  # a small one first, which imports everything
+    found = {}
+    config = dict(type="mmssl_dynamic.ImageFolder", data_root=folder, pipeline=[])
+    dataset, found["data set"] = measured(lambda: build_dataset(config))
+    clusters, found["clusters"] = measured(lambda: clusters_of(folder, sample_names(dataset)))
+    features, found["features"] = measured(lambda: Features.load(folder + "/F.npy"))
 last = dataset.get_data_info(len(dataset) - 1)
-print(json.dumps([len(dataset), resident() - before, seconds, last["img_path"], last["gt_label"]]))
+print(json.dumps([len(dataset), found, last["img_path"], last["gt_label"]]))
 """
 
 
@@ -64,6 +77,19 @@ def write_index(folder: Path, images: int, classes: int = 1000) -> None:
     )
 
 
+def write_by_names(folder: Path, images: int) -> None:
+    """Clusters and features of the images of an index."""
+    import numpy as np
+
+    from mmssl_dynamic.clusters import Clusters
+    from mmssl_dynamic.datasets.shards import ShardIndex
+    from mmssl_dynamic.features import Features
+
+    names, numbers = ShardIndex.open(folder).image_names, np.arange(images)
+    Clusters(names, numbers % 2, 2, "random").save(folder / "clusters.npz")
+    Features(np.zeros((images, 1), np.float32), names, numbers % 1000).save(folder / "F.npy")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared.add_number(parser, "--millions", "of images (default: 1)", positive, float, default=1.0)
@@ -73,14 +99,15 @@ def main() -> None:
         small, large = Path(folder) / "small", Path(folder) / "large"
         write_index(small, 4, 2)
         write_index(large, round(args.millions * 1e6), args.classes)
+        write_by_names(small, 4)
+        write_by_names(large, round(args.millions * 1e6))
         on_disk = sum(file.stat().st_size for file in (large / "index").iterdir())
         command = [sys.executable, "-c", OPEN, str(small), str(large)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        images, memory, seconds, _, _ = json.loads(done.stdout.splitlines()[-1])
-    print(
-        f"{images:,} images: {memory / images:.0f} bytes of memory an image, {on_disk / images:.0f} on disk, "
-        f"{seconds / images * 1e6:.2f} s a million to open"
-    )
+        images, found, _, _ = json.loads(done.stdout.splitlines()[-1])
+    print(f"{images:,} images, {on_disk / images:.0f} bytes of index on disk for each")
+    for name, (memory, seconds) in found.items():
+        print(f"{name:9} {memory / images:4.0f} bytes of memory an image, {seconds / images * 1e6:.2f} s a million")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,7 @@ def _length(runner: Runner) -> str:
     return f"max_epochs={runner.max_epochs}" if by_epoch else f"max_iters={runner.max_iters}"
 
 
-def _names(dataset: Any) -> list[str] | None:
+def _names(dataset: Any) -> Sequence[str] | None:
     """Names of the images; ``None`` of a data set that does not list them, or one twice."""
     while hasattr(dataset, "dataset"):
         dataset = dataset.dataset  # of a data set that seeds or repeats another one
@@ -194,11 +195,11 @@ def _names(dataset: Any) -> list[str] | None:
         return None
 
 
-def _fingerprint(names: list[str]) -> str:
+def _fingerprint(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _sketch(names: list[str]) -> list[int]:
+def _sketch(names: Sequence[str]) -> list[int]:
     """The smallest hashes of names: a sample that is the same one of the same names in any set (bottom-k sketch)."""
     hashes = [hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=7).digest() for name in names]
     return sorted(int.from_bytes(digest, "big") for digest in hashes)[:_SKETCH]
