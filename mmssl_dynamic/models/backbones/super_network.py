@@ -19,7 +19,6 @@ from mmssl_dynamic.models.backbones.static_network import Origin, StaticNetwork
 from mmssl_dynamic.models.backbones.trunk import Trunk
 from mmssl_dynamic.models.elastic import (
     ActiveSubnet,
-    BoundLayer,
     Channels,
     ElasticBatchNorm,
     ElasticLayer,
@@ -27,7 +26,6 @@ from mmssl_dynamic.models.elastic import (
     active_modules,
     select,
 )
-from mmssl_dynamic.models.elastic.sync import synchronises
 from mmssl_dynamic.subnets import FULL, SubnetSpace, width_name
 
 BNStatistics = dict[str, tuple[Tensor, Tensor]]
@@ -226,7 +224,6 @@ class SuperNetwork(Trunk):
 
     def _check_compilable(self) -> None:
         kind = type(self).__name__
-        norms = [module for module in self.modules() if isinstance(module, BoundLayer) and hasattr(module, "sync")]
         if getattr(self.space, "any_width", False):
             raise ConfigError(
                 f"{kind} with any_width=True draws a new width in every step, and each would be compiled, for a "
@@ -236,11 +233,6 @@ class SuperNetwork(Trunk):
             raise ConfigError(
                 f"{kind} with with_cp=True computes activations again, which a compiled graph decides by itself; leave "
                 "out with_cp or --compile (compile in the config)."
-            )
-        if synchronises() and any(norm.sync for norm in norms):
-            raise ConfigError(
-                f"{kind} with norm_cfg=dict(type='SyncBN') exchanges statistics with other processes in every layer, "
-                "which no graph can hold; set norm_cfg.type='BN' or leave out --compile (compile in the config)."
             )
 
     def num_parameters(self, name: str = FULL) -> int:

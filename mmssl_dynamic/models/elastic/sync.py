@@ -22,6 +22,33 @@ def synchronises() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def summed(tensor: Tensor) -> Tensor:
+    """The sum of all processes' tensors, without gradients; in a compiled graph, too."""
+    if torch.compiler.is_compiling():
+        from torch.distributed._functional_collectives import all_reduce
+
+        # A tensor of its own: the wait inside returns its input, and a gradient would find the wrong one of the two.
+        return all_reduce(tensor, "sum", dist.group.WORLD).clone()
+    result = tensor.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(result)
+    return result
+
+
+class _Summed(torch.autograd.Function):
+    """:func:`summed` with gradients.
+
+    When it is compiled, PyTorch's own (``torch.distributed.nn.functional``) does not sum the gradient over processes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        return summed(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        return summed(grad_outputs[0])
+
+
 def synchronised_batch_norm(
     x: Tensor,
     weight: Tensor | None,
@@ -32,7 +59,8 @@ def synchronised_batch_norm(
     momentum: float,
 ) -> Tensor:
     """Normalise ``x`` (N, C, ...) in training mode with the statistics of all processes' batches together."""
-    if x.is_cuda:
+    # What torch's own does for the card no graph can hold.
+    if x.is_cuda and not torch.compiler.is_compiling():
         from torch.nn.modules._functions import SyncBatchNorm
 
         group = dist.group.WORLD
@@ -43,15 +71,15 @@ def synchronised_batch_norm(
         return SyncBatchNorm.apply(
             x, scale, shift, running_mean, running_var, eps, momentum, group, dist.get_world_size()
         )
-    from torch.distributed.nn.functional import all_reduce
-
     dims = [d for d in range(x.ndim) if d != 1]
     shape = [1, -1] + [1] * (x.ndim - 2)
-    count = all_reduce(x.new_full((1,), x.numel() / x.shape[1]))
-    mean = all_reduce(x.sum(dims)) / count  # (C,)
-    centred = x - mean.view(shape)
+    values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    count = values.new_full((1,), x.numel() / x.shape[1])
+    total, count = _Summed.apply(torch.cat([values.sum(dims), count])).split([x.shape[1], 1])
+    mean = total / count  # (C,)
+    centred = values - mean.view(shape)
     # Squares of centred values: E[x^2] - E[x]^2 would cancel in single precision.
-    var = all_reduce(centred.square().sum(dims)) / count
+    var = _Summed.apply(centred.square().sum(dims)) / count
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
             unbiased = var * (count / (count - 1))
@@ -60,7 +88,7 @@ def synchronised_batch_norm(
     out = centred * torch.rsqrt(var + eps).view(shape)
     if weight is not None and bias is not None:
         out = out * weight.view(shape) + bias.view(shape)
-    return out
+    return out.to(x.dtype)
 
 
 @MODELS.register_module()

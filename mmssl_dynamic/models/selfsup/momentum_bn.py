@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmssl_dynamic.models.elastic import BoundLayer, ElasticBatchNorm, SyncBN
-from mmssl_dynamic.models.elastic.sync import synchronises
+from mmssl_dynamic.models.elastic.sync import summed, synchronises
 
 
 class MomentumBatchNorm(BoundLayer, nn.Module):
@@ -80,9 +80,8 @@ class MomentumBatchNorm(BoundLayer, nn.Module):
         var, mean = torch.var_mean(x, dims, unbiased=False)
         if self.sync and synchronises():
             # Batches are equally large: var = E[var + mean^2] - E[mean]^2, in double precision against cancellation.
-            sums = torch.stack([mean.double(), var.double() + mean.double().square()])
-            dist.all_reduce(sums)
-            sums /= dist.get_world_size()
+            sums = summed(torch.stack([mean.double(), var.double() + mean.double().square()]))
+            sums = sums / dist.get_world_size()
             mean, var = sums[0].to(x.dtype), (sums[1] - sums[0].square()).to(x.dtype)
         return mean, var
 
