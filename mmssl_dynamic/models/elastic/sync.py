@@ -27,6 +27,7 @@ def summed(tensor: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         from torch.distributed._functional_collectives import all_reduce
 
+        assert dist.group.WORLD is not None
         # A tensor of its own: the wait inside returns its input, and a gradient would find the wrong one of the two.
         return all_reduce(tensor, "sum", dist.group.WORLD).clone()
     result = tensor.detach().clone(memory_format=torch.contiguous_format)
