@@ -1,4 +1,7 @@
-"""The folders of a labelled task: ``train/CLASS/``, ``test/CLASS/`` and, where it exists, ``val/CLASS/``."""
+"""The folders of a labelled task: ``train/CLASS/``, ``test/CLASS/`` and, where it exists, ``val/CLASS/``.
+
+Each may be a folder of tar files instead, made of such a one, see :mod:`mmssl_dynamic.datasets.shards`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.datasets.load_image import printable
+from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
 from mmssl_dynamic.errors import DataError
 
 
@@ -61,11 +67,18 @@ def labelled_folders(root: str | os.PathLike[str]) -> tuple[dict[str, Path], tup
 
 def _classes(folder: Path) -> tuple[str, ...]:
     """Names of the first-level folders that hold images."""
-    images = list_images(folder)
-    loose = next((path for path in images if "/" not in path), None)
+    if shard_files(folder):
+        index = ShardIndex.open(folder)
+        found, which = index.folders
+        outside = np.flatnonzero(which < 0)
+        loose = index.name(int(outside[0])) if len(outside) else None
+    else:
+        images = list_images(folder)
+        loose = next((path for path in images if "/" not in path), None)
+        found = sorted({path.split("/", 1)[0] for path in images})
     if loose is not None:
         raise DataError(f"image {printable(folder / loose)} lies outside the class folders; move it into one of them.")
-    return tuple(sorted({path.split("/", 1)[0] for path in images}))
+    return tuple(found)
 
 
 def _difference(train: Path, other: Path, classes: Sequence[str], found: Sequence[str]) -> str:

@@ -147,8 +147,9 @@ def write_labels(task: Task, indices: Sequence[int], path: PathLike) -> dict[str
     """
     lines, dataset = [], task.datasets["train"]
     for index, label in zip(indices, task.labels("train")[list(indices)]):
-        image = dataset.get_data_info(index).get("img_path")
-        if image is None:
+        sample = dataset.get_data_info(index)
+        image = sample.get("img_path")
+        if image is None or "shard" in sample:
             raise DataError("semi-supervised evaluation needs images in files; give an image folder with --data-root.")
         lines.append(f"{image if '://' in image else os.path.abspath(image)} {label}\n")
     write_text(path, "".join(lines))

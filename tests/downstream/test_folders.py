@@ -1,7 +1,10 @@
 """The folders of a labelled task: which part is which, and what does not fit."""
 
+from pathlib import Path
+
 import pytest
 
+from mmssl_dynamic.datasets.shards import write_shards
 from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.errors import DataError
 from tests.helpers import write_files
@@ -47,3 +50,22 @@ def test_folders_that_do_not_fit_are_one_sentence(tmp_path, names, message):
     with pytest.raises(DataError, match=message) as caught:
         labelled_folders(tmp_path / "task")
     assert "\n" not in str(caught.value)
+    packed, images = tmp_path / "packed", [name for name in names if name.endswith(".png")]
+    for part in {Path(name).parts[0] for name in images if Path(name).parts[0] in ("train", "test", "val")}:
+        for _ in write_shards(tmp_path / "task" / part, packed / part):
+            pass
+    if len(images) == len(names) and packed.is_dir():  # in shards, too
+        with pytest.raises(DataError, match=message):
+            labelled_folders(packed)
+
+
+def test_parts_in_shards_have_the_classes_of_their_folders(tmp_path):
+    write_files(
+        tmp_path / "task", *(f"{part}/{name}/1.png" for part in ("train", "val", "test") for name in ("a", "b c"))
+    )
+    for part in ("train", "test"):
+        assert sum(write_shards(tmp_path / "task" / part, tmp_path / "packed" / part)) == 2
+    (tmp_path / "task/val").rename(tmp_path / "packed/val")  # as files
+    folders, classes = labelled_folders(tmp_path / "packed")
+    assert sorted(folders) == ["test", "train", "val"]
+    assert classes == ("a", "b c")
