@@ -55,7 +55,7 @@ def test_a_compiled_step_is_the_uncompiled_one_and_a_graph_serves_all_paths(devi
             (loss, gradient), (found, other) = step(model, name, device), step(compiled, name, device)
         assert loss.isfinite()
         # bf16 has three digits, and a graph rounds less often than its operations one by one.
-        torch.testing.assert_close(found, loss, rtol=2e-2 if bf16 else 1e-3, atol=1e-2 if bf16 else 1e-3)
+        torch.testing.assert_close(found, loss, rtol=5e-2 if bf16 else 1e-3, atol=2e-2 if bf16 else 1e-3)
         assert cosine_similarity(gradient, other, dim=0) > (0.8 if bf16 else 0.99)
     made = compiled.backbone.graphs.made
     print(f"{kind}: {dict(made)}")
