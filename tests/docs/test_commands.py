@@ -26,6 +26,8 @@ from tests.docs.shell import call_of, lay_out, without_environment
 GIVEN = (
     "data/my_images",
     "data/my_task",
+    "data/my_task/train",
+    "data/my_task/test",
     "data/another_task",
     "data/imagenet/train",
     "data/resnet50.pth",
