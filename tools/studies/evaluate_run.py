@@ -90,7 +90,7 @@ def _calibrate(net: Any, cfg: Any, folder: Path) -> list[str]:
         return [FULL, *net.space.candidates]
     dataset = build_dataset(cfg.extract_dataloader.dataset)
     chosen = draw_images(np.arange(len(dataset)), _CALIBRATION_IMAGES, seed=0, stream=FULL)
-    batches = sample_batches(dataset, chosen, normalisation_of(cfg), _BATCH)
+    batches = sample_batches(dataset, chosen, normalisation_of(cfg), _BATCH, device=_device(net))
     if isinstance(net, SuperNetwork):
         net.set_bn_statistics(FULL, pooled_statistics(net.static(FULL), batches))
     else:
@@ -102,20 +102,22 @@ def _calibrate(net: Any, cfg: Any, folder: Path) -> list[str]:
 def _features(net: Any, names: list[str], task: Task, cfg: Any) -> dict[str, np.ndarray]:
     """``NAME/train`` and ``NAME/test`` (N, D) of every network, and ``labels/train``, ``labels/test`` (N,)."""
     found: dict[str, list[np.ndarray]] = {}
-    device = next(net.parameters()).device
-    splits = task.splits(normalisation_of(cfg), batch_size=100)
+    splits = task.splits(normalisation_of(cfg), batch_size=100, device=_device(net))
     for part, batches in (("train", splits.train), ("test", splits.test)):
         for batch in batches:  # every image is read once for all networks
-            found.setdefault(f"labels/{part}", []).append(batch.labels.numpy())
-            images = batch.images.to(device)
+            found.setdefault(f"labels/{part}", []).append(batch.labels.cpu().numpy())
             for name in names:
                 if isinstance(net, SuperNetwork):
                     with net.subnet(name):
-                        maps = net(images)
+                        maps = net(batch.images)
                 else:
-                    maps = net(images)
+                    maps = net(batch.images)
                 found.setdefault(f"{name}/{part}", []).append(pool(maps[-1]).cpu().numpy())
     return {key: np.concatenate(arrays) for key, arrays in found.items()}
+
+
+def _device(net: Any) -> torch.device:
+    return next(net.parameters()).device
 
 
 def _keep(features: dict[str, np.ndarray], file: Path) -> None:
