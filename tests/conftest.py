@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._inductor.config as inductor_config
 from mmengine.utils import is_installed
 
 # No test opens a window.
@@ -16,6 +17,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 # The tests' tensors are too small to share among threads.
 torch.set_num_threads(1)
+
+# Where there is a card, its figures are those of the CPU to the last digits, and the same twice.
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+torch.backends.cudnn.deterministic = True
 
 # Autograd makes its threads at the first backward pass, one for each device. Fake tensors pretend that there are some,
 # and after a first pass behind them no forked process could train: so the first pass is here.
@@ -126,12 +131,19 @@ def torch_export():
 
 
 @pytest.fixture
-def dynamo(torch_export):
-    """torch._dynamo, which knows no graphs and leaves none behind. Its log, which takes longer than graphs, is off."""
+def dynamo(torch_export, monkeypatch):
+    """torch._dynamo, which knows no graphs and leaves none behind. Its log, which takes longer than graphs, is off.
+
+    Inductor compiles in this process, and its environment variables go.
+    """
+    for name in ("TRITON_CACHE_DIR", "TRITON_PTXAS_PATH"):
+        monkeypatch.setenv(name, "")  # which remembers that there was none
+        monkeypatch.delenv(name)
     log = logging.getLogger("torch.__trace")
     before, log.disabled = log.disabled, True
     torch._dynamo.reset()
-    yield torch._dynamo
+    with inductor_config.patch(compile_threads=1):
+        yield torch._dynamo
     torch._dynamo.reset()
     log.disabled = before
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class Draw:
 
     def row(self) -> list[float]:
         """P numbers."""
-        return [float(value) for value in astuple(self)]
+        return [float(getattr(self, name)) for name in _COLUMN]  # astuple copies deeply, which takes as long as a crop
 
 
 _COLUMN = {field.name: index for index, field in enumerate(fields(Draw))}

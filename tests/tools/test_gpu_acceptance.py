@@ -33,10 +33,9 @@ def parts():
     yield acceptance.Part("one", ("-c", "print('speed 1.5 (1.0 to 2.0)')"), (), 60, speed)
     yield acceptance.Part("two", ("-c", "print('nothing')"), (), 60, speed)
     yield acceptance.Part("three", ("-c", "raise SystemExit(3)"), (), 60)
-    acceptance._SECONDS = 0  # of all parts: nothing is left of them
     yield acceptance.Part("four", ("-c", "import time; time.sleep(60)"), (), 60)
 acceptance.parts = parts
-sys.argv = ["acceptance.py", sys.argv[1]]
+sys.argv = ["acceptance.py", sys.argv[1], "--seconds", "1"]  # of all parts: the first three take them
 acceptance.main()
 """
     command = [sys.executable, "-c", script, str(tmp_path)]

@@ -232,6 +232,7 @@ def main() -> None:
         "out", nargs="?", default="work_dirs/gpu_acceptance", metavar="OUT", help="folder of the results"
     )
     parser.add_argument("--dry-run", action="store_true", help="on the CPU at tiny sizes")
+    parser.add_argument("--seconds", type=int, default=_SECONDS, help=f"for all parts (default: {_SECONDS})")
     parser.add_argument("--only", metavar="WORD", help="only parts whose names have this word in them")
     args = parser.parse_args()
     folder = Path(args.out)
@@ -239,7 +240,7 @@ def main() -> None:
     outcomes: list[Outcome] = []
     for part in parts():
         if args.only is None or args.only in part.name:
-            left = _SECONDS - sum(outcome.seconds for outcome in outcomes)
+            left = args.seconds - sum(outcome.seconds for outcome in outcomes)
             outcomes.append(run(part, folder, args.dry_run, left))
             told = "passed" if outcomes[-1].passed else outcomes[-1].message
             print(f"{part.name}: {told}, {outcomes[-1].seconds:g} s", flush=True)
