@@ -53,10 +53,11 @@ TENSORBOARD = ["tensorboard>=2.15"]
 # 1.0.26: the first release that executes nothing from a checkpoint by default.
 TIMM = ["timm>=1.0.26"]
 PYTEST = ["pytest>=8", "pytest-randomly>=3.16", "pytest-xdist>=3.5"]
+LMDB = ["lmdb>=1.4"]
 # onnxscript: torch's exporter on torch.export is written in it; without it the older one stands in.
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3"]
 OPENVINO = ["onnx>=1.17", "openvino>=2024.4"]
-TESTS = [*DEMO, *DOCS, *ONNX, *OPENVINO, *PYTEST, *TENSORBOARD, *TIMM]
+TESTS = [*DEMO, *DOCS, *LMDB, *ONNX, *OPENVINO, *PYTEST, *TENSORBOARD, *TIMM]
 
 EXTRAS_REQUIRE = {
     "openmmlab": [*OPENMMLAB, "mmcv-lite>=2.0.1,<2.3"],
@@ -70,6 +71,7 @@ EXTRAS_REQUIRE = {
     "gpu": ["faiss-gpu>=1.15; sys_platform == 'linux'"],
     "demo": DEMO,
     "docs": DOCS,
+    "lmdb": LMDB,
     # What graphs are written and checked with.
     "onnx": ONNX,
     "openvino": OPENVINO,

@@ -36,13 +36,13 @@ class ImageNames(Sequence[str]):
         self._ends = ends if small else ends.astype(np.uint32)
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> ImageNames:
-        """Names out of strings; those that are none any longer stay as they are."""
+    def of(cls, names: Iterable[str], differ: bool = False) -> ImageNames:
+        """Names out of strings, perhaps known to differ; those that are none any longer stay as they are."""
         if isinstance(names, cls):
             return names
         encoded = [name.encode("utf-8", "surrogateescape") for name in names]
         ends = np.cumsum(np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded)))
-        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), ends)
+        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), ends, differ=differ)
 
     @classmethod
     def from_lines(cls, lines: bytes) -> ImageNames:

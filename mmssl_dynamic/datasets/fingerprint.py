@@ -16,7 +16,7 @@ import numpy as np
 
 from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.datasets.names import relative_names
-from mmssl_dynamic.datasets.shards import Place, places_state
+from mmssl_dynamic.datasets.packed_images import Place, places_state
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fingerprints import described, files_state, fingerprint, sha256
 
@@ -60,7 +60,7 @@ def images_record(dataset: Any, indices: Sequence[int] | None = None) -> ImagesR
     paths: list[str] = []
     labels: list[str] = []
     pixels: list[tuple[str, str]] = []  # of images in memory, such as CIFAR's
-    places: list[Place] = []  # of images in shards
+    places: list[Place] = []  # of images that are packed
     for position in positions:
         sample = dataset.get_data_info(position)
         labels.append(_label(sample))

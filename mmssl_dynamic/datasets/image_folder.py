@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, list_images
 from mmssl_dynamic.datasets.load_image import printable
-from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
+from mmssl_dynamic.datasets.packed_folders import open_packed
+from mmssl_dynamic.datasets.packed_images import PackedImages
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.image_names import ImageNames
 from mmssl_dynamic.registry import DATASETS
@@ -25,8 +26,9 @@ class ImageFolder(BaseDataset):
     Order and labels depend on names only: images are sorted by their relative path, classes by the name of the
     first-level folder. Each sample has ``img_path`` and, with labels, ``gt_label``.
 
-    A folder of tar files (webdataset's shards) stands for the folder that they were made of, see
-    :mod:`~mmssl_dynamic.datasets.shards`: names, order and labels are the same, and samples have ``shard``, too.
+    A folder of tar files (webdataset's shards), or an LMDB whose keys are paths, stands for the folder that it was made
+    of, see :mod:`~mmssl_dynamic.datasets.shards` and :mod:`~mmssl_dynamic.datasets.lmdb_images`: names, order and
+    labels are the same, and samples have ``shard``, too, which reads them.
 
     Args:
         data_root (str): The folder. Defaults to ''.
@@ -64,7 +66,7 @@ class ImageFolder(BaseDataset):
             raise ConfigError("ImageFolder has no ann_file; use mmpretrain's CustomDataset for lists of images.")
         self.with_label = with_label
         self.labelled = False
-        self._shards: ShardIndex | None = None
+        self._shards: PackedImages | None = None
         self._positions = self._labels_of = np.empty(0, dtype=np.int64)
         self.extensions = tuple(extensions)
         super().__init__(
@@ -78,7 +80,7 @@ class ImageFolder(BaseDataset):
 
     @property
     def image_names(self) -> ImageNames | None:
-        """Names of the images of a folder of shards, as its index has them; ``None`` for a folder of files."""
+        """Names of images that are packed; ``None`` for a folder of files."""
         self.full_init()
         if self._shards is None:
             return None
@@ -86,11 +88,11 @@ class ImageFolder(BaseDataset):
         return names if self._indices is None else names.take(self._positions.tolist())
 
     def full_init(self) -> None:
-        """List the images; of a folder of shards, open its index."""
-        if self._fully_initialized or not shard_files(self.image_root):
+        """List the images; where they are packed, open what they are packed in."""
+        index = None if self._fully_initialized else open_packed(self.image_root, self.extensions)
+        if index is None:
             super().full_init()
             return
-        index = ShardIndex.open(self.image_root, self.extensions)
         folders, which = index.folders
         loose = np.flatnonzero(which < 0)
         self.labelled = bool(self.with_label) if self.with_label != "auto" else not len(loose) and len(folders) > 1

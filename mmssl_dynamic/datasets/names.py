@@ -33,7 +33,7 @@ def sample_names(dataset: Any) -> Sequence[str]:
 
 def image_names(dataset: Any) -> Sequence[str]:
     """As :func:`sample_names`, of images that may be listed twice."""
-    known: Sequence[str] | None = getattr(dataset, "image_names", None)  # of shards: without a look at every image
+    known: Sequence[str] | None = getattr(dataset, "image_names", None)  # packed ones: without a look at every image
     if known is not None:
         return known
     paths = [dataset.get_data_info(i).get("img_path") for i in range(len(dataset))]

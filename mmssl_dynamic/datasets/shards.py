@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from mmssl_dynamic.arrays import ArrayKind, map_array
 from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, is_hidden, is_text_line, list_images
 from mmssl_dynamic.datasets.load_image import printable
+from mmssl_dynamic.datasets.packed_images import PackedImages
 from mmssl_dynamic.errors import ArtifactError, DataError, OutputError, first_line
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.image_names import ImageNames
@@ -47,7 +47,7 @@ _TYPES = {"names": np.uint8, "ends": np.uint64, "shards": np.uint32, "offsets": 
 
 
 @dataclass(frozen=True)
-class Place:
+class ShardPlace:
     """Where an image is.
 
     Attributes:
@@ -84,7 +84,7 @@ def shard_files(root: PathLike) -> list[str]:
         return []
 
 
-class ShardIndex:
+class ShardIndex(PackedImages):
     """Where the images of a folder of shards are, by their position in the order of their names.
 
     Args:
@@ -147,49 +147,15 @@ class ShardIndex:
     def __len__(self) -> int:
         return len(self.ends)
 
-    @property
+    @cached_property
     def image_names(self) -> ImageNames:
         """Paths of all images inside of their shards, which are all different."""
         return ImageNames(self.names, self.ends, differ=True)
 
-    def name(self, position: int) -> str:
-        """Path of an image inside of its shard."""
-        return self._bytes(position).decode()
-
-    def _bytes(self, position: int) -> bytes:
-        start = int(self.ends[position - 1]) if position else 0
-        return bytes(self.names[start : int(self.ends[position])])
-
-    def place(self, position: int) -> Place:
+    def place(self, position: int) -> ShardPlace:
         """Where an image is."""
         file = self.root / self.files[int(self.shards[position])]
-        return Place(str(file), int(self.offsets[position]), int(self.sizes[position]))
-
-    @cached_property
-    def folders(self) -> tuple[list[str], NDArray[np.int32]]:
-        """First-level folders of the names, sorted, and of every image which it is in, (N,); -1: in none."""
-        heads: list[bytes] = []
-        which = np.full(len(self), -1, dtype=np.int32)
-        start = 0
-        while start < len(self):
-            head, slash, _ = self._bytes(start).partition(b"/")
-            stop = start + 1
-            if slash:  # names are sorted: those of a folder stand together, and "0" comes after "/"
-                stop = bisect_left(range(len(self)), head + b"0", lo=start, key=self._bytes)
-                which[start:stop] = len(heads)
-                heads.append(head)
-            start = stop
-        # As folders are sorted, and not as names with a slash behind: "a" comes before "a-b", and "a-b/" before "a/".
-        order = sorted(range(len(heads)), key=heads.__getitem__)
-        rank = np.empty(len(heads) + 1, dtype=np.int32)
-        rank[order], rank[-1] = np.arange(len(heads)), -1
-        return [heads[index].decode() for index in order], rank[which]
-
-
-def places_state(places: Sequence[Place]) -> list[tuple[str, str]]:
-    """Sizes of images, and when their shards were last changed, as :func:`mmssl_dynamic.fingerprints.files_state`."""
-    times = {file: str(os.stat(file).st_mtime_ns) for file in {place.file for place in places}}
-    return [(str(place.size), times[place.file]) for place in places]
+        return ShardPlace(str(file), int(self.offsets[position]), int(self.sizes[position]))
 
 
 def _record(folder: Path, extensions: Sequence[str]) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The folders of a labelled task: ``train/CLASS/``, ``test/CLASS/`` and, where it exists, ``val/CLASS/``.
 
-Each may be a folder of tar files instead, made of such a one, see :mod:`mmssl_dynamic.datasets.shards`.
+Each may be a folder of tar files or an LMDB instead, made of such a one, see
+:mod:`mmssl_dynamic.datasets.packed_folders`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.datasets.load_image import printable
-from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
+from mmssl_dynamic.datasets.packed_folders import open_packed
 from mmssl_dynamic.errors import DataError
 
 
@@ -67,8 +68,8 @@ def labelled_folders(root: str | os.PathLike[str]) -> tuple[dict[str, Path], tup
 
 def _classes(folder: Path) -> tuple[str, ...]:
     """Names of the first-level folders that hold images."""
-    if shard_files(folder):
-        index = ShardIndex.open(folder)
+    index = open_packed(folder)
+    if index is not None:
         found, which = index.folders
         outside = np.flatnonzero(which < 0)
         loose = index.name(int(outside[0])) if len(outside) else None

@@ -14,7 +14,7 @@ from torch import nn
 from mmssl_dynamic.calibration.bn_bank import prefix_members, stage_of
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.image_listing import list_images
-from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
+from mmssl_dynamic.datasets.packed_folders import open_packed
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.forecast.cards import Card, find_card
 from mmssl_dynamic.forecast.loader import sample_and_rate
@@ -305,7 +305,8 @@ def _images(config: Config, clusters: Clusters | None) -> int:
         dataset = dataset["dataset"]
     root = dataset.get("data_root") or config.get("data_root")
     if root is not None and os.path.isdir(root):
-        return len(ShardIndex.open(root) if shard_files(root) else list_images(str(root)))
+        packed = open_packed(root)
+        return len(list_images(str(root)) if packed is None else packed)
     if str(dataset.get("type")).split(".")[-1] == "ImageNet":
         return IMAGENET
     raise ConfigError(f"the images of config {config.filename} are not there ({root}); give their number: --images.")

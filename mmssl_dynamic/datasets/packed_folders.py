@@ -1,0 +1,30 @@
+"""Which kind of packed images a folder is: tar shards, an LMDB, or none but files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS
+from mmssl_dynamic.datasets.lmdb_images import LmdbImages, is_lmdb
+from mmssl_dynamic.datasets.packed_images import PackedImages
+from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
+
+
+def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_EXTENSIONS) -> PackedImages | None:
+    """The images that are packed in a folder; ``None`` for a folder of files.
+
+    Args:
+        root: The folder.
+        extensions: Endings of files that are images.
+
+    Raises:
+        DataError: as of :class:`ShardIndex` and :class:`LmdbImages`.
+        ArtifactError: as of :class:`ShardIndex`.
+        ConfigError: the package that reads it is not installed.
+    """
+    if shard_files(root):
+        return ShardIndex.open(root, extensions)
+    if is_lmdb(root):
+        return LmdbImages(root, extensions)
+    return None

@@ -1,0 +1,133 @@
+"""An LMDB is the folder that it was made of: names, labels, pixels, clusters, draws and fingerprints."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import DefaultSampler
+
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets import (
+    ImageBatches,
+    Normalisation,
+    SubnetBatchSampler,
+    SubnetDataset,
+    build_dataset,
+    lmdb_images,
+)
+from mmssl_dynamic.datasets.fingerprint import images_record
+from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.downstream.folders import labelled_folders
+from mmssl_dynamic.errors import ConfigError, DataError
+from tests.helpers import touch, write_images
+
+lmdb = pytest.importorskip("lmdb")
+NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3, to_rgb=True)
+PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
+
+
+def config(root, **options):
+    return dict(type="mmssl_dynamic.ImageFolder", data_root=str(root), pipeline=PIPELINE, **options)
+
+
+def write(out, contents):
+    with lmdb.open(str(out), map_size=2**24) as environment, environment.begin(write=True) as transaction:
+        for name, data in contents.items():
+            transaction.put(name.encode(), data)
+
+
+def packed(root, out):
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*.*")}
+    write(out, files)
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    for environment in lmdb_images._opened.values():
+        environment.close()
+    lmdb_images._opened.clear()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = write_images(tmp_path_factory.mktemp("folder"), 40)
+    (root / "class_0/note.txt").write_text("no image")
+    (root / "class_1-b").mkdir()
+    (root / "class_1-b/0.png").write_bytes((root / "class_1/0001.png").read_bytes())
+    (root / "class_1/ünïcode.png").write_bytes((root / "class_1/0001.png").read_bytes())
+    return root
+
+
+@pytest.fixture(scope="module")
+def database(folder, tmp_path_factory):
+    return packed(folder, tmp_path_factory.mktemp("packed") / "images")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("options", [{}, {"with_label": False}, {"indices": [9, 2, 30]}])
+def test_samples_are_those_of_the_folder(folder, database, options, workers):
+    one, two = build_dataset(config(folder, **options)), build_dataset(config(database, **options))
+    assert sample_names(one) == sample_names(two)
+    assert (one.CLASSES, one.labelled) == (two.CLASSES, two.labelled)
+    two.get_data_info(0)["shard"].read()  # opened before loader processes are forked
+    left, right = (list(ImageBatches(dataset, NORMALISATION, 8, workers)) for dataset in (one, two))
+    assert len(left) == len(right)
+    for a, b in zip(left, right):
+        assert torch.equal(a.images, b.images)
+        assert (a.labels is None and b.labels is None) or torch.equal(a.labels, b.labels)
+
+
+def test_clusters_and_draws_are_those_of_the_folder(folder, database, tmp_path):
+    names = sample_names(build_dataset(config(folder)))
+    file = tmp_path / "clusters.npz"
+    order = np.random.default_rng(0).permutation(len(names))
+    Clusters([names[i] for i in order], np.arange(len(names)) % 4, 4, "random").save(file)
+    drawn = []
+    for root in (folder, database):
+        dataset = SubnetDataset(config(root), (1, 1, 2, 2), str(file))
+        sampler = SubnetBatchSampler(DefaultSampler(dataset, seed=3), batch_size=4)
+        space = dataset.space
+        sampler.set_phases([space.phase(p) for p in range(space.num_phases)], [4, 8, 12])
+        drawn.append([[(draw.index, draw.subnet, draw.seed) for draw in batch] for batch in sampler])
+    assert drawn[0] == drawn[1]
+    assert len({subnet for batch in drawn[0] for _, subnet, _ in batch}) > 1
+
+
+def test_the_listing_is_the_folders_and_the_state_changes_with_the_file(folder, database):
+    one, two = (images_record(build_dataset(config(root))) for root in (folder, database))
+    assert one.listing == two.listing
+    assert one.record() == two.record()
+    touch(database / "data.mdb")
+    assert images_record(build_dataset(config(database))).state != two.state
+
+
+def test_parts_of_a_task_are_found(tmp_path):
+    (tmp_path / "task").mkdir()
+    for part in ("train", "test"):
+        packed(write_images(tmp_path / "files" / part, 6, classes=2), tmp_path / "task" / part)
+    folders, classes = labelled_folders(tmp_path / "task")
+    assert (sorted(folders), classes) == (["test", "train"], ("class_0", "class_1"))
+
+
+def test_what_cannot_be_read_is_one_sentence(database, tmp_path, monkeypatch):
+    write(tmp_path / "empty", {"note.txt": b"no image"})
+    with pytest.raises(DataError, match=r"LMDB .*empty holds no key that ends as an image file; correct data_root"):
+        len(build_dataset(config(tmp_path / "empty")))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/data.mdb").write_bytes(os.urandom(10_000))
+    with pytest.raises(DataError, match=r"LMDB .*broken cannot be read \(.*\); copy it again"):
+        len(build_dataset(config(tmp_path / "broken")))
+    write(tmp_path / "odd", {"a\nb.png": b""})
+    with pytest.raises(DataError, match=r"key 'a\\nb.png' is no line of text"):
+        len(build_dataset(config(tmp_path / "odd")))
+    with pytest.raises(DataError, match=r"has lost image other.png"):
+        lmdb_images.LmdbPlace(str(database), "other.png").read()
+    monkeypatch.setitem(sys.modules, "lmdb", None)  # as if it were not installed
+    with pytest.raises(
+        ConfigError, match=r"is an LMDB, and the package .* run `pip install 'mmssl-dynamic\[lmdb\]'`\."
+    ):
+        len(build_dataset(config(database)))
