@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mmssl_dynamic.clustering import (
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features import Features
-from mmssl_dynamic.loading import device_of, select_device
+from mmssl_dynamic.loading import select_device
 from mmssl_dynamic.locks import locks_file
 from mmssl_dynamic.processes import joined
 from mmssl_dynamic.visualization.montage import cluster_montage, find_image_root, size_plot
@@ -131,8 +131,7 @@ def cluster(
             min_size=plan.min_size,
             assignment=plan.assignment,
             seed=plan.seed,
-            device=device_of(execution.device, processes),
-            progress=execution.progress and processes.first,
+            execution=replace(execution, progress=execution.progress and processes.first),
             processes=processes,
         )
     if plan.hierarchy:

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -24,7 +23,9 @@ from mmssl_dynamic.clustering.random_split import random_assignment
 from mmssl_dynamic.clustering.sinkhorn import SinkhornOptions, learn_prototypes
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features.feature_file import Features, check_values
+from mmssl_dynamic.loading import device_of
 from mmssl_dynamic.processes import Processes
 
 METHODS = ("sinkhorn", "kmeans", "random")
@@ -39,8 +40,7 @@ def cluster_features(
     min_size: int = 1,
     assignment: str = "argmax",
     seed: int = 0,
-    device: torch.device | str = "cpu",
-    progress: bool = True,
+    execution: Execution | None = None,
     processes: Processes | None = None,
 ) -> Clusters:
     """Split the images of a feature file into K disjoint subsets D_i.
@@ -60,8 +60,7 @@ def cluster_features(
         assignment: ``'argmax'``: every image to its most similar centroid (the paper's). ``'balanced'``: the likeliest
             cluster of Sinkhorn's U over all images, for clusters of nearly equal size.
         seed: of everything random.
-        device: where Sinkhorn and the assignment compute.
-        progress: show bars.
+        execution: the device where Sinkhorn and the assignment compute, and whether to show bars.
         processes: those that divide Sinkhorn's batches, and the images of the assignment.
 
     Returns:
@@ -90,7 +89,8 @@ def cluster_features(
         split = random_assignment(num_images, num_clusters, seed)
         return Clusters(features.names, split, num_clusters, method, meta=meta)
 
-    processes = processes or Processes()
+    processes, execution = processes or Processes(), Execution.of(execution, launcher=True)
+    device, progress = device_of(execution.device, processes), execution.progress
     average = processes.made_once(lambda: _checked(features, progress))
     mean = average if center else None
     centroids: NDArray[np.float32]

@@ -172,7 +172,7 @@ def cluster_images(
         "clustering",
         Key("clusters", {**key, "precision": precision(device)}),
         [out],
-        lambda _: cluster_features(features, num_clusters, device=device, **settings).save(out),
+        lambda _: cluster_features(features, num_clusters, **settings).save(out),
     )
     clusters = Clusters.load(out)
     print(ClusterReport.of(clusters, None, seed).text())
