@@ -131,6 +131,8 @@ class OnnxInt8Format(OnnxFormat):
         kind = {"type": "mmssl_dynamic.ImageFolder", "with_label": False, "pipeline": images.eval_pipeline}
         dataset = build_dataset({**kind, "data_root": os.fspath(self.folder or "")})
         chosen = np.linspace(0, len(dataset) - 1, min(self.count, len(dataset))).round().astype(int)
+        # Shuffled: images of a folder are alike, and the mean over batches would leave no room for a folder of others.
+        chosen = np.random.default_rng(0).permutation(chosen)
         if self.batch_size is not None:  # batches are full: the first images stand in
             chosen = np.resize(chosen, -(-len(chosen) // self.batch_size) * self.batch_size)
         size = tuple(dataset[0]["inputs"].shape[-2:])

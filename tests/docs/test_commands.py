@@ -29,6 +29,8 @@ GIVEN = (
     "data/my_task/train",
     "data/my_task/test",
     "data/another_task",
+    "data/domains/pool",
+    "data/domains/scenes",
     "data/imagenet/train",
     "data/resnet50.pth",
 )

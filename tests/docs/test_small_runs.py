@@ -205,7 +205,7 @@ def test_deploying_by_name_in_a_notebook_and_in_timm(exported, world):
 
 
 def test_a_network_is_chosen_by_latency_and_published(routed, exported, world, capsys, torch_export):
-    run("docs/deploy.md", 1, 4, world=world)
+    run("docs/deploy.md", 1, 5, world=world)
     assert "my_task: " in capsys.readouterr().out
     assert (world / "work_dirs/chosen/select.json").is_file()
     folder, file = sorted((world / "work_dirs/published").iterdir(), key=lambda path: path.is_file())

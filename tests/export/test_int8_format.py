@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from mmssl_dynamic.apis.latency import Passes, latency
 from mmssl_dynamic.calibration import calibrate_path
@@ -166,3 +167,18 @@ def test_a_graph_that_has_gone_wrong_is_noticed_and_the_file_is_gone(work, tmp_p
     with pytest.raises(ArtifactError, match="outputs of onnxruntime differ from the active sub-network"):
         export_subnet(net, NAME, tmp_path / "b.onnx", spec(root, batch_size=4, image_size=32), images=SMALL)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_other_images_has_its_share_in_every_batch_of_the_calibration(work, tmp_path):
+    root, net, _ = work
+    for name, count, contrast in (("faint", 48, 0.15), ("strong", 16, 1.0)):
+        folder = tmp_path / "images" / name
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(count)
+        for index in range(count):
+            pixels = 127 + contrast * (rng.integers(0, 256, (32, 32, 3)) - 127)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index:02d}.png")
+    spec = {"type": "onnx_int8", "calibration_images": tmp_path / "images", "calibration_count": 64}
+    report = export_subnet(net, NAME, tmp_path / "b.onnx", spec, images=SMALL)
+    found = json.loads(report.sidecar.read_text())["int8"]["features"]
+    assert found["least"] > 0.94  # by batches of the one and then of the other, the ranges cut off the strong ones
