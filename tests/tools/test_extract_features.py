@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mmssl_dynamic.calibration import BNBank
+from mmssl_dynamic.datasets.batches import ImageBatches
 from mmssl_dynamic.features import Features
-from mmssl_dynamic.features.extract import ImageBatches
 from mmssl_dynamic.loading import build_backbone, load_config
 from tests.helpers import randomise
 from tests.tools.running import CONFIG, paint, tool
