@@ -11,6 +11,7 @@ from mmssl_dynamic.apis.export import export
 from mmssl_dynamic.budget import Budget
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.export.formats import default_file_name, find_format
+from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
@@ -21,6 +22,8 @@ from mmssl_dynamic.writing import write_json
 
 PathLike = str | os.PathLike[str]
 SCHEMA_VERSION = 1
+#: The file of all choices in the folder of the output.
+RECORD = "select.json"
 
 
 @locks_folder()
@@ -68,8 +71,14 @@ def select(
         save_figure(budget_plot(choice), folder / f"budget_{name}")
     record = [{**choice.record(), "export": exports.get(_network(choice))} for choice in choices]
     source = None if device_table is None else str(device_table)
-    write_json(folder / "select.json", {"schema_version": SCHEMA_VERSION, "device_table": source, "choices": record})
+    write_json(folder / RECORD, {"schema_version": SCHEMA_VERSION, "device_table": source, "choices": record})
     return choices
+
+
+def exported(out: PathLike) -> list[str]:
+    """Files that :func:`select` exported into a folder, each once."""
+    choices = read_json(Path(out) / RECORD, "choice")["choices"]
+    return list(dict.fromkeys(choice["export"] for choice in choices if choice["export"] is not None))
 
 
 def _file_names(choices: Sequence[Choice]) -> list[str]:

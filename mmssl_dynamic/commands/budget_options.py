@@ -66,7 +66,7 @@ def print_choices(args: argparse.Namespace, format: str | None = None) -> None:
     """
     if not given(args):
         return
-    from mmssl_dynamic.apis.select import select
+    from mmssl_dynamic.apis.select import exported, select
     from mmssl_dynamic.budget import Budget
 
     budget = Budget.of(vars(args))
@@ -75,4 +75,6 @@ def print_choices(args: argparse.Namespace, format: str | None = None) -> None:
     for choice in select([args.out], budget, device_table=args.device_table, **options):
         print(choice.text())
     if format is not None:
-        print(f"exported to {options['out']}, with a picture of accuracy over cost")
+        print(f"a picture of accuracy over cost for each task: {options['out']}")
+        for file in exported(options["out"]):
+            print(f"exported: {file}")

@@ -43,8 +43,9 @@ def main(args: argparse.Namespace) -> None:
     if args.export is not None and args.out is None:
         raise ConfigError("--export needs a folder to write into: give --out.")
     budget_options.check(args)
-    from mmssl_dynamic.apis.select import select
+    from mmssl_dynamic.apis.select import RECORD, exported, select
     from mmssl_dynamic.budget import Budget
+    from mmssl_dynamic.fileio import sidecar_path
     from mmssl_dynamic.selection import DeviceTable
 
     budget = Budget.of(vars(args))
@@ -55,5 +56,8 @@ def main(args: argparse.Namespace) -> None:
         print(choice.text())
     for measure in dict.fromkeys(choice.task.measure for choice in choices):
         print(f"chosen by: {measure}")
-    if args.out is not None:
-        print(f"written to {args.out}: select.json and a picture for each task")
+    if args.out is None:
+        return
+    print(f"written to {args.out}: {RECORD} and a picture for each task")
+    for file in exported(args.out):
+        print(f"exported: {file}, and how to load it in {sidecar_path(file).name}")

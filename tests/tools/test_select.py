@@ -77,6 +77,7 @@ def test_from_exports_to_latencies_to_the_network_within_a_budget(routed, export
     assert full["latency_ms"] > 0
     assert f"pets: {choice['chosen']['name']}, " in shown
     assert "chosen by: kNN accuracy (leave-one-out on train)" in shown
+    assert f"exported: {choice['export']}, and how to load it in " in shown
     assert (out / "budget_pets.png").stat().st_size > 5000
     net, reference = (
         load_export(choice["export"]),
@@ -112,6 +113,7 @@ def test_a_budget_of_route_is_that_of_select(work, bank, repo_root, routed, tmp_
     (choice,) = json.loads((tmp_path / "r" / "budget" / "select.json").read_text())["choices"]
     assert choice["chosen"]["params"] == smallest
     assert f"pets: {choice['chosen']['name']}, " in shown.split("within the budget, at most")[1]
+    assert f"exported: {choice['export']}" in shown
     assert load_export(choice["export"]) is not None
 
 
