@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch._inductor.config as inductor_config
 from mmengine.utils import is_installed
 
 # No test opens a window.
@@ -131,19 +130,12 @@ def torch_export():
 
 
 @pytest.fixture
-def dynamo(torch_export, monkeypatch):
-    """torch._dynamo, which knows no graphs and leaves none behind. Its log, which takes longer than graphs, is off.
-
-    Inductor compiles in this process, and its environment variables go.
-    """
-    for name in ("TRITON_CACHE_DIR", "TRITON_PTXAS_PATH"):
-        monkeypatch.setenv(name, "")  # which remembers that there was none
-        monkeypatch.delenv(name)
+def dynamo(torch_export):
+    """torch._dynamo, which knows no graphs and leaves none behind. Its log, which takes longer than graphs, is off."""
     log = logging.getLogger("torch.__trace")
     before, log.disabled = log.disabled, True
     torch._dynamo.reset()
-    with inductor_config.patch(compile_threads=1):
-        yield torch._dynamo
+    yield torch._dynamo
     torch._dynamo.reset()
     log.disabled = before
 

@@ -12,12 +12,6 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-@pytest.fixture(autouse=True)
-def whole_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is compared is code and not number formats: no TF32, whose ten bits a card takes for convolutions."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them, so that ``pytest -m gpu`` runs them alone, and start what compiles for a card."""
     own = [item for item in items if "tests/gpu/" in item.path.as_posix()]

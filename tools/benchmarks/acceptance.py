@@ -74,12 +74,14 @@ class Outcome:
 def parts() -> Iterator[Part]:
     """All of them."""
     folder = "tools/benchmarks"
-    yield Part("tests marked gpu", ("-m", "pytest", "-q", "-m", "gpu", "-p", "no:xdist", "tests/gpu"), (), 150)
+    tests, compiling = ("-m", "pytest", "-q", "-m", "gpu", "-p", "no:xdist"), "tests/gpu/test_compiling.py"
+    yield Part("tests marked gpu", (*tests, "tests/gpu", "--ignore", compiling), (), 100)
     variants, amp = ("--channels-last", "--bf16"), ("--channels-last", "--amp")
+    measured = (*variants, "--last-column", "--seconds", "30")
     wide = "configs/sdr/sdr_simsiam_r50_256path.py"
     yield Part(
         "SDR step over SimSiam step",
-        (f"{folder}/sdr_step.py", "--batch-size", "64", *variants, "--rounds", "8"),
+        (f"{folder}/sdr_step.py", "--batch-size", "64", *measured, "--rounds", "8"),
         (f"{folder}/sdr_step.py", "--batch-size", "2", "--image-size", "32", "--rounds", "1", "--sdr", wide),
         90,
         {
@@ -93,7 +95,7 @@ def parts() -> Iterator[Part]:
     )
     yield Part(
         "DSPNet step over five BYOL steps",
-        (f"{folder}/dspnet_step.py", "--batch-size", "128", *variants, "--rounds", "2"),
+        (f"{folder}/dspnet_step.py", "--batch-size", "128", *measured, "--rounds", "2"),
         (
             f"{folder}/dspnet_step.py", "--batch-size", "2", "--image-size", "32", "--rounds", "1", "--arch", "small",
             "--widths", "0.5", "1.0", "--num-networks", "2",
@@ -144,7 +146,7 @@ def parts() -> Iterator[Part]:
         {"images/s a core": r"ms an image: (\d+) images/s a core"},
     )
     # Alone, so that no graph costs a figure of above; the figures are of a column with everything at once.
-    compiled = (*variants, "--compile", "--last-column")
+    compiled = (*variants, "--compile", "--last-column", "--seconds", "30")
     traced = (*variants, "--compile", "eager", "--last-column")
     yield Part(
         "SDR step over SimSiam step, compiled",
@@ -168,6 +170,7 @@ def parts() -> Iterator[Part]:
         120,
         {"compute, compiled": _row("both: DSPNet / BYOL, compute"), "DSPNet step compiled, s": _row("DSPNet step (s)")},
     )
+    yield Part("tests of compiled steps", (*tests, compiling), (), 150)
 
 
 def run(part: Part, folder: Path, dry: bool, left: float = _SECONDS) -> Outcome:

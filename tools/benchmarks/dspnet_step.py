@@ -11,6 +11,7 @@ Everything takes turns in one run, so that a busy machine is as busy for all; ra
 """
 
 import argparse
+import math
 import tempfile
 from itertools import combinations, cycle
 
@@ -120,7 +121,7 @@ def measure(args, device, variant: Variant, load, peer_load) -> dict[str, str]:
         candidates["peer"] = lambda: [step() for step in peers]
     draws = len(all_draws(model.backbone.subnets, args.num_networks))
     # The networks of the first draws are seen for the first time there.
-    seconds = alternate(candidates, args.rounds * draws, warm_up=draws)
+    seconds = alternate(candidates, args.rounds * draws, warm_up=draws, limit=args.seconds, whole=draws)
 
     def with_loading(steps, loads, times=1):
         return [a + times * b for a, b in zip(seconds[steps], seconds[loads])]
@@ -163,6 +164,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="over all draws of networks (default: 2)")
     parser.add_argument("--no-peer", action="store_true", help="leave out mmpretrain's BYOL")
     parser.add_argument("--images", metavar="DIR", help="images to load (default: scikit-image's)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=math.inf,
+        help="of a column, after which no further round begins (default: no limit)",
+    )
     add_variants(parser)
     shared.add_device(parser)
     args = parser.parse_args()

@@ -10,6 +10,7 @@ python tools/benchmarks/sdr_step.py --batch-size 64 --channels-last --bf16 --com
 """
 
 import argparse
+import math
 import statistics
 import tempfile
 
@@ -92,7 +93,7 @@ def measure(args, device, variant: Variant, loaders: dict) -> dict[str, str]:
         wrapper.update_params(total)
 
     candidates = {name: lambda run=run: step(*run) for name, run in runs.items()}
-    seconds = alternate({**candidates, **loaders}, args.rounds)
+    seconds = alternate({**candidates, **loaders}, args.rounds, limit=args.seconds)
     space = both.backbone.space
     sizes = [len(space.phase(p)) for p in range(space.num_phases)]
     share = sum(1 / size for size in sizes) / len(sizes)  # of W_0 among all steps
@@ -134,6 +135,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=200, help="of the training whose hours are printed")
     parser.add_argument("--gpus", type=int, default=8, help="that share it")
     parser.add_argument("--images", type=int, default=1_281_167, help="of the data set (default: ImageNet's)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=math.inf,
+        help="of a column, after which no further round begins (default: no limit)",
+    )
     add_variants(parser)
     shared.add_device(parser)
     args = parser.parse_args()

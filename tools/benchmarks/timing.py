@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -9,10 +10,28 @@ from collections.abc import Callable
 import torch
 
 
-def alternate(candidates: dict[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Seconds of every candidate in every round, one after another in each round."""
+def alternate(
+    candidates: dict[str, Callable[[], object]],
+    rounds: int,
+    warm_up: int = 1,
+    limit: float = math.inf,
+    whole: int = 1,
+) -> dict[str, list[float]]:
+    """Seconds of every candidate in every round, one after another in each round.
+
+    Args:
+        candidates: What is timed, by name.
+        rounds: How many, unless time runs out.
+        warm_up: Rounds before them that do not count.
+        limit: Seconds after which no further rounds begin.
+        whole: Rounds that belong together; as many are measured in any case.
+    """
+    begun = time.perf_counter()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for index in range(warm_up + rounds):
+        measured = index - warm_up
+        if measured > 0 and measured % whole == 0 and time.perf_counter() - begun > limit:
+            break
         # Every other round the other way round: whoever comes second finds the memory as the first has left it.
         order = list(candidates.items())[:: 1 if index % 2 else -1]
         for name, run in order:
