@@ -45,13 +45,19 @@ def main(args: argparse.Namespace) -> None:
     budget_options.check(args)
     from mmssl_dynamic.apis.select import RECORD, exported, select
     from mmssl_dynamic.budget import Budget
+    from mmssl_dynamic.export.formats import find_format
     from mmssl_dynamic.fileio import sidecar_path
     from mmssl_dynamic.selection import DeviceTable
 
     budget = Budget.of(vars(args))
     choices = select(args.results, budget, device_table=args.device_table, out=args.out, format=args.export)
     if args.device_table is not None:
-        print(f"latencies: {DeviceTable.load(args.device_table).conditions}")
+        conditions = DeviceTable.load(args.device_table).conditions
+        print(f"latencies: {conditions}")
+        written = None if args.export is None else find_format(args.export)
+        if written is not None and not conditions.runs(written.runtime, written.precision):
+            how = " in ".join(part for part in (written.runtime, written.precision or "float32") if part)
+            print(f"note: --export {args.export} is run by {how}, which was not measured: measure the file to be sure")
     for choice in choices:
         print(choice.text())
     for measure in dict.fromkeys(choice.task.measure for choice in choices):

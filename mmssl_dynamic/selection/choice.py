@@ -35,9 +35,11 @@ class Choice:
         if self.chosen is None:
             needs = ", ".join(amount(name, getattr(self.smallest.cost, name)) for name in self.budget.limits)
             return f"{self.task.task}: none fits {self.budget}: the smallest, {self.smallest.name}, needs {needs}."
-        lines = [f"{self.task.task}: {_line(self.chosen)}"]
+        # Chosen by the test images, one figure says it all.
+        judged = any(candidate.test != candidate.choice for candidate in self.task.candidates)
+        lines = [f"{self.task.task}: {_line(self.chosen, judged)}"]
         if self.runner_up is not None:
-            lines.append(f"  runner-up: {_line(self.runner_up)}")
+            lines.append(f"  runner-up: {_line(self.runner_up, judged)}")
         if self.next_up is not None:
             gain = self.next_up.choice - self.chosen.choice
             lines.append(
@@ -101,8 +103,9 @@ def pareto_front(candidates: Iterable[Candidate], budget: Budget) -> list[Candid
     return front
 
 
-def _line(candidate: Candidate) -> str:
-    test = "" if candidate.test is None else f" (test {candidate.test:.2f} %)"
+def _line(candidate: Candidate, judged: bool) -> str:
+    """Name, accuracies and cost; the one on test images where they took no part in the choice."""
+    test = "" if candidate.test is None or not judged else f" (test {candidate.test:.2f} %)"
     return f"{candidate.name}, {candidate.choice:.2f} %{test}, {candidate.cost}"
 
 

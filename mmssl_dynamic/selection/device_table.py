@@ -59,6 +59,13 @@ class Conditions:
     batch_size: Count = 1
     image_size: tuple[Count, Count] | None = None
 
+    def runs(self, runtime: str, precision: str) -> bool:
+        """Whether files of this runtime and precision were measured; conditions that do not say count as such."""
+        if self.runtime is None:
+            return True
+        name, *rest = self.runtime.split()
+        return name == runtime and precision == " ".join(word for word in rest if not word[0].isdigit())  # no version
+
     def __str__(self) -> str:
         """In words."""
         parts = [self.device, self.runtime, f"{self.batch_size} image{'s' * (self.batch_size != 1)} a pass"]

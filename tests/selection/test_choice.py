@@ -1,6 +1,7 @@
 """The best network within a budget, its runner-up and the next step up, against looking at all of them."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,12 @@ def test_the_best_within_the_budget_its_runner_up_and_the_price_of_the_next_step
     assert lines[0] == "scenes: w0.75, 55.00 % (test 54.00 %), 140.0 M multiply-accumulates, 2.00 M weights"
     assert lines[1].startswith("  runner-up: w0.5, 50.00 %")
     assert lines[2].startswith("  next step up: w1.0, +3.00 points, 1.10 times the budget (220.0 M multiply")
+
+
+def test_one_accuracy_is_said_where_test_images_are_all_that_the_choice_has():
+    found = tuple(replace(candidate, test=candidate.choice) for candidate in WIDTHS.candidates)
+    text = choose(replace(WIDTHS, candidates=found), Budget(macs=2e8)).text()
+    assert text.splitlines()[0] == "scenes: w0.75, 55.00 %, 140.0 M multiply-accumulates, 2.00 M weights"
 
 
 def test_a_larger_network_that_is_worse_is_neither_chosen_nor_a_step_up():

@@ -59,3 +59,20 @@ def test_a_table_is_read_back_and_one_by_hand_needs_little(tmp_path):
         (tmp_path / "hand.json").write_text(json.dumps({**data, **change}))
         with pytest.raises(ArtifactError, match=message):
             DeviceTable.load(tmp_path / "hand.json")
+
+
+@pytest.mark.parametrize(
+    ("measured", "fitting"),
+    [
+        (None, {"torch", "onnxruntime", "onnxruntime INT8"}),
+        ("torch 2.11.0", {"torch"}),
+        ("onnxruntime 1.32.0", {"onnxruntime"}),
+        ("onnxruntime 1.32.0 INT8", {"onnxruntime INT8"}),
+        ("onnxruntime", {"onnxruntime"}),  # by hand
+        ("onnxruntime INT8", {"onnxruntime INT8"}),
+    ],
+)
+def test_conditions_know_which_files_they_are_of(measured, fitting):
+    conditions = Conditions("laptop", measured)
+    kinds = {"torch": ("torch", ""), "onnxruntime": ("onnxruntime", ""), "onnxruntime INT8": ("onnxruntime", "INT8")}
+    assert {name for name, kind in kinds.items() if conditions.runs(*kind)} == fitting

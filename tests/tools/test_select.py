@@ -11,7 +11,8 @@ from mmssl_dynamic import cli
 from mmssl_dynamic.commands.main import main
 from mmssl_dynamic.export.load_export import load_export
 from mmssl_dynamic.routing import RoutingResult
-from mmssl_dynamic.selection import DeviceTable, read_results
+from mmssl_dynamic.selection import DeviceTable, Measurement, read_results
+from mmssl_dynamic.selection.device_table import Conditions
 from tests.tools.running import tool
 
 SMALL = ("--repeats", 3, "--warm-up", 1, "--no-progress")
@@ -77,6 +78,7 @@ def test_from_exports_to_latencies_to_the_network_within_a_budget(routed, export
     assert full["latency_ms"] > 0
     assert f"pets: {choice['chosen']['name']}, " in shown
     assert "chosen by: kNN accuracy (leave-one-out on train)" in shown
+    assert "note: " not in shown  # the file is run by what was measured
     assert f"exported: {choice['export']}, and how to load it in " in shown
     assert (out / "budget_pets.png").stat().st_size > 5000
     net, reference = (
@@ -85,6 +87,15 @@ def test_from_exports_to_latencies_to_the_network_within_a_budget(routed, export
     )
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     assert torch.equal(net(images)[0], reference(images)[0])
+
+
+def test_an_export_for_another_runtime_than_the_measured_one_is_noted(routed, tmp_path, capsys):
+    (score, *_) = RoutingResult.load(routed / "routing.json").subnets
+    table = DeviceTable(Conditions("laptop", "onnxruntime 1.32.0 INT8"), [Measurement(score.name, 3.0)])
+    table.save(tmp_path / "t.json")
+    out = tmp_path / "out"
+    run("select", routed, "--device-table", tmp_path / "t.json", "--export", "torchvision", "--out", out)
+    assert "note: --export torchvision is run by torch in float32, which was not measured" in capsys.readouterr().out
 
 
 def test_latencies_are_kept_under_equal_conditions_and_refused_under_others(exports, tmp_path, capsys):
