@@ -2,7 +2,7 @@
 #
 #   python tools/train.py configs/sdr/small_scale/sdr_r18-narrow_16path_domains_large.py
 #
-# Time and memory: not measured. Result: see docs/studies/domains_large.md.
+# Time and memory: not measured. Result: not measured yet.
 _base_ = ["./sdr_r18-narrow_16path_domains.py"]
 
 image_size = 48
