@@ -209,6 +209,10 @@ def test_the_report_holds_means_and_differences_of_what_is_there(studies, folder
     files = read_json(folders.out / "files.json", "hashes")
     assert "seed1/sdr/epoch_5.pth" in files
     assert all(len(value) == 64 for value in files.values())
+    # a checkpoint that another machine has keeps its hash
+    units[0].checkpoint(folders).unlink()
+    studies["report"].write_report(Study, units, folders)
+    assert read_json(folders.out / "files.json", "hashes") == files
 
 
 def test_oracles_of_single_domains_are_one_row(studies, folders):

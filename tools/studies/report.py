@@ -127,13 +127,19 @@ def compare(
 
 
 def hashes(units: Sequence[Unit], folders: Folders) -> dict[str, str]:
-    """SHA-256 of every checkpoint, split and result."""
+    """SHA-256 of every checkpoint, split and result; of what lies on another machine, as an earlier report has it."""
+    report = folders.out / "files.json"
+    known: dict[str, str] = read_json(report, "report") if report.is_file() else {}
     found = {}
     for unit in units:
         if unit.result(folders).is_file():
             folder = unit.folder(folders)
             for file in (unit.checkpoint(folders), *sorted(folder.glob("*.npz")), unit.result(folders)):
-                found[str(file.relative_to(folders.out))] = hashlib.sha256(file.read_bytes()).hexdigest()
+                name = str(file.relative_to(folders.out))
+                if file.is_file():
+                    found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+                elif name in known:
+                    found[name] = known[name]
     return found
 
 
