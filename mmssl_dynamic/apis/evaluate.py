@@ -18,7 +18,7 @@ from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult, by_cost
 from mmssl_dynamic.evaluation.knn import KNNProtocol
 from mmssl_dynamic.evaluation.nearest_neighbours import NearestNeighbours, evaluation_pipeline
-from mmssl_dynamic.evaluation.network_evaluation import Method, NetworkEvaluation, Timing, statistics_text, versions
+from mmssl_dynamic.evaluation.network_evaluation import Method, NetworkEvaluation, Timing, statistics_record, versions
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol
 from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features.networks import Networks, network_names
@@ -119,7 +119,7 @@ def evaluate(
         found = evaluation(names, comparison.timing)
     file, options = source_of(cfg)
     files = file, str(checkpoint), None if bank is None else str(bank), plain(options)
-    record = {**how, "bn_statistics": statistics_text(statistics)}
+    record = {**how, **statistics_record(statistics)}
     result = EvaluationResult(record, data, evaluation.weights, by_cost(found), versions(), *files)
     if execution.first:
         result.save(folder / "results.json")

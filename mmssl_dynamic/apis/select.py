@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
+
+from mmengine.config import Config
 
 from mmssl_dynamic.apis.export import export
 from mmssl_dynamic.budget import Budget
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.export.formats import default_file_name, find_format
-from mmssl_dynamic.fileio import read_json
-from mmssl_dynamic.loading import load_config
+from mmssl_dynamic.fileio import read_json, weights_fingerprint
+from mmssl_dynamic.loading import load_config, load_super_network
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.selection import Choice, DeviceTable, TaskCandidates, choose, read_results
@@ -69,7 +74,7 @@ def select(
     exports = _exported(choices, folder, format, cfg_options) if format is not None else {}
     for choice, name in zip(choices, names):
         save_figure(budget_plot(choice), folder / f"budget_{name}")
-    record = [{**choice.record(), "export": exports.get(_network(choice))} for choice in choices]
+    record = [{**choice.record(), "export": exports.get(_Network.of(choice))} for choice in choices]
     source = None if device_table is None else str(device_table)
     write_json(folder / RECORD, {"schema_version": SCHEMA_VERSION, "device_table": source, "choices": record})
     return choices
@@ -91,29 +96,66 @@ def _file_names(choices: Sequence[Choice]) -> list[str]:
     return names
 
 
-def _network(choice: Choice) -> tuple[str, str | None]:
-    """What tells one exported network from another."""
-    return choice.task.weights_fingerprint, None if choice.chosen is None else choice.chosen.name
+@dataclass(frozen=True)
+class _Network:
+    """What tells one exported network from another.
+
+    Attributes:
+        weights: Fingerprint of the super-network's weights.
+        name: Of the sub-network.
+        files: Names of config, checkpoint and bank, and which of the bank's statistics.
+        options: That the config was read with, as JSON.
+    """
+
+    weights: str
+    name: str | None
+    files: tuple[tuple[str, str | None], ...]
+    options: str
+
+    @classmethod
+    def of(cls, choice: Choice) -> _Network:
+        """The chosen one."""
+        task, name = choice.task, None if choice.chosen is None else choice.chosen.name
+        options = json.dumps(task.cfg_options, sort_keys=True)
+        return cls(task.weights_fingerprint, name, tuple(sorted(task.files.items())), options)
 
 
 def _exported(
     choices: Sequence[Choice], out: Path, format: str, cfg_options: dict[str, Any] | None
-) -> dict[tuple[str, str | None], str]:
+) -> dict[_Network, str]:
     """Export what was chosen, each network once; the files by network."""
-    files: dict[tuple[str, str | None], str] = {}
-    for choice in choices:
-        network = _network(choice)
-        if choice.chosen is None or network in files:
-            continue
-        config, checkpoint = (_there(choice.task, kind) for kind in ("config", "checkpoint"))
-        name = default_file_name(choice.chosen.name, format)
-        if name in {Path(file).name for file in files.values()}:
-            name = f"{network[0][:8]}_{name}"  # of another super-network
-        bank, bn = choice.task.files["bank"], choice.task.files["bn"]
-        source = load_config(config, {**choice.task.cfg_options, **(cfg_options or {})}), checkpoint
-        (report,) = export(*source, out / name, choice.chosen.name, bank=bank, bn=bn, format=format)
+    wanted = {_Network.of(choice): (choice.task, choice.chosen.name) for choice in choices if choice.chosen is not None}
+    sources = {network: _source(task, cfg_options) for network, (task, _) in wanted.items()}
+    files: dict[_Network, str] = {}
+    for network, (task, subnet) in wanted.items():
+        name = _free_name(default_file_name(subnet, format), network, {Path(file).name for file in files.values()})
+        statistics = {"bank": task.files["bank"], "bn": task.files["bn"]}
+        (report,) = export(*sources[network], out / name, subnet, **statistics, format=format)
         files[network] = str(report.path)
     return files
+
+
+def _free_name(name: str, network: _Network, taken: Container[str]) -> str:
+    """Name of a file: networks of the same name, of other weights or other statistics, get more of one."""
+    weights = network.weights[:8]
+    names = chain([name, f"{weights}_{name}"], (f"{weights}_{number}_{name}" for number in count(2)))
+    return next(free for free in names if free not in taken)
+
+
+def _source(task: TaskCandidates, cfg_options: dict[str, Any] | None) -> tuple[Config, str]:
+    """Config and checkpoint that a result names.
+
+    Raises:
+        ArtifactError: one is not there, or the checkpoint holds other weights by now.
+    """
+    file, checkpoint = (_there(task, kind) for kind in ("config", "checkpoint"))
+    config, net = load_super_network(load_config(file, {**task.cfg_options, **(cfg_options or {})}), checkpoint, "cpu")
+    if weights_fingerprint(net.state_dict()) != task.weights_fingerprint:
+        raise ArtifactError(
+            f"{task.source} was computed with other weights than {checkpoint} holds now, so what was measured is not "
+            "what would be exported; compute the result anew, or put the checkpoint back."
+        )
+    return config, checkpoint
 
 
 def _there(task: TaskCandidates, kind: str) -> str:

@@ -18,7 +18,7 @@ from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.downstream.transfer_sets import read_all
 from mmssl_dynamic.evaluation.checkpoint_networks import CheckpointNetworks
 from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol
-from mmssl_dynamic.evaluation.network_evaluation import statistics_text, versions
+from mmssl_dynamic.evaluation.network_evaluation import statistics_record, versions
 from mmssl_dynamic.evaluation.search_labels import SearchLabels
 from mmssl_dynamic.evaluation.transfer_result import TransferResult, TransferScore
 from mmssl_dynamic.evaluation.transfer_run import TransferRun, transfer_pipeline
@@ -112,7 +112,7 @@ def transfer(
             **protocol.record(),
             "pipeline": transfer_pipeline(protocol.image_size),
             "normalisation": normalisation.record(),
-            "bn_statistics": statistics_text(statistics),
+            **statistics_record(statistics),
         }
         fingerprint = weights_fingerprint(net.state_dict())
         cache = FeatureCache(

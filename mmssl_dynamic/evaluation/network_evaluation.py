@@ -146,9 +146,10 @@ class NetworkEvaluation:
             print(text, flush=True)
 
 
-def statistics_text(source: str) -> str:
-    """Where BatchNorm statistics are from, for a result."""
-    return "the checkpoint's" if source == OWN else f"calibrated ({source})"
+def statistics_record(source: str) -> dict[str, str | None]:
+    """Where BatchNorm statistics are from, for a result: in words, and ``bn`` to have them again."""
+    own = source == OWN
+    return {"bn_statistics": "the checkpoint's" if own else f"calibrated ({source})", "bn": None if own else source}
 
 
 def versions() -> dict[str, str]:

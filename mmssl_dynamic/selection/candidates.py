@@ -111,7 +111,7 @@ def _of_routing(result: RoutingResult, file: Path) -> TaskCandidates:
     ]
     what, images = result.protocol.get("metric", "kNN accuracy"), result.protocol.get("selection")
     measure = f"{what} ({images})" if images else f"{what} on the images of the choice"
-    return _candidates(result.task, found, measure, result, file, result.protocol.get("bn"))
+    return _candidates(result.task, found, measure, result, file)
 
 
 def _of_evaluation(result: EvaluationResult, file: Path) -> TaskCandidates:
@@ -129,9 +129,7 @@ def _of_transfer(result: TransferResult, file: Path) -> Iterator[TaskCandidates]
         yield _candidates(dataset, found, "score on the validation images", result, file)
 
 
-def _candidates(
-    task: str, found: list[Candidate], measure: str, result: Any, file: Path, bn: str | None = None
-) -> TaskCandidates:
-    files = {"config": result.config, "checkpoint": result.checkpoint, "bank": result.bank, "bn": bn}
+def _candidates(task: str, found: list[Candidate], measure: str, result: Any, file: Path) -> TaskCandidates:
     fingerprint, protocol = result.weights_fingerprint, dict(result.protocol)
+    files = {"config": result.config, "checkpoint": result.checkpoint, "bank": result.bank, "bn": protocol.get("bn")}
     return TaskCandidates(task, tuple(found), measure, fingerprint, files, str(file), protocol, result.cfg_options)

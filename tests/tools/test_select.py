@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.commands.main import main
 from mmssl_dynamic.export.load_export import load_export
 from mmssl_dynamic.routing import RoutingResult
@@ -146,6 +147,43 @@ def test_a_network_is_exported_with_the_options_that_its_result_was_found_with(
     (choice,) = json.loads((tmp_path / "chosen/select.json").read_text())["choices"]
     assert choice["cfg_options"] == {"model.backbone.stem_channels": 5}
     assert load_export(choice["export"]).conv1.out_channels == 5
+
+
+def test_a_network_is_exported_with_the_statistics_that_each_result_was_found_with(
+    work, bank, repo_root, tmp_path, capsys
+):
+    shutil.copytree(work / "pets", tmp_path / "data/animals")
+    given = (work / "config.py", work / "epoch_1.pth", "--bank", bank, "--workers", 0, "--subnets", "0-0-0-1")
+    folder = ("--data-root", tmp_path / "data/animals", "--k", 5)
+    found = {
+        "evaluate": (*folder, "--bn", "prefix"),
+        "route": (*folder, "--bn", "path"),
+        "transfer": ("--data-root", tmp_path / "data", "--datasets", "animals", "--bn", "prefix"),
+    }
+    for verb, options in found.items():
+        tool(repo_root, verb, *given, *options, "--out", tmp_path / verb)
+    few = ("--max-params", read_results(tmp_path / "evaluate")[0].candidates[0].cost.params)
+    run("select", *(tmp_path / verb for verb in found), *few, "--export", "torchvision", "--out", tmp_path / "chosen")
+    choices = json.loads((tmp_path / "chosen/select.json").read_text())["choices"]
+    statistics = BNBank.load(bank)
+    own = {"path": statistics.path["0-0-0-1"], "prefix": statistics.prefix["stem"]}
+    assert not torch.equal(own["path"]["bn1"][0], own["prefix"]["bn1"][0])
+    for choice, kind in zip(choices, ("prefix", "path", "prefix"), strict=True):
+        assert choice["chosen"]["name"] == "0-0-0-1"
+        assert torch.equal(load_export(choice["export"]).bn1.running_mean, own[kind]["bn1"][0])
+    assert len({choice["export"] for choice in choices}) == 2
+
+
+def test_what_a_checkpoint_holds_by_now_is_not_exported_for_what_was_measured(work, bank, routed, tmp_path, capsys):
+    shutil.copytree(routed, tmp_path / "r")
+    checkpoint = torch.load(work / "epoch_1.pth", weights_only=True)
+    checkpoint["state_dict"]["backbone.conv1.weight"] *= 1.5
+    torch.save(checkpoint, tmp_path / "epoch_1.pth")
+    record = json.loads((tmp_path / "r/routing.json").read_text())
+    (tmp_path / "r/routing.json").write_text(json.dumps({**record, "checkpoint": str(tmp_path / "epoch_1.pth")}))
+    message = refused(capsys, "select", tmp_path / "r", "--export", "torchvision", "--out", tmp_path / "chosen")
+    assert f"computed with other weights than {tmp_path / 'epoch_1.pth'} holds now" in message
+    assert not list((tmp_path / "chosen").glob("backbone*"))
 
 
 def test_a_folder_with_a_result_is_that_result_and_not_what_lies_in_its_folders(routed, tmp_path):
