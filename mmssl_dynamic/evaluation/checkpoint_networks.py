@@ -12,6 +12,8 @@ from mmssl_dynamic.features.networks import Network, single_network
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.subnets import FULL
 
+_OPEN = 256  # networks whose features are written at the same time, each to a file: many systems allow 1,024 open ones
+
 
 class CheckpointNetworks:
     """The networks to evaluate, built one by one when they are needed.
@@ -57,9 +59,9 @@ class CheckpointNetworks:
         return next((name for name in self.names if self.net.space.check(name) == FULL), None)
 
     def groups(self, names: Sequence[str], memory_gib: float) -> list[Sequence[str]]:
-        """Networks whose weights fit into memory together, at least one."""
+        """Networks whose weights fit into memory together, at least one, and at most as many as files may be open."""
         if not names:
             return []
         largest = 4 * max(self.costs[name]["params"] for name in names)
-        size = max(1, int(memory_gib * 2**30 / largest))
+        size = min(max(1, int(memory_gib * 2**30 / largest)), _OPEN)
         return [names[i : i + size] for i in range(0, len(names), size)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 
 import numpy as np
 import scipy
@@ -23,9 +24,8 @@ from mmssl_dynamic.evaluation.many_shot import ManyShotProtocol, many_shot
 from mmssl_dynamic.evaluation.network_evaluation import duration
 from mmssl_dynamic.evaluation.search_labels import SearchLabels
 from mmssl_dynamic.evaluation.transfer_result import TransferScore
-from mmssl_dynamic.features.feature_cache import FeatureCache
+from mmssl_dynamic.features.feature_cache import FeatureCache, StoredRows
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
-from mmssl_dynamic.rows import Rows
 
 Pair = tuple[str, str]  # of a network and a data set, by their names
 
@@ -56,16 +56,16 @@ class _Search:
     Attributes:
         network: Name of the network.
         task: The data set.
-        rows: Features (N, D) of its parts, mapped from disk.
+        rows: Features (N, D) of its parts, on disk.
     """
 
     network: str
     task: Task
-    rows: dict[str, Rows]
+    rows: dict[str, StoredRows]
 
     def cost(self, classes: int) -> int:
         """Multiply-accumulates of a step of L-BFGS, of which a search takes about as many as another."""
-        return classes * sum(rows.size for part, rows in self.rows.items() if part != "test")
+        return classes * sum(prod(rows.shape) for part, rows in self.rows.items() if part != "test")
 
 
 class _TimeLeft:
@@ -150,7 +150,7 @@ class TransferRun:
         costs = [search.cost(self.labels[search.task.name].classes) for search in ready]
         for search in (ready[position] for position in self.processes.own(costs)):
             pair = search.network, search.task.name
-            score = self._fit(search.network, search.task, search.rows)
+            score = self._fit(search)
             self.kept.save(keys[pair], _file_name(*pair), asdict(score))
             found[pair] = score
             if not self.keep_features:
@@ -181,8 +181,9 @@ class TransferRun:
             },
         )
 
-    def _fit(self, name: str, task: Task, rows: Mapping[str, Rows]) -> TransferScore:
-        began = time.monotonic()
+    def _fit(self, search: _Search) -> TransferScore:
+        began, name, task = time.monotonic(), search.network, search.task
+        rows = {part: stored.load() for part, stored in search.rows.items()}
         labels = self.labels[task.name]
         train = np.concatenate([rows["train"], rows["val"]]) if "val" in rows else rows["train"]
         total = self.protocol.wd_count + 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -30,6 +31,28 @@ from mmssl_dynamic.models.eval_mode import eval_mode
 from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.result_cache import Key
 from mmssl_dynamic.rows import Rows
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Features of one network in a file, which is opened when they are needed: processes may hold few files open.
+
+    Attributes:
+        path: The file.
+        shape: (N, D).
+    """
+
+    path: Path
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, features: Features, path: Path) -> StoredRows:
+        """What lies in a file."""
+        return cls(path, (features.num_images, features.dim))
+
+    def load(self) -> Rows:
+        """The features, mapped from disk."""
+        return Features.load(self.path).rows
 
 
 class FeatureCache:
@@ -67,7 +90,7 @@ class FeatureCache:
         self.processes = processes or Processes()
         self._inputs: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 
-    def compute(self, networks: Sequence[Network], images: Any, label: str) -> dict[str, Rows]:
+    def compute(self, networks: Sequence[Network], images: Any, label: str) -> dict[str, StoredRows]:
         """Features of all images, by all networks in one pass over those that are not on disk yet.
 
         Args:
@@ -92,12 +115,15 @@ class FeatureCache:
         if first:
             names = names_text(image_names(images)) if pending else ""
             sidecar = {"weights_fingerprint": self.weights, "names": names, "labels": None, "classes": None}
-            found = {name: store.finish({**sidecar, "subnet": name}) for name, store in stores.items()}
+            found = {
+                name: StoredRows.of(store.finish({**sidecar, "subnet": name}), store.path)
+                for name, store in stores.items()
+            }
         self.processes.wait()
         if not first:
             paths = {network.name: self._path(self._key(network, images), label) for network in networks}
-            found = {name: Features.load(path) for name, path in paths.items()}
-        return {name: features.rows for name, features in found.items()}
+            found = {name: StoredRows.of(Features.load(path), path) for name, path in paths.items()}
+        return found
 
     def discard(self, network: Network, images: Any, label: str) -> None:
         """Delete the features of one network."""

@@ -1,5 +1,8 @@
 """Features on disk: right, read once for all networks, resumed, and never taken for those of something else."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -63,11 +66,21 @@ def test_features_are_those_of_each_network_and_every_image_is_read_once(net, so
         expected, _ = pooled_features(
             network.backbone, ImageBatches(ListedImages(*source, pipeline=STEPS), NORMALISATION, 5)
         )
-        np.testing.assert_allclose(found[network.name], expected.numpy(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found[network.name].load(), expected.numpy(), rtol=1e-5, atol=1e-6)
     again = Counted(source, STEPS)
     kept = cache(tmp_path).compute(networks(net), again, "set train")
     assert again.read == []
-    assert all(np.array_equal(kept[name], found[name]) for name in found)
+    assert all(np.array_equal(kept[name].load(), found[name].load()) for name in found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="tells open files by Linux's /proc")
+def test_features_that_wait_hold_no_file_open(net, source, tmp_path):
+    found = cache(tmp_path).compute(networks(net), ListedImages(*source, pipeline=STEPS), "set")
+    files = {str(rows.path) for rows in found.values()}
+    assert all(Path(file).is_file() for file in files)
+    links = [Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd")]
+    assert not files & {os.readlink(link) for link in links if link.is_symlink()}
+    assert {rows.shape for rows in found.values()} == {rows.load().shape for rows in found.values()}
 
 
 def test_a_pass_that_was_stopped_goes_on_and_networks_that_are_ahead_wait(net, source, tmp_path):
@@ -81,7 +94,7 @@ def test_a_pass_that_was_stopped_goes_on_and_networks_that_are_ahead_wait(net, s
     found = cache(tmp_path / "stopped").compute(networks(net), images, "set")
     assert images.read == list(range(4, COUNT))  # batches of four
     for name, rows in whole.items():
-        np.testing.assert_allclose(found[name], rows, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found[name].load(), rows.load(), rtol=1e-5, atol=1e-6)
 
 
 def test_other_weights_statistics_images_or_pipelines_are_other_features(net, source, tmp_path):
@@ -106,10 +119,10 @@ def test_other_weights_statistics_images_or_pipelines_are_other_features(net, so
 def test_a_damaged_file_is_computed_anew_and_a_discarded_one_is_gone(net, source, tmp_path):
     (network,) = networks(net, [SMALL])
     images = ListedImages(*source, pipeline=STEPS)
-    expected = np.array(cache(tmp_path).compute([network], images, "set")[SMALL])
+    expected = np.array(cache(tmp_path).compute([network], images, "set")[SMALL].load())
     (file,) = tmp_path.glob("*.npy")
     file.write_bytes(file.read_bytes()[:100])
-    assert np.array_equal(cache(tmp_path).compute([network], images, "set")[SMALL], expected)
+    assert np.array_equal(cache(tmp_path).compute([network], images, "set")[SMALL].load(), expected)
     cache(tmp_path).discard(network, images, "set")
     assert list(tmp_path.iterdir()) == []
 
