@@ -129,8 +129,8 @@ def _exported(
     files: dict[_Network, str] = {}
     for network, (task, subnet) in wanted.items():
         name = _free_name(default_file_name(subnet, format), network, {Path(file).name for file in files.values()})
-        statistics = {"bank": task.files["bank"], "bn": task.files["bn"]}
-        (report,) = export(*sources[network], out / name, subnet, **statistics, format=format)
+        bank, bn = task.files["bank"], task.files["bn"]
+        (report,) = export(*sources[network], out / name, subnet, bank=bank, bn=bn, format=format)
         files[network] = str(report.path)
     return files
 
