@@ -15,17 +15,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.errors import ConfigError, first_line
 
 
 def compile_options(value: Any) -> dict[str, Any] | None:
     """Options of ``torch.compile`` from the config's ``compile``: ``None`` for no compilation.
 
     Args:
-        value: ``True``, ``False``, ``None``, or the options, such as ``dict(backend='inductor', mode='max-autotune')``.
+        value: ``True``, ``False``, ``None``, or the options, such as ``dict(mode='max-autotune-no-cudagraphs')``.
 
     Raises:
-        ConfigError: it is something else, there is no such backend, or this machine cannot compile.
+        ConfigError: it is something else, torch does not know an option, or this machine cannot compile.
     """
     if value is None or value is False:
         return None
@@ -41,6 +41,12 @@ def compile_options(value: Any) -> dict[str, Any] | None:
             raise ConfigError(f"compile.backend='{backend}' is not known; leave it out, or use one of {sorted(known)}.")
     if (lacking := _lacking(backend)) is not None:
         raise ConfigError(f"--compile cannot work here: {lacking}; leave it out (compile in the config).")
+    try:
+        torch.compile(nn.Identity(), **options)  # compiles nothing yet
+    except (AttributeError, RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"compile={options} is nothing that torch.compile takes ({first_line(error)}); correct it in the config."
+        ) from error
     return options
 
 

@@ -96,12 +96,12 @@ class OnnxInt8Format(OnnxFormat):
             path.write_bytes(small.read_bytes())
             graphs = self.run(plain, 1), self.run(path, 1)
             sizes = plain.stat().st_size, path.stat().st_size
-            near = Similarity.of(graphs, (batch.images for batch in batches), self.batch_size)
+            near = Similarity.of(graphs, batches, self.batch_size)
             self._comparison = Comparison.of(graphs, near, sizes, self.example_shape(source))
             if task is not None:
                 self._comparison = self._comparison.on(task, graphs, source.images.normalisation, self.batch_size)
         folder = os.path.abspath(os.fspath(self.folder or ""))
-        self._written["calibration"] = {"folder": folder, "images": batches.num_images, "ranges": _RANGES}
+        self._written["calibration"] = {"folder": folder, "images": near.images, "ranges": _RANGES}
 
     def batches(self, source: Source) -> list[Tensor]:
         """Calibration images: of noise the ranges know nothing."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
+from mmssl_dynamic.datasets.batches import Batch
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.evaluation.knn import KNNProtocol, knn_accuracy, protocol_text
@@ -49,18 +50,20 @@ class Similarity:
     images: int
 
     @classmethod
-    def of(cls, graphs: tuple[Run, Run], images: Iterable[Tensor], batch_size: int | None) -> Similarity:
+    def of(cls, graphs: tuple[Run, Run], batches: Iterable[Batch], batch_size: int | None) -> Similarity:
         """Compare two graphs.
 
         Args:
             graphs: That in float32 and that in INT8.
-            images: Batches (N, C, H, W), normalised.
+            batches: The images, normalised; one that fills up the last batch counts once.
             batch_size: That the graphs are fixed to, if they are.
         """
         one, other = (_Graph(run, batch_size) for run in graphs)
-        found = [cosine_similarity(pool(one(batch)), pool(other(batch))) for batch in images]
-        cosines = torch.cat(found)
-        return cls(float(cosines.mean()), float(cosines.min()), len(cosines))
+        found: dict[int, float] = {}
+        for batch in batches:
+            cosines = cosine_similarity(pool(one(batch.images)), pool(other(batch.images)))  # (N,)
+            found.update(zip(batch.indices, cosines.tolist()))
+        return cls(sum(found.values()) / len(found), min(found.values()), len(found))
 
 
 @dataclass(frozen=True)

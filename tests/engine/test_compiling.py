@@ -69,6 +69,13 @@ def test_values_of_the_option():
         compile_options(3)
     with pytest.raises(ConfigError, match="compile.backend='inductr' is not known; .*'inductor'"):
         compile_options(dict(backend="inductr"))
+    for wrong, reason in (
+        (dict(mode="max-speed"), "Unrecognized mode=max-speed"),
+        (dict(backend="eager", modus="default"), "unexpected keyword argument 'modus'"),
+        (dict(options=3), "'int' object has no attribute 'items'"),
+    ):
+        with pytest.raises(ConfigError, match=f"nothing that torch.compile takes .*{reason}.*correct it in the config"):
+            compile_options(wrong)
 
 
 def test_a_machine_that_cannot_compile_says_what_it_lacks(folder, monkeypatch):

@@ -135,6 +135,8 @@ def test_a_graph_of_a_fixed_size_takes_the_calibration_images_in_full_batches(wo
     root, net, small = work
     fixed = spec(root, batch_size=5, image_size=32, task=root / "task")  # 24 and 12 images: the last batch is filled up
     report = export_subnet(net, NAME, tmp_path / "b.onnx", fixed, images=SMALL)
+    told = json.loads(report.sidecar.read_text())  # images that fill up a batch count once
+    assert told["onnx"]["calibration"]["images"] == told["int8"]["features"]["images"] == 12
     (given,) = onnx.load(report.path).graph.input
     assert [dim.dim_value for dim in given.type.tensor_type.shape.dim] == [5, 3, 32, 32]
     free, found = (json.loads(entry.sidecar.read_text())["int8"]["accuracy"] for entry in (small, report))
