@@ -54,10 +54,12 @@ TENSORBOARD = ["tensorboard>=2.15"]
 TIMM = ["timm>=1.0.26"]
 PYTEST = ["pytest>=8", "pytest-randomly>=3.16", "pytest-xdist>=3.5"]
 LMDB = ["lmdb>=1.4"]
+# 14.0.1 was the first release that executes nothing from a file; 16.1 the first for numpy 2.
+PARQUET = ["pyarrow>=16.1"]
 # onnxscript: torch's exporter on torch.export is written in it; without it the older one stands in.
 ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3"]
 OPENVINO = ["onnx>=1.17", "openvino>=2024.4"]
-TESTS = [*DEMO, *DOCS, *LMDB, *ONNX, *OPENVINO, *PYTEST, *TENSORBOARD, *TIMM]
+TESTS = [*DEMO, *DOCS, *LMDB, *ONNX, *OPENVINO, *PARQUET, *PYTEST, *TENSORBOARD, *TIMM]
 
 EXTRAS_REQUIRE = {
     "openmmlab": [*OPENMMLAB, "mmcv-lite>=2.0.1,<2.3"],
@@ -75,6 +77,7 @@ EXTRAS_REQUIRE = {
     # What graphs are written and checked with.
     "onnx": ONNX,
     "openvino": OPENVINO,
+    "parquet": PARQUET,
     "timm": TIMM,
     "tensorboard": TENSORBOARD,
     "tests": TESTS,

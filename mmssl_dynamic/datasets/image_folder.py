@@ -26,16 +26,19 @@ class ImageFolder(BaseDataset):
     Order and labels depend on names only: images are sorted by their relative path, classes by the name of the
     first-level folder. Each sample has ``img_path`` and, with labels, ``gt_label``.
 
-    A folder of tar files (webdataset's shards), or an LMDB whose keys are paths, stands for the folder that it was made
-    of, see :mod:`~mmssl_dynamic.datasets.shards` and :mod:`~mmssl_dynamic.datasets.lmdb_images`: names, order and
-    labels are the same, and samples have ``shard``, too, which reads them.
+    A folder of tar files (webdataset's shards), an LMDB whose keys are paths, or a Hugging Face data set (parquet
+    files, or what ``save_to_disk`` has written) stands for the folder that it was made of, see
+    :mod:`~mmssl_dynamic.datasets.shards`, :mod:`~mmssl_dynamic.datasets.lmdb_images` and
+    :mod:`~mmssl_dynamic.datasets.table_images`: names, order and labels are the same, and samples have ``shard``, too,
+    which reads them.
 
     Args:
         data_root (str): The folder. Defaults to ''.
         data_prefix (str | dict): A folder below ``data_root``. Defaults to ''.
         with_label (bool | str): True: the first-level folder is the class. False: no labels. 'auto': labels if there
             are two or more first-level folders with images and no image beside them. Defaults to 'auto'.
-        extensions (Sequence[str]): Endings of image files, in any case. Defaults to :data:`IMAGE_EXTENSIONS`.
+        extensions (Sequence[str]): Endings of image files, in any case; rows of tables need none. Defaults to
+            :data:`IMAGE_EXTENSIONS`.
         **kwargs: ``pipeline``, ``classes`` (then labels are positions in it), ``metainfo``, ``indices``, ``lazy_init``
             and the other arguments of mmpretrain's BaseDataset.
 

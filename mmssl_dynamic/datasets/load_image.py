@@ -121,9 +121,9 @@ class LoadImage(BaseTransform):
     completely is an error and never a half-grey image. Of a line more than :data:`MAX_ASPECT` times as long as wide the
     middle is taken. The data preprocessor's ``to_rgb=True`` turns BGR to RGB.
 
-    Required key: ``img_path``; ``shard`` says where the image is in a tar file, see
-    :mod:`mmssl_dynamic.datasets.shards`. Added keys: ``img`` ((H, W, 3) uint8, BGR), ``img_shape``, ``ori_shape`` (both
-    (H, W)).
+    Required key: ``img_path``; ``shard`` says where a packed image is, see
+    :mod:`mmssl_dynamic.datasets.packed_folders`. Added keys: ``img`` ((H, W, 3) uint8, BGR), ``img_shape``,
+    ``ori_shape`` (both (H, W)).
 
     Args:
         bits (int): Significant bits of 16-bit grey images: 12 for many X-rays and microscopes, whose images would

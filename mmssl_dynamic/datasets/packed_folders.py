@@ -1,4 +1,4 @@
-"""Which kind of packed images a folder is: tar shards, an LMDB, or none but files."""
+"""Which kind of packed images a folder is: tar shards, an LMDB, a Hugging Face data set, or none but files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS
 from mmssl_dynamic.datasets.lmdb_images import LmdbImages, is_lmdb
 from mmssl_dynamic.datasets.packed_images import PackedImages
 from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
+from mmssl_dynamic.datasets.table_images import TableImages, is_table
 
 
 def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_EXTENSIONS) -> PackedImages | None:
@@ -16,10 +17,10 @@ def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
 
     Args:
         root: The folder.
-        extensions: Endings of files that are images.
+        extensions: Endings of files that are images; of tables every row is one.
 
     Raises:
-        DataError: as of :class:`ShardIndex` and :class:`LmdbImages`.
+        DataError: as of :class:`ShardIndex`, :class:`LmdbImages` and :class:`TableImages`.
         ArtifactError: as of :class:`ShardIndex`.
         ConfigError: the package that reads it is not installed.
     """
@@ -27,4 +28,6 @@ def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
         return ShardIndex.open(root, extensions)
     if is_lmdb(root):
         return LmdbImages(root, extensions)
+    if is_table(root):
+        return TableImages(root)
     return None

@@ -1,6 +1,6 @@
 """The folders of a labelled task: ``train/CLASS/``, ``test/CLASS/`` and, where it exists, ``val/CLASS/``.
 
-Each may be a folder of tar files or an LMDB instead, made of such a one, see
+Each may be a folder of tar files, an LMDB or a Hugging Face data set instead, made of such a one, see
 :mod:`mmssl_dynamic.datasets.packed_folders`.
 """
 
