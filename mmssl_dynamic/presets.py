@@ -83,7 +83,7 @@ class Preset:
         """Options of the config for a folder of images.
 
         Args:
-            data: The folder, of any structure.
+            data: The folder, of any structure; packed ones, too.
             clusters: Clusters of its images, for SDR, whose number is that of the paths.
             init_from: Weights to start from, of SimSiam's or BYOL's training with the same preset.
 
@@ -92,10 +92,10 @@ class Preset:
             ConfigError: as :meth:`check`.
             ArtifactError: the clusters cannot be read, or their number is none of paths.
         """
-        from mmssl_dynamic.datasets.image_listing import list_images
+        from mmssl_dynamic.datasets.packed_folders import count_images
 
         self.check(data, clusters, init_from)
-        count = len(list_images(data))
+        count = count_images(data)
         found: dict[str, Any] = {"data_root": str(data)}
         if self.size == "small":
             found["max_epochs"] = min(_MOST_EPOCHS, max(_LEAST_EPOCHS, round(_IMAGES_SEEN / count)))

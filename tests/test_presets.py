@@ -7,6 +7,7 @@ import pytest
 from mmssl_dynamic import presets
 from mmssl_dynamic.cli import run
 from mmssl_dynamic.commands.registry import run_verb
+from mmssl_dynamic.datasets.shards import write_shards
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.loading import build_backbone, load_config
 from mmssl_dynamic.presets import ALGORITHMS, SIZES, Preset, stage_groups
@@ -52,10 +53,16 @@ def test_a_path_has_the_widths_of_the_small_simsiam_whatever_the_number_of_paths
 
 def test_more_images_are_seen_in_fewer_epochs(images, monkeypatch):
     def epochs(count):
-        monkeypatch.setattr("mmssl_dynamic.datasets.image_listing.list_images", lambda root: range(count))
+        monkeypatch.setattr("mmssl_dynamic.datasets.packed_folders.count_images", lambda root: count)
         return Preset("small", "simsiam").options(images)["max_epochs"]
 
     assert [epochs(count) for count in (100, 2000, 1_000_000)] == [200, 64, 10]
+
+
+def test_a_folder_of_tar_files_is_as_many_images(images, tmp_path):
+    list(write_shards(images, tmp_path / "shards"))
+    found = Preset("small", "simsiam").options(tmp_path / "shards")
+    assert found == {**Preset("small", "simsiam").options(images), "data_root": str(tmp_path / "shards")}
 
 
 def test_what_a_preset_lacks_or_cannot_use_is_one_sentence(images, tmp_path):

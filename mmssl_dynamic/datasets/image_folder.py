@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from copy import copy
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
@@ -104,17 +105,27 @@ class ImageFolder(BaseDataset):
         if self.labelled:
             labels = self._labels(folders)
             self._labels_of = np.array([labels[folder] for folder in folders], dtype=np.int64)[which]
-        self._positions = self._subset(len(index))
+        self._positions = np.arange(len(index), dtype=np.int64)
+        if self._indices is not None:
+            self._positions = _subset(self._positions, self._indices)
         self._shards, self._fully_initialized = index, True
 
-    def _subset(self, count: int) -> NDArray[np.int64]:
-        """Positions of the images that ``indices`` leaves, as mmengine understands it."""
-        positions, indices = np.arange(count, dtype=np.int64), self._indices
-        if indices is None:
-            return positions
-        if isinstance(indices, int):
-            return positions[:indices] if indices >= 0 else positions[indices:]
-        return positions[np.asarray(indices, dtype=np.int64)]
+    def get_subset_(self, indices: Sequence[int] | int) -> None:
+        """Keep some of the images, in place, as mmengine's."""
+        self.full_init()
+        if self._shards is None:
+            super().get_subset_(indices)
+        else:
+            self._positions, self._indices = _subset(self._positions, indices), indices
+
+    def get_subset(self, indices: Sequence[int] | int) -> ImageFolder:
+        """Another data set with some of the images, as mmengine's."""
+        self.full_init()
+        if self._shards is None:
+            return cast(ImageFolder, super().get_subset(indices))
+        subset = copy(self)  # what the images are packed in is read alone, and shared
+        subset.get_subset_(indices)
+        return subset
 
     def __len__(self) -> int:
         self.full_init()
@@ -164,3 +175,10 @@ class ImageFolder(BaseDataset):
                 "the config; rename it or correct classes."
             )
         return labels
+
+
+def _subset(positions: NDArray[np.int64], indices: Sequence[int] | int) -> NDArray[np.int64]:
+    """Positions that ``indices`` leave, as mmengine understands them: the first or last so many, or these."""
+    if isinstance(indices, int):
+        return positions[:indices] if indices >= 0 else positions[indices:]
+    return positions[np.asarray(indices, dtype=np.int64)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS
+from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, list_images
 from mmssl_dynamic.datasets.lmdb_images import LmdbImages, is_lmdb
 from mmssl_dynamic.datasets.packed_images import PackedImages
 from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
@@ -31,3 +31,14 @@ def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
     if is_table(root):
         return TableImages(root)
     return None
+
+
+def count_images(root: str | os.PathLike[str]) -> int:
+    """Images of a folder, in files or packed.
+
+    Raises:
+        DataError: there is none.
+        ArtifactError, ConfigError: as of :func:`open_packed`.
+    """
+    packed = open_packed(root)
+    return len(list_images(root) if packed is None else packed)

@@ -13,8 +13,7 @@ from torch import nn
 
 from mmssl_dynamic.calibration.bn_bank import prefix_members, stage_of
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.datasets.image_listing import list_images
-from mmssl_dynamic.datasets.packed_folders import open_packed
+from mmssl_dynamic.datasets.packed_folders import count_images
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.forecast.cards import Card, find_card
 from mmssl_dynamic.forecast.loader import sample_and_rate
@@ -305,8 +304,7 @@ def _images(config: Config, clusters: Clusters | None) -> int:
         dataset = dataset["dataset"]
     root = dataset.get("data_root") or config.get("data_root")
     if root is not None and os.path.isdir(root):
-        packed = open_packed(root)
-        return len(list_images(str(root)) if packed is None else packed)
+        return count_images(str(root))
     if str(dataset.get("type")).split(".")[-1] == "ImageNet":
         return IMAGENET
     raise ConfigError(f"the images of config {config.filename} are not there ({root}); give their number: --images.")

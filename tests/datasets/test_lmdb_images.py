@@ -18,7 +18,7 @@ from mmssl_dynamic.datasets import (
     lmdb_images,
 )
 from mmssl_dynamic.datasets.fingerprint import images_record
-from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.names import image_names, sample_names
 from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.errors import ConfigError, DataError
 from tests.helpers import touch, write_images
@@ -95,6 +95,21 @@ def test_clusters_and_draws_are_those_of_the_folder(folder, database, tmp_path):
         drawn.append([[(draw.index, draw.subnet, draw.seed) for draw in batch] for batch in sampler])
     assert drawn[0] == drawn[1]
     assert len({subnet for batch in drawn[0] for _, subnet, _ in batch}) > 1
+
+
+@pytest.mark.parametrize("indices", [7, -3, [30, 2, 30]])
+def test_parts_of_the_data_set_are_those_of_the_folder(folder, database, indices):
+    files, images = (build_dataset(config(root)) for root in (folder, database))
+    wanted, found = files.get_subset(indices), images.get_subset(indices)
+    assert list(image_names(found)) == list(image_names(wanted))
+    labels = [[part.get_data_info(i)["gt_label"] for i in range(len(part))] for part in (wanted, found)]
+    assert labels[0] == labels[1]
+    assert torch.equal(found[1]["inputs"], wanted[1]["inputs"])
+    assert len(images) == len(files)  # they stay as they are
+    images.get_subset_([4, 5, 6])
+    images.get_subset_([2, 0])
+    files.get_subset_([6, 4])
+    assert list(sample_names(images)) == list(sample_names(files))
 
 
 def test_the_listing_is_the_folders_and_the_state_changes_with_the_file(folder, database):
