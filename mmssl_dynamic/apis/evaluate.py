@@ -115,7 +115,7 @@ def evaluate(
         data, how = labelled.record(), method.record()  # of as many processes as there are now
         inputs = {"precision": precision(target), "protocol": how, **labelled.inputs(normalisation)}
         kept = ResultCache(folder / "networks", NetworkResult.from_record, execution.again)
-        evaluation = NetworkEvaluation(method, net, cfg.model.backbone, kept, inputs, execution.progress)
+        evaluation = NetworkEvaluation(method, net, cfg.model.backbone, kept, inputs, execution.progress, processes)
         found = evaluation(names, comparison.timing)
     file, options = source_of(cfg)
     files = file, str(checkpoint), None if bank is None else str(bank), plain(options)

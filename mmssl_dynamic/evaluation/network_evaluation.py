@@ -14,7 +14,6 @@ import mmcv
 import mmengine
 import mmpretrain
 import torch
-from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from torch import nn
 
 from mmssl_dynamic.calibration.statistics import OWN
@@ -23,6 +22,7 @@ from mmssl_dynamic.evaluation.evaluation_result import NetworkResult
 from mmssl_dynamic.evaluation.latency import Latency, latency
 from mmssl_dynamic.features.networks import Network, single_network
 from mmssl_dynamic.fileio import weights_fingerprint
+from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.result_cache import Key, ResultCache, kept_line
 from mmssl_dynamic.version import __version__
 
@@ -55,7 +55,17 @@ class Method(Protocol):
 
 
 class NetworkEvaluation:
-    """Evaluates networks one after the other and keeps each result as soon as it is there."""
+    """Evaluates networks one after the other and keeps each result as soon as it is there.
+
+    Args:
+        method: How a network is evaluated.
+        net: The super-network, or another backbone.
+        options: The config that built it.
+        kept: Of the results.
+        inputs: What results depend on beside the networks, by the names of a :class:`~mmssl_dynamic.result_cache.Key`.
+        progress: Say what is found.
+        processes: Those that evaluate together; the first one keeps results and measures latencies.
+    """
 
     def __init__(
         self,
@@ -65,12 +75,12 @@ class NetworkEvaluation:
         kept: ResultCache[NetworkResult],
         inputs: Mapping[str, Any],
         progress: bool,
+        processes: Processes | None = None,
     ) -> None:
         self.method, self.net, self.options, self.kept = method, net, options, kept
-        self.inputs, self.progress = inputs, progress
+        self.inputs, self.progress, self.processes = inputs, progress, processes or Processes()
         self.weights = weights_fingerprint(net.state_dict())
         self.device = next(net.parameters()).device
-        self.main = is_main_process()
 
     def __call__(self, names: Sequence[str], timing: Timing) -> list[NetworkResult]:
         """Results in the order of ``names``."""
@@ -91,9 +101,9 @@ class NetworkEvaluation:
         for index, name in enumerate(pending):
             began = time.monotonic()
             network, folder = self._network(name), self.kept.file(keys[name], name).with_suffix("")
-            if self.kept.again and self.main:
+            if self.kept.again and self.processes.first:
                 shutil.rmtree(folder, ignore_errors=True)  # of a training, which would go on from its last epoch
-            barrier()
+            self.processes.wait()
             top1, top5 = self.method(network, folder, f"{name} ({index + 1} of {len(pending)})")
             cost = complexity(network.backbone, None, self.method.size)
             seconds = round(time.monotonic() - began, 2)
@@ -112,17 +122,15 @@ class NetworkEvaluation:
 
     def _finished(self, keys: Mapping[str, Key]) -> dict[str, NetworkResult]:
         """Results that are kept; the main process finds them, so that all processes train the same networks."""
-        loaded = {name: self.kept.load(key, name) for name, key in keys.items()} if self.main else {}
-        told = [{name: entry for name, entry in loaded.items() if entry is not None}]
-        broadcast_object_list(told)
-        found = told[0]
+        loaded = {name: self.kept.load(key, name) for name, key in keys.items()} if self.processes.first else {}
+        found = self.processes.told({name: entry for name, entry in loaded.items() if entry is not None})
         if found:
             what = f"{len(found)} of {len(keys)} networks are"
             self._say(kept_line(what, found.values(), next(iter(keys.values()))))
         return {name: entry.value for name, entry in found.items()}
 
     def _keep(self, key: Key, result: NetworkResult) -> None:
-        if self.main:
+        if self.processes.first:
             self.kept.save(key, result.name, result.record())
 
     def _latencies(self, names: Sequence[str], timing: Timing) -> dict[str, Latency | None]:
@@ -132,14 +140,12 @@ class NetworkEvaluation:
         """
         found: dict[tuple, Latency] = {}
         timed: dict[str, Latency | None] = dict.fromkeys(names)
-        for name in names if timing.repeats and self.main else ():
+        for name in names if timing.repeats and self.processes.first else ():
             network = self._network(name)
             if network.shape not in found:
                 found[network.shape] = latency(network.backbone, self.method.size, timing.batch, timing.repeats)
             timed[name] = found[network.shape]
-        told = [timed]
-        broadcast_object_list(told)
-        return told[0]
+        return self.processes.told(timed)
 
     def _say(self, text: str) -> None:
         if self.progress:
