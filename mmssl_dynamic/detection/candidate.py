@@ -23,6 +23,7 @@ from mmssl_dynamic.detection.detector import prepare_detection
 from mmssl_dynamic.engine.checkpoints import go_on_if_begun
 from mmssl_dynamic.engine.launch import build_runner
 from mmssl_dynamic.fingerprints import fingerprint
+from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.records import read_record
 from mmssl_dynamic.registry import MODELS, default_scope_kept
@@ -179,13 +180,22 @@ def run_candidate(job: CandidateJob) -> dict[str, Any]:
     """Fine-tune and evaluate, unless that has been done; returns AP by kind (boxes, masks), seconds, AP of the classes.
 
     Raises:
+        LockedError: another process trains it.
         UserError: anything that does not fit.
     """
-    from mmssl_dynamic.detection.class_metrics import evaluate_classes, split_classes  # imports mmdet
-
     known = job.finished()
     if known is not None:
         return known.value
+    # A candidate outlives the process that started it if that one is killed: the next run must not train beside it.
+    with locked_folder(job.work_dir, "candidate folder"):
+        known = job.finished()
+        return _trained(job) if known is None else known.value
+
+
+def _trained(job: CandidateJob) -> dict[str, Any]:
+    """Fine-tune and evaluate."""
+    from mmssl_dynamic.detection.class_metrics import evaluate_classes, split_classes  # imports mmdet
+
     start = time.monotonic()
     config = candidate_config(job)
     evaluate_classes(config, "val")

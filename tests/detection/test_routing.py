@@ -8,10 +8,11 @@ import torch
 
 from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.detection import candidate_runs
-from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config, detector_backbone
+from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config, detector_backbone, run_candidate
 from mmssl_dynamic.detection.plan import DetectionPlan
-from mmssl_dynamic.errors import ConfigError, MissingStatisticsError, UserError
+from mmssl_dynamic.errors import ConfigError, LockedError, MissingStatisticsError, UserError
 from mmssl_dynamic.fileio import load_state_dict
+from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.registry import MODELS
 from mmssl_dynamic.result_cache import COMPUTATIONS
 from mmssl_dynamic.routing import RoutingResult
@@ -263,6 +264,14 @@ def test_a_candidate_that_fails_in_one_process_is_told_by_all_and_costs_no_other
     ends = run_together(body, tmp_path / "pair")
     assert [end.status for end in ends] == [0, 0], ends[0].errors + ends[1].errors
     assert len(list((tmp_path / "out/candidates").glob("*/result_5-*.json"))) == 4
+
+
+def test_a_candidate_that_another_process_trains_is_left_to_it(tmp_path):
+    inputs = dict.fromkeys(COMPUTATIONS["detection candidate"].depends_on, "a")
+    job = CandidateJob("0-0-0-1", 5, str(tmp_path), {}, [], "epoch_1.pth", None, "path", "detector.py", inputs=inputs)
+    with locked_folder(job.work_dir), pytest.raises(LockedError, match="candidate folder .* is being written by"):
+        run_candidate(job)
+    assert list(job.work_dir.glob("*")) == []
 
 
 def test_a_candidate_sees_one_of_the_devices_that_its_parent_sees(monkeypatch):
