@@ -147,7 +147,8 @@ class ParquetFile(TableFile):
     def column(self, name: str, child: str | None = None) -> Any:
         """See the base class."""
         wanted = name if child is None else f"{name}.{child}"
-        return _joined(self._file.read(columns=[wanted], use_threads=False).column(name), child)
+        column = self._file.read(columns=[wanted], use_threads=False).column(name)
+        return _joined(self._whole(column, int(self._starts[-1])), child)
 
     def contents(self) -> Iterator[Any]:
         """See the base class."""
@@ -167,7 +168,16 @@ class ParquetFile(TableFile):
 
     def _group(self, number: int) -> Any:
         table = self._file.read_row_group(number, columns=[f"{self.image}.bytes"], use_threads=False)
-        return _child(table.column(self.image), "bytes").combine_chunks()
+        images = self._whole(table.column(self.image), int(self._starts[number + 1] - self._starts[number]))
+        return _child(images, "bytes").combine_chunks()
+
+    def _whole(self, column: Any, rows: int) -> Any:
+        """A column with as many rows as the file's end says."""
+        if len(column) != rows:
+            raise DataError(
+                f"{printable(self.file)} cannot be read ({len(column)} of {rows} rows are there); copy it again."
+            )
+        return column
 
 
 def _hold(key: tuple[str, int], group: Any, size: int) -> None:
@@ -206,7 +216,7 @@ def reading(file: str) -> Iterator[ModuleType]:
         ) from error
     try:
         yield pa
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeError) as error:  # names of columns, too, may be broken
         raise DataError(f"{printable(file)} cannot be read ({first_line(error)}); copy it again.") from error
 
 

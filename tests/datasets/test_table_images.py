@@ -256,6 +256,10 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, kind, monkeypatch):
         table_files._opened.cache_clear()
         with pytest.raises(DataError, match=rf"{file.name} cannot be read \(.*\); copy it again\."):
             len(build_dataset(config(tmp_path / "path")))
+    whole = write(table(["a.png"], [b"a"]), tmp_path / "column", kind, files=1) / file.name
+    whole.write_bytes(whole.read_bytes().replace(b"bytes", b"byte\xff"))  # a name that is no text
+    with pytest.raises(DataError, match=rf"{file.name} cannot be read \(.*\); copy it again\."):
+        len(build_dataset(config(tmp_path / "column")))
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it were not installed
     with pytest.raises(
         ConfigError, match=r"is a table of a Hugging Face data set, .* `pip install 'mmssl-dynamic\[parquet\]'`\."
@@ -268,6 +272,16 @@ def test_the_image_column_is_the_only_one_and_sound_is_none(tmp_path):
     about = {"info": {"features": {"picture": {"_type": "Image"}, "sound": {"_type": "Audio"}}}}
     rows = rows.replace_schema_metadata({"huggingface": json.dumps(about)})
     assert open_packed(write(rows, tmp_path / "set", "parquet")).place(0).read() == b"a"
+
+
+def test_a_file_with_fewer_rows_than_it_says_is_one_sentence(tmp_path):
+    root = write(table(["a", "b"], [b"a", b"b"]), tmp_path / "set", "parquet", files=1)
+    place = open_packed(root).place(1)
+    damaged = table_files.ParquetFile(place.file)
+    damaged._starts = np.array([0, 3])  # as a damaged end of the file has it
+    for read in (lambda: damaged.column("image", "path"), lambda: damaged.read(2), lambda: damaged.sizes):
+        with pytest.raises(DataError, match=r"cannot be read \(2 of 3 rows are there\); copy it again\."):
+            read()
 
 
 def test_row_groups_too_large_to_read_for_an_image_are_refused(tmp_path, monkeypatch):
