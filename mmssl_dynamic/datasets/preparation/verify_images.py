@@ -117,7 +117,7 @@ def verify_images(dataset: Any, workers: int | None = None, progress: bool = Tru
 
     Raises:
         ConfigError: ``workers`` is not positive.
-        DataError: the data set keeps its images in memory.
+        DataError: the data set keeps its images in memory, or packed.
     """
     workers = min(os.cpu_count() or 1, 16) if workers is None else workers
     if workers < 1:
@@ -153,7 +153,11 @@ def _flat(groups: Iterator[list[ImageFacts]]) -> Iterator[ImageFacts]:
 def _paths(dataset: Any) -> list[str]:
     if not hasattr(dataset, "get_data_info"):
         return [os.fspath(path) for path in dataset]
-    paths = [dataset.get_data_info(index).get("img_path") for index in range(len(dataset))]
-    if None in paths:
-        raise DataError(f"data set {type(dataset).__name__} keeps its images in memory; there are no files to check.")
-    return [os.fspath(path) for path in paths]
+    paths = []
+    for index in range(len(dataset)):
+        sample = dataset.get_data_info(index)
+        if sample.get("img_path") is None or "shard" in sample:
+            where = "packed" if "shard" in sample else "in memory"
+            raise DataError(f"data set {type(dataset).__name__} keeps its images {where}; there are no files to check.")
+        paths.append(os.fspath(sample["img_path"]))
+    return paths

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmssl_dynamic.datasets import ImageFolder
 from mmssl_dynamic.datasets.preparation import verify_images
+from mmssl_dynamic.datasets.shards import write_shards
 from mmssl_dynamic.errors import ConfigError, DataError
 
 
@@ -68,6 +69,12 @@ def test_a_line_of_which_the_middle_is_used_is_suspect(tmp_path):
     Image.new("RGB", (900, 2)).save(tmp_path / "line.png")
     report = verify_images([tmp_path / "line.png"], 1, progress=False)
     assert "900 x 2 pixels: of so thin an image only the middle is used" in report.suspect[0][1]
+
+
+def test_packed_images_are_no_files_that_are_missing(folder, tmp_path):
+    list(write_shards(folder, tmp_path / "shards"))
+    with pytest.raises(DataError, match="ImageFolder keeps its images packed; there are no files to check"):
+        verify_images(ImageFolder(data_root=str(tmp_path / "shards"), pipeline=[]))
 
 
 def test_data_in_memory_and_no_workers_are_refused():
