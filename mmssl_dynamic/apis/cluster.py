@@ -119,7 +119,8 @@ def cluster(
     count = chosen_number(str(num_clusters), found.num_images, plan.images_per_cluster)
     if plan.hierarchy:
         check_hierarchy(plan.hierarchy, count, plan.method)
-    image_root = find_image_root(found, montage.image_root) if montage.draw else None
+    say = print if execution.first else lambda _: None
+    image_root = find_image_root(found, montage.image_root, say) if montage.draw else None
     select_device(execution.device)  # refuses one that is not there, before processes wait for one another
     with joined(execution.launcher) as processes:
         clusters = cluster_features(

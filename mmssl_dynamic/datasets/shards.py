@@ -43,6 +43,7 @@ _ARRAYS = {
     "offsets": ArrayKind("u", 1),  # (N,) in the shard
     "sizes": ArrayKind("u", 1),  # (N,) in bytes
 }
+_PART = ".part"  # behind the name of a shard while others are missing
 _TYPES = {"names": np.uint8, "ends": np.uint64, "shards": np.uint32, "offsets": np.uint64, "sizes": np.uint32}
 
 
@@ -107,10 +108,15 @@ class ShardIndex(PackedImages):
             extensions: Endings of files that are images, for an index that has to be made.
 
         Raises:
-            DataError: a shard cannot be read, or there is no image in them.
+            DataError: a shard cannot be read or is not finished, or there is no image in them.
             ArtifactError: the index is damaged.
         """
         folder, files = Path(root), shard_files(root)
+        if (unfinished := _unfinished(folder)) is not None:
+            raise DataError(
+                f"{printable(root)} holds shards that are not finished ({unfinished.name}), so images would be "
+                "missing; remove them all, and make them anew."
+            )
         record, about = _record(folder, extensions), folder / INDEX / _ABOUT
         if about.is_file() and read_json(about, "index of shards") == record:
             try:
@@ -196,6 +202,11 @@ def _hidden(name: str) -> bool:
     return any(is_hidden(part) for part in name.split("/"))
 
 
+def _unfinished(folder: Path) -> Path | None:
+    """A shard of :func:`write_shards`, if it has not come to its end."""
+    return next(folder.glob(f"*.tar{_PART}"), None)
+
+
 def write_shards(root: PathLike, out: PathLike, megabytes: int = 1024) -> Iterator[int]:
     """Pack a folder of images into shards, in the order of their names.
 
@@ -215,10 +226,12 @@ def write_shards(root: PathLike, out: PathLike, megabytes: int = 1024) -> Iterat
     if there:  # those that are not written over would become part of the data set
         raise OutputError(f"--out {out} holds shards already ({there[0]}); give another folder, or remove them.")
     names, folder = list_images(root), Path(out)
+    while (unfinished := _unfinished(folder)) is not None:  # of a run that was stopped
+        unfinished.unlink()
     start = number = 0
     while start < len(names):
         with (
-            atomic_path(folder / f"{number:06d}.tar") as temporary,
+            atomic_path(folder / f"{number:06d}.tar{_PART}") as temporary,
             tarfile.open(temporary, "w:", format=tarfile.PAX_FORMAT) as archive,
         ):
             while start < len(names) and archive.offset < megabytes * _MEGABYTE:
@@ -229,4 +242,7 @@ def write_shards(root: PathLike, out: PathLike, megabytes: int = 1024) -> Iterat
                 start += 1
                 yield 1
         number += 1
+    # All at once: some of the shards would be taken for a data set of fewer images.
+    for index in range(number):
+        (folder / f"{index:06d}.tar{_PART}").replace(folder / f"{index:06d}.tar")
     ShardIndex.open(folder)

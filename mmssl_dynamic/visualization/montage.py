@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,8 +141,15 @@ def cluster_montage(
     return Path(out)
 
 
-def find_image_root(features: Features, given: str | os.PathLike[str] | None = None) -> Path | None:
+def find_image_root(
+    features: Features, given: str | os.PathLike[str] | None = None, say: Callable[[str], object] = print
+) -> Path | None:
     """The folder of the images: ``given``, or where they were when features were extracted; None if not there now.
+
+    Args:
+        features: Of the images.
+        given: The folder, if it was named.
+        say: Is told that there will be no montage.
 
     Raises:
         DataError: ``given`` does not hold the images. Better said before hours of clustering than after.
@@ -155,7 +162,7 @@ def find_image_root(features: Features, given: str | os.PathLike[str] | None = N
             f"--image-root {given} holds no file {features.names[0]}; give the folder that the image names are "
             "relative to, or --no-montage."
         )
-    print("no montage: the images are not files, or moved since; give --image-root DIR to say where they are")
+    say("no montage: the images are not files, or moved since; give --image-root DIR to say where they are")
     return None
 
 

@@ -13,7 +13,7 @@ from mmssl_dynamic.commands.registry import run_verb
 from mmssl_dynamic.datasets import ImageBatches, Normalisation, SubnetBatchSampler, SubnetDataset, build_dataset
 from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import sample_names
-from mmssl_dynamic.datasets.shards import ShardIndex
+from mmssl_dynamic.datasets.shards import ShardIndex, write_shards
 from mmssl_dynamic.errors import ArtifactError, DataError, OutputError
 from tests.helpers import write_images
 
@@ -153,3 +153,21 @@ def test_shards_of_an_earlier_run_do_not_become_part_of_the_data_set(folder, sha
     with pytest.raises(OutputError, match=r"holds shards already \(000000\.tar\); give another folder, or remove"):
         run_verb("data make-shards", [str(folder), "--out", str(shards), "--no-progress"])
     assert {file.name: file.read_bytes() for file in shards.glob("*.tar")} == before
+
+
+def test_shards_of_a_run_that_was_stopped_are_no_data_set(folder, shards, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmssl_dynamic.datasets.shards._MEGABYTE", 60_000)
+    stopped = write_shards(folder, tmp_path / "s", megabytes=1)
+    for _ in range(30):  # of 42 images: the first shard is whole
+        next(stopped)
+    stopped.close()
+    assert len(list((tmp_path / "s").glob("*.tar.part"))) == 1
+    with pytest.raises(DataError, match="holds no image, only other files"):
+        build_dataset(config(tmp_path / "s"))
+    shutil.copy(shards / "000000.tar", tmp_path / "s/000007.tar")  # stopped while they got their names
+    with pytest.raises(DataError, match=r"are not finished \(000000\.tar\.part\), so images would be missing"):
+        build_dataset(config(tmp_path / "s"))
+    (tmp_path / "s/000007.tar").unlink()
+    assert sum(write_shards(folder, tmp_path / "s", megabytes=1)) == 42
+    assert sample_names(build_dataset(config(tmp_path / "s"))) == sample_names(build_dataset(config(shards)))
+    assert not list((tmp_path / "s").glob("*.part"))
