@@ -102,8 +102,7 @@ def test_a_checkpoint_has_the_name_that_its_training_gives_it(checkpoint, world,
         return
     preset = re.fullmatch(r"([a-z]+)_(small|base)_my_images", folder)
     if preset is not None:
-        images = ["image.jpg"] * MY_IMAGES
-        monkeypatch.setattr("mmssl_dynamic.datasets.image_listing.list_images", lambda folder: images)
+        monkeypatch.setattr("mmssl_dynamic.datasets.packed_folders.count_images", lambda folder: MY_IMAGES)
         monkeypatch.setattr(Preset, "check", lambda *_: None)
         assert Preset(preset.group(2), preset.group(1)).options("data/my_images")["max_epochs"] == int(number)
         return
