@@ -135,6 +135,8 @@ def test_the_queue_runs_each_step_once_after_what_it_needs(studies, folders, sta
     units[-1].result(folders).unlink()
     queue.perform(units, folders, jobs, lambda: None)
     assert len(lines) == 21  # the evaluation alone
+    commands = (folders.out / "commands.sh").read_text().splitlines()
+    assert len(commands) == len(set(commands)) == 20
 
 
 def _base_is_there(folders, seed):

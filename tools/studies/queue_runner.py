@@ -96,8 +96,10 @@ def run_step(step: Step, folders: Folders, name: str) -> str | None:
     """Run one command; what went wrong, if something did."""
     line = step.line.replace(str(folders.out), "$OUT").replace(str(folders.data), "$DATA")
     print(f"{time.strftime('%H:%M:%S')} {name}: {line}", flush=True)
-    with (folders.out / "commands.sh").open("a") as file:
-        file.write(line + "\n")
+    with (folders.out / "commands.sh").open("a+") as file:
+        file.seek(0)
+        if f"{line}\n" not in file:  # as after an interruption
+            file.write(f"{line}\n")
     log = step.output.parent / "log.txt"
     with log.open("a") as file:
         command = [sys.executable, str(ROOT / "tools" / step.tool), *step.arguments]

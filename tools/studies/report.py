@@ -222,7 +222,7 @@ def _difference_figure(comparisons: Sequence[tuple[str, str, Difference]]) -> Fi
         axes.plot([found.mean], [row], "o", color=colour)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(list(rows), [f"{one} - {other}" for one, other, _ in comparisons])
-    axes.set_xlabel("difference in kNN accuracy, points (95 % interval over tasks and seeds)")
+    figure.supxlabel("difference in kNN accuracy, points (95 % interval over tasks and seeds)", fontsize="medium")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure
