@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch._inductor.config as inductor_config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import nn
 
@@ -80,8 +81,10 @@ def test_values_of_the_option():
 
 def test_a_machine_that_cannot_compile_says_what_it_lacks(folder, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
-    with pytest.raises(ConfigError, match=r"--compile cannot work here: there is no C\+\+ compiler .*; leave it out"):
+    # monkeypatch would take the value back by hiding it for good
+    without = inductor_config.patch({"cpp.cxx": ("no-such-compiler",)})
+    cannot = r"--compile cannot work here: there is no C\+\+ compiler .*; leave it out"
+    with without, pytest.raises(ConfigError, match=cannot):
         prepare_config(folder / "SDR.py", options=TrainingOptions(compile=True))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("torch.utils._triton.has_triton", lambda: False)
