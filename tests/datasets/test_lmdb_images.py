@@ -3,17 +3,10 @@
 import os
 import sys
 
-import numpy as np
 import pytest
 import torch
-from mmengine.dataset import DefaultSampler
 
-from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets import (
-    ImageBatches,
-    Normalisation,
-    SubnetBatchSampler,
-    SubnetDataset,
     build_dataset,
     lmdb_images,
 )
@@ -21,15 +14,10 @@ from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import image_names, sample_names
 from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.errors import ConfigError, DataError
+from tests.datasets.same_images import assert_same_draws, assert_same_samples, config
 from tests.helpers import touch, write_images
 
 lmdb = pytest.importorskip("lmdb")
-NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3, to_rgb=True)
-PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
-
-
-def config(root, **options):
-    return dict(type="mmssl_dynamic.ImageFolder", data_root=str(root), pipeline=PIPELINE, **options)
 
 
 def write(out, contents):
@@ -71,30 +59,12 @@ def database(folder, tmp_path_factory):
 @pytest.mark.parametrize("options", [{}, {"with_label": False}, {"indices": [9, 2, 30]}])
 def test_samples_are_those_of_the_folder(folder, database, options, workers):
     one, two = build_dataset(config(folder, **options)), build_dataset(config(database, **options))
-    assert sample_names(one) == sample_names(two)
-    assert (one.CLASSES, one.labelled) == (two.CLASSES, two.labelled)
     two.get_data_info(0)["shard"].read()  # opened before loader processes are forked
-    left, right = (list(ImageBatches(dataset, NORMALISATION, 8, workers)) for dataset in (one, two))
-    assert len(left) == len(right)
-    for a, b in zip(left, right):
-        assert torch.equal(a.images, b.images)
-        assert (a.labels is None and b.labels is None) or torch.equal(a.labels, b.labels)
+    assert_same_samples(one, two, workers)
 
 
 def test_clusters_and_draws_are_those_of_the_folder(folder, database, tmp_path):
-    names = sample_names(build_dataset(config(folder)))
-    file = tmp_path / "clusters.npz"
-    order = np.random.default_rng(0).permutation(len(names))
-    Clusters([names[i] for i in order], np.arange(len(names)) % 4, 4, "random").save(file)
-    drawn = []
-    for root in (folder, database):
-        dataset = SubnetDataset(config(root), (1, 1, 2, 2), str(file))
-        sampler = SubnetBatchSampler(DefaultSampler(dataset, seed=3), batch_size=4)
-        space = dataset.space
-        sampler.set_phases([space.phase(p) for p in range(space.num_phases)], [4, 8, 12])
-        drawn.append([[(draw.index, draw.subnet, draw.seed) for draw in batch] for batch in sampler])
-    assert drawn[0] == drawn[1]
-    assert len({subnet for batch in drawn[0] for _, subnet, _ in batch}) > 1
+    assert_same_draws(folder, database, tmp_path)
 
 
 @pytest.mark.parametrize("indices", [7, -3, [30, 2, 30]])

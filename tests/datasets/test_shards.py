@@ -3,26 +3,17 @@
 import shutil
 import tarfile
 
-import numpy as np
 import pytest
 import torch
-from mmengine.dataset import DefaultSampler
 
-from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.commands.registry import run_verb
-from mmssl_dynamic.datasets import ImageBatches, Normalisation, SubnetBatchSampler, SubnetDataset, build_dataset
+from mmssl_dynamic.datasets import ImageBatches, build_dataset
 from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.shards import ShardIndex, write_shards
 from mmssl_dynamic.errors import ArtifactError, DataError, OutputError
+from tests.datasets.same_images import NORMALISATION, assert_same_draws, assert_same_samples, config
 from tests.helpers import write_images
-
-NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3, to_rgb=True)
-PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
-
-
-def config(root, **options):
-    return dict(type="mmssl_dynamic.ImageFolder", data_root=str(root), pipeline=PIPELINE, **options)
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +40,7 @@ def shards(folder, tmp_path_factory):
 @pytest.mark.parametrize("options", [{}, {"with_label": False}, {"indices": 7}, {"indices": -3}, {"indices": [9, 2]}])
 def test_samples_are_those_of_the_folder(folder, shards, options):
     one, two = build_dataset(config(folder, **options)), build_dataset(config(shards, **options))
-    assert sample_names(one) == sample_names(two)
-    assert (one.CLASSES, one.labelled) == (two.CLASSES, two.labelled)
-    left, right = (list(ImageBatches(dataset, NORMALISATION, 8, num_workers=0)) for dataset in (one, two))
-    for a, b in zip(left, right):
-        assert torch.equal(a.images, b.images)
-        assert (a.labels is None and b.labels is None) or torch.equal(a.labels, b.labels)
-    assert len(left) == len(right)
+    assert_same_samples(one, two, workers=0)
     assert one.get_data_info(1)["sample_idx"] == two.get_data_info(1)["sample_idx"] == 1
 
 
@@ -68,19 +53,7 @@ def test_loader_processes_read_them_too(shards):
 
 
 def test_clusters_and_draws_are_those_of_the_folder(folder, shards, tmp_path):
-    names = sample_names(build_dataset(config(folder)))
-    file = tmp_path / "clusters.npz"
-    order = np.random.default_rng(0).permutation(len(names))
-    Clusters([names[i] for i in order], np.arange(len(names)) % 4, 4, "random").save(file)
-    drawn = []
-    for root in (folder, shards):
-        dataset = SubnetDataset(config(root), (1, 1, 2, 2), str(file))
-        sampler = SubnetBatchSampler(DefaultSampler(dataset, seed=3), batch_size=4)
-        space = dataset.space
-        sampler.set_phases([space.phase(p) for p in range(space.num_phases)], [4, 8, 12])
-        drawn.append([[(draw.index, draw.subnet, draw.seed) for draw in batch] for batch in sampler])
-    assert drawn[0] == drawn[1]
-    assert len({subnet for batch in drawn[0] for _, subnet, _ in batch}) > 1
+    assert_same_draws(folder, shards, tmp_path)
 
 
 @pytest.mark.parametrize("indices", [None, 3, [5, 1, 2]])

@@ -1,0 +1,44 @@
+"""A packed data set is the folder that it was made of: what the tests of every kind of packing ask for."""
+
+import numpy as np
+import torch
+from mmengine.dataset import DefaultSampler
+
+from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets import ImageBatches, Normalisation, SubnetBatchSampler, SubnetDataset, build_dataset
+from mmssl_dynamic.datasets.names import sample_names
+
+NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3, to_rgb=True)
+PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
+
+
+def config(root, **options):
+    return dict(type="mmssl_dynamic.ImageFolder", data_root=str(root), pipeline=PIPELINE, **options)
+
+
+def assert_same_samples(one, two, workers):
+    """Two data sets have the same names, classes, labels and pixels."""
+    assert sample_names(one) == sample_names(two)
+    assert (one.CLASSES, one.labelled) == (two.CLASSES, two.labelled)
+    left, right = (list(ImageBatches(dataset, NORMALISATION, 8, workers)) for dataset in (one, two))
+    assert len(left) == len(right)
+    for a, b in zip(left, right):
+        assert torch.equal(a.images, b.images)
+        assert (a.labels is None and b.labels is None) or torch.equal(a.labels, b.labels)
+
+
+def assert_same_draws(folder, packed, tmp_path):
+    """Clusters of the folder draw the same images with the same seeds for the same sub-networks from both."""
+    names = sample_names(build_dataset(config(folder)))
+    file = tmp_path / "clusters.npz"
+    order = np.random.default_rng(0).permutation(len(names))
+    Clusters([names[i] for i in order], np.arange(len(names)) % 4, 4, "random").save(file)
+    drawn = []
+    for root in (folder, packed):
+        dataset = SubnetDataset(config(root), (1, 1, 2, 2), str(file))
+        sampler = SubnetBatchSampler(DefaultSampler(dataset, seed=3), batch_size=4)
+        space = dataset.space
+        sampler.set_phases([space.phase(p) for p in range(space.num_phases)], [4, 8, 12])
+        drawn.append([[(draw.index, draw.subnet, draw.seed) for draw in batch] for batch in sampler])
+    assert drawn[0] == drawn[1]
+    assert len({subnet for batch in drawn[0] for _, subnet, _ in batch}) > 1
