@@ -7,6 +7,7 @@ from mmengine.dataset import DefaultSampler
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets import ImageBatches, Normalisation, SubnetBatchSampler, SubnetDataset, build_dataset
 from mmssl_dynamic.datasets.names import sample_names
+from tests.helpers import write_images
 
 NORMALISATION = Normalisation((120.0,) * 3, (60.0,) * 3, to_rgb=True)
 PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
@@ -14,6 +15,16 @@ PIPELINE = [dict(type="mmssl_dynamic.LoadImage"), dict(type="PackInputs")]
 
 def config(root, **options):
     return dict(type="mmssl_dynamic.ImageFolder", data_root=str(root), pipeline=PIPELINE, **options)
+
+
+def write_folder(root):
+    """Images of some classes: a file that is none, a class that sorts otherwise with a slash, other letters."""
+    write_images(root, 40)
+    (root / "class_0/note.txt").write_text("no image")
+    (root / "class_1-b").mkdir()
+    (root / "class_1-b/0.png").write_bytes((root / "class_1/0001.png").read_bytes())
+    (root / "class_1/ünïcode.png").write_bytes((root / "class_1/0001.png").read_bytes())
+    return root
 
 
 def assert_same_samples(one, two, workers):

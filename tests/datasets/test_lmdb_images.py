@@ -14,7 +14,7 @@ from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import image_names, sample_names
 from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.errors import ConfigError, DataError
-from tests.datasets.same_images import assert_same_draws, assert_same_samples, config
+from tests.datasets.same_images import assert_same_draws, assert_same_samples, config, write_folder
 from tests.helpers import touch, write_images
 
 lmdb = pytest.importorskip("lmdb")
@@ -42,12 +42,7 @@ def _close():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    root = write_images(tmp_path_factory.mktemp("folder"), 40)
-    (root / "class_0/note.txt").write_text("no image")
-    (root / "class_1-b").mkdir()
-    (root / "class_1-b/0.png").write_bytes((root / "class_1/0001.png").read_bytes())
-    (root / "class_1/ünïcode.png").write_bytes((root / "class_1/0001.png").read_bytes())
-    return root
+    return write_folder(tmp_path_factory.mktemp("folder"))
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,12 @@ from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.shards import ShardIndex, write_shards
 from mmssl_dynamic.errors import ArtifactError, DataError, OutputError
-from tests.datasets.same_images import NORMALISATION, assert_same_draws, assert_same_samples, config
-from tests.helpers import write_images
+from tests.datasets.same_images import NORMALISATION, assert_same_draws, assert_same_samples, config, write_folder
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    root = write_images(tmp_path_factory.mktemp("folder"), 40)
-    (root / "class_0/note.txt").write_text("no image")
-    (root / "class_1-b").mkdir()
-    (root / "class_1-b/0.png").write_bytes((root / "class_1/0001.png").read_bytes())
-    (root / "class_1/ünïcode.png").write_bytes((root / "class_1/0001.png").read_bytes())
-    return root
+    return write_folder(tmp_path_factory.mktemp("folder"))
 
 
 @pytest.fixture(scope="module")
