@@ -158,7 +158,7 @@ def tasks_section(
         "give it --max-latency 2ms and it goes by the latencies that were measured here.",
     )
     files = [shlex.quote(str(folder / name)) for name in ("routing", TABLE)]
-    command = f"mmssl-dynamic select {files[0]} --max-params {room:.2f}M --device-table {files[1]}"
+    command = f"mmssl-dynamic select {files[0]} --max-params {int(budget.limits['params'])} --device-table {files[1]}"
     page.code("\n\n".join([f"$ {command}", *(choice.text() for choice in choices)]))
     beside = [
         Beside(baseline.label, baseline.accuracies[choice.task.task], float(baseline.cost.params)) for choice in choices
