@@ -26,8 +26,8 @@ from mmssl_dynamic.commands.shared import config_options
 from mmssl_dynamic.engine.launch import build_runner, prepare_config
 from mmssl_dynamic.loading import load_config
 
-#: Of the pool's images: their short side, and how many make an epoch of ten steps.
-SIDE, IMAGES, CLUSTERS = 128, 640, 4
+#: Of the pool's images: their short side, and how many: clusters of 16 paths are larger than a batch of 64.
+SIDE, IMAGES = 128, 1280
 
 
 class StepTimes(Hook):
@@ -58,12 +58,10 @@ def seconds(run: Run, work: Path, out: Path) -> float:
     if run.split is not None:
         # A step of a path costs the same whichever it is.
         names = [f"{index:04d}.jpg" for index in range(IMAGES)]
-        count = 16 if "16path" in run.config else CLUSTERS
+        count = 4 if "_4path" in run.config else 16
         Clusters(names, (np.arange(IMAGES) % count).astype(np.int32), count, "random").save(work / "clusters.npz")
         options.append(f"clusters_file={work / 'clusters.npz'}")
     config = load_config(path, config_options(path, dict(option.split("=", 1) for option in options)))
-    if run.split is not None:
-        config.train_dataloader.batch_size = 32  # of clusters of 40
     config.custom_hooks = [hook for hook in config.custom_hooks if "BNBankHook" not in hook.type]
     for hook in config.custom_hooks:
         if "warmup_epochs" in hook:
@@ -78,8 +76,7 @@ def seconds(run: Run, work: Path, out: Path) -> float:
     times = StepTimes()
     runner.register_hook(times)
     runner.train()
-    steps = np.diff(times.ends)[1:]
-    return float(np.mean(steps)) * (64 / 32 if run.split is not None else 1)
+    return float(np.mean(np.diff(times.ends)[1:]))
 
 
 def main() -> None:
