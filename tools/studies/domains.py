@@ -31,6 +31,8 @@ SPLITS = (
 )
 # Trained on, a network begins with a smaller step than a random one.
 LOW = ("optim_wrapper.optimizer.lr=0.02",)
+# Where a cosine from 0.05 over 20 epochs is after 10 of them.
+REST = ("optim_wrapper.optimizer.lr=0.025",)
 
 
 def _started(name: str, label: str, *options: str, config: str = SDR16, split: str | None = "cluster16") -> Run:
@@ -57,10 +59,31 @@ STAGES = (
         _started("sdr10+10_4paths", "SDR started from the base, 4 paths", config=SDR4, split="cluster4"),
     ),
     (
-        Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, 1.8, split="cluster16"),
         Run("simsiam20", "SimSiam, 20 epochs at once", SIMSIAM, 20),
-        Run("wide20", "SimSiam of the super-network's width, 20 epochs", WIDE, 20, 2.0),
         Run("simsiam28", "SimSiam, 28 epochs at once", SIMSIAM, 28),
+        Run(
+            "simsiam10of20",
+            "SimSiam, the first 10 of 20 epochs",
+            SIMSIAM,
+            10,
+            splits=SPLITS[:1],
+            options=("param_scheduler.0.T_max=20", "param_scheduler.0.end=20"),
+        ),
+        Run(
+            "sdr10of20+10",
+            "SDR for the other 10 of the 20 epochs, one schedule for both",
+            SDR16,
+            10,
+            1.8,
+            "simsiam10of20",
+            True,
+            "cluster16",
+            options=REST,
+        ),
+    ),
+    (
+        Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, 1.8, split="cluster16"),
+        Run("wide20", "SimSiam of the super-network's width, 20 epochs", WIDE, 20, 2.0),
     ),
     tuple(
         # A ninth of the steps of 10 epochs of the pool: all domains together have as many as the run that trained on.
@@ -100,6 +123,9 @@ COMPARISONS = (
     ("sdr10+10", "simsiam10+18"),
     ("sdr10+10", "simsiam20"),
     ("sdr10+10", "simsiam28"),
+    ("sdr10of20+10", "simsiam20"),
+    ("sdr10of20+10", "simsiam28"),
+    ("sdr10of20+10", "sdr10+10"),
     ("sdr10+10", "sdr10+10_random"),
     ("sdr10+10", "sdr10+10_all"),
     ("sdr10+10_random", "sdr10+10_all"),

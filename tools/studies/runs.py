@@ -88,7 +88,7 @@ class Unit:
         run: The run.
         seed: Of the training and of the splits.
         needs: The unit that it starts from.
-        base: The unit whose splits it uses.
+        base: The unit whose splits it uses: the one it starts from, if that has some, else the first stage's.
     """
 
     run: Run
@@ -144,8 +144,9 @@ def units_of(stages: Sequence[Sequence[Run]], seeds: Sequence[int]) -> list[Unit
         for seed in seeds:
             for run in stage:
                 needs = made[run.start, seed] if run.start is not None else None
-                base = (
-                    next((made[other.name, seed] for other in stages[0] if other.splits), None) if run.split else None
-                )
+                base = None
+                if run.split is not None:
+                    own = needs if needs is not None and needs.run.splits else None
+                    base = own or next((made[other.name, seed] for other in stages[0] if other.splits), None)
                 made[run.name, seed] = Unit(run, seed, needs, base)
     return list(made.values())
