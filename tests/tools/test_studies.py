@@ -110,6 +110,16 @@ def test_runs_that_start_from_another_take_its_weights_its_split_and_other_crops
     assert "randomness.seed=0" in next(units["base", 0].steps(folders)).line
 
 
+def test_a_run_takes_the_split_of_the_run_it_starts_from_if_that_has_one(studies, folders, stages):
+    run, split = studies["runs"].Run, (("cluster4", ("--num-clusters", "4")),)
+    other = run("other", "Another base", "a/base.py", 10, splits=split)
+    sdr = run("sdr_other", "SDR", "a/sdr.py", 5, 2.0, "other", True, "cluster4")
+    units = {u.run.name: u for u in studies["runs"].units_of((*stages, (other, sdr)), [0])}
+    folder = folders.out / "seed0"
+    assert f"clusters_file={folder / 'other' / 'cluster4.npz'}" in next(units["sdr_other"].steps(folders)).line
+    assert f"clusters_file={folder / 'base' / 'cluster4.npz'}" in next(units["sdr"].steps(folders)).line
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_the_queue_runs_each_step_once_after_what_it_needs(studies, folders, stages, monkeypatch, jobs):
     queue, lock, lines = studies["queue_runner"], threading.Lock(), []
@@ -266,8 +276,9 @@ def test_networks_of_a_group_are_compared_one_by_one_and_in_the_mean_of_the_smal
     assert "| `slim, l` - `alone, l` | **-2.00 (-2.00 to -2.00)** | 0 % |" in text
     assert studies["report"].training_minutes(units, folders) == {"slim": 2.0, "alone": 6.0}  # all three of a seed
     row = next(line for line in text.splitlines() if "(`alone, m`)" in line)
-    assert row.startswith("| Alone: m (`alone, m`) | 2 | 55.00 |")
-    assert row.endswith("| 6 |")
+    # neither paths nor probes: their columns are left out
+    assert row == "| Alone: m (`alone, m`) | 2 | 55.00 | 6 |"
+    assert "| training | seeds | kNN, full | minutes |" in text
     units[-1].result(folders).unlink()  # alone_l with seed 1
     assert studies["report"].training_minutes(units, folders)["alone"] == 6.0  # of seed 0
     units[-2].result(folders).unlink()  # alone_m with seed 1

@@ -155,8 +155,7 @@ def _markdown(
     yield "longer. Of networks trained alone, they are those of all of them together.\n"
     head = ["training", "seeds", "kNN, full", "kNN, routed", "kNN, best in hindsight", "probe, full", "probe, routed"]
     head += ["kNN of 200, full", "kNN of 200, routed", "minutes"]
-    yield _row(head)
-    yield _row(["---"] * len(head))
+    rows = []
     for name, by_seed in results.items():
         group, _, network = name.partition(", ")
         label = labels.get(group, "SimSiam, base and as many steps on the task's own domain")
@@ -164,23 +163,24 @@ def _markdown(
         columns = [_mean(results, name, kind, "knn") for kind in _KINDS]
         columns += [_mean(results, name, kind, metric) for metric in ("probe", "knn-200") for kind in _KINDS[:2]]
         columns.append(f"{minutes[group]:.0f}" if group in minutes else "")
-        yield _row([f"{label} (`{name}`)", str(len(by_seed)), *columns])
+        rows.append([f"{label} (`{name}`)", str(len(by_seed)), *columns])
+    yield from _table(head, rows)
     yield "\nPaired differences over tasks and seeds, of the network that a task gets (the routed path, or all of a"
     yield "plain network), in points with a bootstrap interval of 95 %; bold where it leaves out 0.\n"
-    yield _row(["", "kNN", "tasks better", "probe", "kNN of 200"])
-    yield _row(["---"] * 5)
     by_metric = [{(one, other): found for one, other, found in pairs} for pairs in others.values()]
+    rows = []
     for one, other, found in comparisons:
         more = [_interval(pairs[one, other]) if (one, other) in pairs else "" for pairs in by_metric]
-        yield _row([f"`{one}` - `{other}`", _interval(found), f"{100 * found.better:.0f} %", *more])
+        rows.append([f"`{one}` - `{other}`", _interval(found), f"{100 * found.better:.0f} %", *more])
+    yield from _table(["", "kNN", "tasks better", "probe", "kNN of 200"], rows)
     tasks = sorted({task for by_seed in results.values() for scores in by_seed.values() for task in scores})
     yield "\nkNN of the network that a task gets, mean over seeds:\n"
-    yield _row(["training", *tasks])
-    yield _row(["---"] * (1 + len(tasks)))
+    rows = []
     for name in results:
-        found = accuracies(results, name, "routed", "knn")
-        cells = [[value for (t, _), value in found.items() if t == task] for task in tasks]
-        yield _row([f"`{name}`", *(f"{np.mean(cell):.1f}" if cell else "" for cell in cells)])
+        of_one = accuracies(results, name, "routed", "knn")
+        cells = [[value for (t, _), value in of_one.items() if t == task] for task in tasks]
+        rows.append([f"`{name}`", *(f"{np.mean(cell):.1f}" if cell else "" for cell in cells)])
+    yield from _table(["training", *tasks], rows)
 
 
 def _fidelity(units: Sequence[Unit], folders: Folders) -> Iterator[str]:
@@ -189,10 +189,8 @@ def _fidelity(units: Sequence[Unit], folders: Folders) -> Iterator[str]:
     judged = [read_json(file, "fidelity") for file in files if file.is_file()]
     if judged:
         yield f"\nScores of paths against a probe on all training images, {len(judged)} runs, mean +- standard error:\n"
-        yield _row(["score", "Kendall's tau, and regret in points of the probe's accuracy"])
-        yield _row(["---"] * 2)
-        for name, figures in summary(judged).items():
-            yield _row([name, figures])
+        rows = [[name, figures] for name, figures in summary(judged).items()]
+        yield from _table(["score", "Kendall's tau, and regret in points of the probe's accuracy"], rows)
 
 
 def _mean(results: Results, name: str, kind: str, metric: str) -> str:
@@ -207,8 +205,11 @@ def _interval(found: Difference) -> str:
     return f"**{text}**" if found.low > 0 or found.high < 0 else text
 
 
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Markdown of a table, without the columns that no row has anything in."""
+    kept = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    for cells in (head, ["---"] * len(head), *rows):
+        yield "| " + " | ".join(cells[column] for column in kept) + " |"
 
 
 def _difference_figure(comparisons: Sequence[tuple[str, str, Difference]]) -> Figure:
