@@ -22,12 +22,10 @@ NETWORKS = tuple(f"w{width}-d2222" for width in WIDTHS)
 SMALL = NETWORKS[:-1]
 _TEACHER = "teacher_checkpoint=$OUT/efficientnet-lite0.safetensors"
 _EPOCHS = 20
-#: A step in steps of the base, loading included, as step_costs.py measured it on a busy machine in three interleaved
-#: rounds, twice for SDR with the teacher (of SDR alone as in the study of domains). Measure them anew on an idle
-#: one before the study.
-_AT_ONCE = 1.65
-_ALONE = (1.17, 1.24, 1.31, 1.38, 1.44)
-_TAUGHT_SDR, _SDR = 3.6, 1.8
+#: A step in steps of the base, loading included: step_costs.py on an idle core, three interleaved rounds.
+_AT_ONCE = 1.72
+_ALONE = (1.07, 1.11, 1.13, 1.26, 1.3)
+_TAUGHT_SDR, _SDR = 2.82, 1.52
 
 
 def _alone(group: str, label: str, epochs: int) -> tuple[Run, ...]:
