@@ -409,7 +409,7 @@ def test_the_table_of_tasks_and_budgets_is_whole_and_its_arms_have_networks_of_t
     assert len(paths.subnets) == 3 * 16 + 1
     cost = {unit.run.name: unit.run.epochs * unit.run.cost for unit in units}
     times = cost["both10"], cost["one11"], cost["sdr6"] + cost["sdr6+5"]
-    assert max(times) / min(times) < 1.05
+    assert max(times) / min(times) < 1.06
     plain = build_backbone(load_config(repo_root / "configs" / budget.SIMSIAM))
     shapes = [
         [

@@ -25,7 +25,7 @@ SMALL = WIDTHS[:-1]
 #: A step of each arm in steps of the base, means over the phases, loading counted: step_costs.py on an idle core, five
 #: rounds.
 COST_BOTH, COST_SDR, COST_SLIMMING, COST_ONE = 2.29, 1.51, 2.66, 2.14
-#: Epochs that take as long, within a twentieth: of both at once, of SDR and of slimming after it, of DSPNet alone.
+#: Epochs that take as long, within 5.3 %: of both at once, of SDR and of slimming after it, of DSPNet alone.
 BOTH, FIRST, THEN, ALONE = 10, 6, 5, 11
 
 STAGES = (

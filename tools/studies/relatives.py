@@ -13,8 +13,8 @@ from runs import Run
 __all__ = ["COMPARISONS", "NETWORKS", "SMALL", "STAGES", "prepare"]
 
 #: A step in steps of the base, loading included: step_costs.py on an idle core, three interleaved rounds. Options that
-#: are not named cost what a plain step does, within the spread of the rounds. The slow start's is what three quarters of
-#: plain epochs and a quarter with the largest network alone cost.
+#: are not named cost what a plain step does, within the spread of the rounds. The slow start's is what three quarters
+#: of plain epochs and a quarter with the largest network alone cost.
 _COST = {
     "plain": 1.86,
     "alternate": 1.18,
