@@ -21,7 +21,7 @@ from mmssl_dynamic.evaluation.nearest_neighbours import NearestNeighbours, evalu
 from mmssl_dynamic.evaluation.network_evaluation import Method, NetworkEvaluation, Timing, statistics_record, versions
 from mmssl_dynamic.evaluation.probing import Probe, TrainedProtocol
 from mmssl_dynamic.execution import Execution
-from mmssl_dynamic.features.networks import Networks, network_names
+from mmssl_dynamic.features.networks import Networks, network_names, statistics_of_networks
 from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import device_of, load_backbone, loaded, normalisation_of, select_device, source_of
 from mmssl_dynamic.locks import locks_folder
@@ -116,11 +116,11 @@ def evaluate(
         inputs = {"precision": precision(target), "protocol": how, **labelled.inputs(normalisation)}
         kept = ResultCache(folder / "networks", NetworkResult.from_record, execution.again)
         evaluation = NetworkEvaluation(method, net, cfg.model.backbone, kept, inputs, execution.progress, processes)
-        found = evaluation(names, comparison.timing)
+        found, measured = evaluation(names, comparison.timing), statistics_of_networks(net, names)
     file, options = source_of(cfg)
     files = file, str(checkpoint), None if bank is None else str(bank), plain(options)
     record = {**how, **statistics_record(statistics)}
-    result = EvaluationResult(record, data, evaluation.weights, by_cost(found), versions(), *files)
+    result = EvaluationResult(record, data, evaluation.weights, by_cost(found), versions(), *files, measured)
     if execution.first:
         result.save(folder / "results.json")
         save_figure(accuracy_cost([Curve(name, result.networks), *others], _axis(result)), folder / "accuracy_cost")

@@ -120,6 +120,7 @@ class _Origin:
     """What of a sidecar tells where weights come from."""
 
     source_weights_fingerprint: str
+    statistics_fingerprint: str
     source: dict[str, Any] = field(default_factory=dict)
 
 
@@ -132,7 +133,7 @@ def _as_folder(file: Path, out: Path, license: str, results: Sequence[PathLike],
         origin = read_record(_Origin, read_json(sidecar_path(file), "sidecar"))
     except RecordError as error:
         raise ArtifactError(f"{sidecar_path(file)} is incomplete ({error}); export the sub-network anew.") from error
-    figures = [Figure(*entry) for path in results for entry in _figures(path, sidecar, origin)]
+    figures = [Figure(*entry) for path in results for entry in _figures(path, file, sidecar, origin)]
     cost = complexity(load_export(file), None, sidecar.images.size or 224)
     model = HubModel.of(file, sidecar, license)
     target = out / f"{name or _name(origin.source, sidecar)}-{model.hash}"
@@ -150,11 +151,12 @@ def _name(source: Mapping[str, Any], sidecar: Sidecar) -> str:
     return re.sub(r"[^\w.-]+", "-", f"{stem}_{sidecar.subnet}", flags=re.ASCII)
 
 
-def _figures(path: PathLike, sidecar: Sidecar, origin: _Origin) -> Iterator[tuple[str, str, float, str]]:
+def _figures(path: PathLike, file: Path, sidecar: Sidecar, origin: _Origin) -> Iterator[tuple[str, str, float, str]]:
     """Task, images, accuracy and protocol of the network in a result.
 
     Raises:
-        ArtifactError: the result is of another super-network, or does not have the network.
+        ArtifactError: the result is of another super-network, does not have the network, or measured it with other
+            BatchNorm statistics.
     """
     for task in read_results(path):
         if task.weights_fingerprint != origin.source_weights_fingerprint:
@@ -163,6 +165,8 @@ def _figures(path: PathLike, sidecar: Sidecar, origin: _Origin) -> Iterator[tupl
         if not found:
             raise ArtifactError(f"{task.source} holds no figure of {sidecar.subnet}; leave it out.")
         (candidate,) = found
+        remedy = "leave it out, or compute it anew with the statistics of the export"
+        task.check_statistics(candidate.name, origin.statistics_fingerprint, str(file), remedy)
         images, percent = (task.measure, candidate.choice) if candidate.test is None else ("test", candidate.test)
         yield task.task, images, percent, _words(task)
 

@@ -140,7 +140,12 @@ class _Routing:
                 result = rank(router, self.networks.names, place / "kept")
                 file, options = source_of(cfg)
                 result = replace(
-                    result, config=file, checkpoint=str(checkpoint), bank=str(bank), cfg_options=plain(options)
+                    result,
+                    config=file,
+                    checkpoint=str(checkpoint),
+                    bank=str(bank),
+                    cfg_options=plain(options),
+                    statistics=router.bank.fingerprints(result.ranked, bn),
                 )
                 if self.processes.first:
                     found.append((result, self._written(task, result, router, images, place)))

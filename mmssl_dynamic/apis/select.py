@@ -14,6 +14,8 @@ from mmengine.config import Config
 
 from mmssl_dynamic.apis.export import export
 from mmssl_dynamic.budget import Budget
+from mmssl_dynamic.calibration.bn_bank import network_fingerprints
+from mmssl_dynamic.calibration.statistics import apply_bank
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.export.formats import default_file_name, find_format
 from mmssl_dynamic.fileio import read_json, weights_fingerprint
@@ -104,20 +106,23 @@ class _Network:
         weights: Fingerprint of the super-network's weights.
         name: Of the sub-network.
         files: Names of config, checkpoint and bank, and which of the bank's statistics.
+        statistics: Fingerprint of those that it was measured with; a bank may have been written anew meanwhile.
         options: That the config was read with, as JSON.
     """
 
     weights: str
     name: str | None
     files: tuple[tuple[str, str | None], ...]
+    statistics: str | None
     options: str
 
     @classmethod
     def of(cls, choice: Choice) -> _Network:
         """The chosen one."""
         task, name = choice.task, None if choice.chosen is None else choice.chosen.name
+        statistics = None if name is None else task.statistics.get(name)
         options = json.dumps(task.cfg_options, sort_keys=True)
-        return cls(task.weights_fingerprint, name, tuple(sorted(task.files.items())), options)
+        return cls(task.weights_fingerprint, name, tuple(sorted(task.files.items())), statistics, options)
 
 
 def _exported(
@@ -125,7 +130,7 @@ def _exported(
 ) -> dict[_Network, str]:
     """Export what was chosen, each network once; the files by network."""
     wanted = {_Network.of(choice): (choice.task, choice.chosen.name) for choice in choices if choice.chosen is not None}
-    sources = {network: _source(task, cfg_options) for network, (task, _) in wanted.items()}
+    sources = {network: _source(task, subnet, cfg_options) for network, (task, subnet) in wanted.items()}
     files: dict[_Network, str] = {}
     for network, (task, subnet) in wanted.items():
         name = _free_name(default_file_name(subnet, format), network, {Path(file).name for file in files.values()})
@@ -142,11 +147,12 @@ def _free_name(name: str, network: _Network, taken: Container[str]) -> str:
     return next(free for free in names if free not in taken)
 
 
-def _source(task: TaskCandidates, cfg_options: dict[str, Any] | None) -> tuple[Config, str]:
+def _source(task: TaskCandidates, subnet: str, cfg_options: dict[str, Any] | None) -> tuple[Config, str]:
     """Config and checkpoint that a result names.
 
     Raises:
-        ArtifactError: one is not there, or the checkpoint holds other weights by now.
+        ArtifactError: one is not there, the checkpoint holds other weights by now, or it or the bank holds other
+            BatchNorm statistics of the sub-network.
     """
     file, checkpoint = (_there(task, kind) for kind in ("config", "checkpoint"))
     config, net = load_super_network(load_config(file, {**task.cfg_options, **(cfg_options or {})}), checkpoint, "cpu")
@@ -155,6 +161,11 @@ def _source(task: TaskCandidates, cfg_options: dict[str, Any] | None) -> tuple[C
             f"{task.source} was computed with other weights than {checkpoint} holds now, so what was measured is not "
             "what would be exported; compute the result anew, or put the checkpoint back."
         )
+    bank, _ = apply_bank(net, [subnet], checkpoint, task.files["bank"], task.files["bn"])
+    (statistics,) = network_fingerprints(net, [subnet]).values()
+    where = f"checkpoint {checkpoint}" if bank is None else f"BN bank {bank}"
+    remedy = "compute the result anew, or export by hand with `mmssl-dynamic export`"
+    task.check_statistics(subnet, statistics, where, remedy)
     return config, checkpoint
 
 

@@ -24,7 +24,7 @@ from mmssl_dynamic.evaluation.transfer_result import TransferResult, TransferSco
 from mmssl_dynamic.evaluation.transfer_run import TransferRun, transfer_pipeline
 from mmssl_dynamic.execution import Execution
 from mmssl_dynamic.features.feature_cache import FeatureCache
-from mmssl_dynamic.features.networks import Networks, network_names
+from mmssl_dynamic.features.networks import Networks, network_names, statistics_of_networks
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.loading import device_of, load_backbone, loaded, normalisation_of, select_device, source_of
 from mmssl_dynamic.locks import locked_folder, locks, locks_folder
@@ -142,6 +142,7 @@ def transfer(
         str(checkpoint),
         None if bank is None else str(bank),
         plain(options),
+        statistics_of_networks(net, names),
     )
     if execution.first:
         result.save(folder / "results.json")

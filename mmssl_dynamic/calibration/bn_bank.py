@@ -167,6 +167,14 @@ class BNBank:
         """
         return _fingerprint(self.space, names, lambda name: self.statistics(name, bn))
 
+    def fingerprints(self, names: Iterable[str], bn: str = "path") -> dict[str, str]:
+        """Fingerprint of the statistics of each of some sub-networks, by name.
+
+        Raises:
+            ConfigError, SubnetError, MissingStatisticsError: as :meth:`statistics`.
+        """
+        return {name: statistics_fingerprint(self.statistics(name, bn)) for name in names}
+
     def check(self, net: SuperNetwork) -> None:
         """Refuse a network that the statistics were not made for.
 
@@ -269,6 +277,11 @@ class BNBank:
 def network_statistics_fingerprint(net: SuperNetwork, names: Iterable[str]) -> str:
     """As :meth:`BNBank.statistics_fingerprint`, of the statistics that a super-network holds."""
     return _fingerprint(net.space, names, net.bn_statistics)
+
+
+def network_fingerprints(net: SuperNetwork, names: Iterable[str]) -> dict[str, str]:
+    """As :meth:`BNBank.fingerprints`, of the statistics that a super-network holds."""
+    return {name: statistics_fingerprint(net.bn_statistics(name)) for name in names}
 
 
 def _fingerprint(space: SubnetSpace, names: Iterable[str], statistics: Callable[[str], BNStatistics]) -> str:

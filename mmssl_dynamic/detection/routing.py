@@ -17,7 +17,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from mmssl_dynamic.calibration import BNBank
-from mmssl_dynamic.calibration.bn_bank import network_statistics_fingerprint
+from mmssl_dynamic.calibration.bn_bank import network_fingerprints, network_statistics_fingerprint
 from mmssl_dynamic.calibration.statistics import find_bank
 from mmssl_dynamic.detection.average_precision import check_evaluators
 from mmssl_dynamic.detection.candidate import CandidateJob, detector_backbone, detector_fingerprint
@@ -214,6 +214,11 @@ def route_detection(
             checkpoint=str(checkpoint),
             bank=None if bank is None else str(bank),
             cfg_options=plain(options),
+            statistics=(
+                network_fingerprints(net, result.ranked)
+                if statistics is None
+                else statistics.fingerprints(result.ranked, bn)
+            ),
             inputs={
                 "weights": result.weights_fingerprint,
                 "BN statistics": statistics_of(result.names),

@@ -68,6 +68,7 @@ class EvaluationResult:
         versions: Of the software.
         config, checkpoint, bank: The files the networks came from, where known.
         cfg_options: Options that the config was read with.
+        statistics: Fingerprints of the BatchNorm statistics that networks were measured with, by their names.
     """
 
     protocol: dict[str, Any]
@@ -79,6 +80,7 @@ class EvaluationResult:
     checkpoint: str | None = None
     bank: str | None = None
     cfg_options: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, str] = field(default_factory=dict)
     source: str = field(default="the results", compare=False)
 
     def save(self, path: str | os.PathLike[str]) -> None:

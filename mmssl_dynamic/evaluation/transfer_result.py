@@ -67,6 +67,7 @@ class TransferResult:
         versions: Of the software.
         config, checkpoint, bank: The files the networks came from.
         cfg_options: Options that the config was read with.
+        statistics: Fingerprints of the BatchNorm statistics that networks were measured with, by their names.
     """
 
     protocol: dict[str, Any]
@@ -80,6 +81,7 @@ class TransferResult:
     checkpoint: str | None = None
     bank: str | None = None
     cfg_options: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, str] = field(default_factory=dict)
     source: str = field(default="the transfer result", compare=False)
 
     @property

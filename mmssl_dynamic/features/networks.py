@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmssl_dynamic.calibration.bn_bank import network_fingerprints
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.features.pooling import pool
 from mmssl_dynamic.fingerprints import architecture_fingerprint, running_statistics, statistics_fingerprint
@@ -101,6 +102,21 @@ def network_names(net: nn.Module, wanted: Sequence[str] | None, plain_name: str)
         raise ConfigError("there is no sub-network to evaluate; name at least one.")
     keys = {net.space.check(name) for name in wanted}
     return [name for name, key in zip(net.space.names, net.space.keys) if key in keys]
+
+
+def statistics_of_networks(net: nn.Module, names: Sequence[str]) -> dict[str, str]:
+    """Fingerprint of the BatchNorm statistics that each network is evaluated with, by name, for results.
+
+    Args:
+        net: A super-network or any other backbone.
+        names: Some of :func:`network_names`.
+
+    Raises:
+        MissingStatisticsError: a sub-network has none.
+    """
+    if isinstance(net, SuperNetwork):
+        return network_fingerprints(net, names)
+    return dict.fromkeys(names, statistics_fingerprint(running_statistics(net)))
 
 
 def single_network(net: nn.Module, name: str, options: Mapping[str, Any]) -> Network:

@@ -86,6 +86,7 @@ class RoutingResult:
         config, checkpoint, bank: The files the result was computed from, where known.
         inputs: Fingerprints of everything the result depends on: a :class:`~mmssl_dynamic.result_cache.Key`'s record.
         cfg_options: Options that the config was read with.
+        statistics: Fingerprints of the BatchNorm statistics that networks were ranked with, by their names.
     """
 
     task: str
@@ -100,6 +101,7 @@ class RoutingResult:
     bank: str | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
     cfg_options: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, str] = field(default_factory=dict)
     source: str = field(default="the routing result", compare=False)
 
     @property
@@ -119,10 +121,19 @@ class RoutingResult:
             reference: A ranking of all sub-networks on the same task, whose figures are used; this one by default.
 
         Raises:
-            ArtifactError: the reference is of other weights or another task, or does not cover the choice.
+            ArtifactError: the reference is of other weights or another task, was ranked with other statistics of the
+                same kind, or does not cover the choice.
         """
         reference = reference or self
         reference.check(self.weights_fingerprint)
+        # Another kind is on purpose: prefix statistics rank faster, and what they lose is told by path statistics.
+        alike = self.protocol.get("bn") == reference.protocol.get("bn") and self.statistics and reference.statistics
+        name = self.best.name
+        if alike and self.statistics.get(name) != reference.statistics.get(name, self.statistics.get(name)):
+            raise ArtifactError(
+                f"{reference.source} was ranked with other BatchNorm statistics of {name} than those of now; write it "
+                f"with {FILE.tool} again, with the same bank."
+            )
         if reference.task != self.task:
             raise ArtifactError(f"{reference.source} is of task '{reference.task}', not '{self.task}'.")
         return _reported(reference.best_in_hindsight) - _reported(reference.score(self.best.name))
@@ -190,10 +201,14 @@ class RoutingResult:
             )
 
     @property
+    def ranked(self) -> list[str]:
+        """All sub-networks that have a score, and the full network."""
+        return list(dict.fromkeys(score.name for score in (*self.subnets, self.full)))
+
+    @property
     def names(self) -> list[str]:
         """All sub-networks that were candidates, and the full network."""
-        names = [score.name for score in (*self.subnets, self.full)] + [entry.name for entry in self.dropped]
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys([*self.ranked, *(entry.name for entry in self.dropped)]))
 
     @property
     def fingerprints(self) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class TaskCandidates:
         source: The file that they were read from.
         protocol: How accuracies were measured, as the result has it.
         cfg_options: Options that the config of the super-network was read with.
+        statistics: Fingerprints of the BatchNorm statistics that networks were measured with, by their names.
     """
 
     task: str
@@ -62,6 +63,27 @@ class TaskCandidates:
     source: str
     protocol: dict[str, Any] = field(default_factory=dict)
     cfg_options: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, str] = field(default_factory=dict)
+
+    def check_statistics(self, name: str, fingerprint: str, where: str, remedy: str) -> None:
+        """Refuse BatchNorm statistics that a network was not measured with: its figures are another network's.
+
+        Args:
+            name: Of the network.
+            fingerprint: Of its statistics.
+            where: What holds them, for the message.
+            remedy: What to do, likewise.
+
+        Raises:
+            ArtifactError: they are others, or the result does not tell.
+        """
+        measured = self.statistics.get(name)
+        if measured is None:
+            raise ArtifactError(f"{self.source} does not tell the BatchNorm statistics that {name} had; {remedy}.")
+        if measured != fingerprint:
+            raise ArtifactError(
+                f"{where} holds other BatchNorm statistics of {name} than {self.source} was measured with; {remedy}."
+            )
 
 
 def read_results(path: str | os.PathLike[str]) -> list[TaskCandidates]:
@@ -132,4 +154,5 @@ def _of_transfer(result: TransferResult, file: Path) -> Iterator[TaskCandidates]
 def _candidates(task: str, found: list[Candidate], measure: str, result: Any, file: Path) -> TaskCandidates:
     fingerprint, protocol = result.weights_fingerprint, dict(result.protocol)
     files = {"config": result.config, "checkpoint": result.checkpoint, "bank": result.bank, "bn": protocol.get("bn")}
-    return TaskCandidates(task, tuple(found), measure, fingerprint, files, str(file), protocol, result.cfg_options)
+    own = result.cfg_options, result.statistics
+    return TaskCandidates(task, tuple(found), measure, fingerprint, files, str(file), protocol, *own)

@@ -14,6 +14,7 @@ from timm.models.resnet import ResNet
 
 import mmssl_dynamic.export.timm_models  # noqa: F401
 from mmssl_dynamic.apis.publish import publish
+from mmssl_dynamic.calibration.bn_bank import network_fingerprints
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult, NetworkResult
 from mmssl_dynamic.evaluation.knn import KNNProtocol
@@ -49,7 +50,8 @@ def exported(request, tmp_path_factory):
     report = export_subnet(net, name, folder / "b.pth", "mmpretrain", provenance=PROVENANCE)
     networks = [NetworkResult(name, 81.25, None, 1000, 2000, None, 1.0)]
     protocol = {"kind": "knn", **KNNProtocol().record()}
-    EvaluationResult(protocol, {"name": "pets"}, weights_fingerprint(net.state_dict()), networks, {}).save(
+    weights, statistics = weights_fingerprint(net.state_dict()), network_fingerprints(net, [name])
+    EvaluationResult(protocol, {"name": "pets"}, weights, networks, {}, statistics=statistics).save(
         folder / "results.json"
     )
     return request.param, report.path, folder
@@ -131,6 +133,10 @@ def test_what_others_could_not_use_is_refused_and_nothing_is_written(exported, t
     other = EvaluationResult.load(folder / "results.json")
     EvaluationResult(other.protocol, other.data, "0" * 64, other.networks, {}).save(tmp_path / "results.json")
     with pytest.raises(ArtifactError, match="is of another super-network"):
+        publish(file, out, license="mit", results=[tmp_path / "results.json"])
+    name = other.networks[0].name
+    replace(other, statistics={name: "0" * 64}).save(tmp_path / "results.json")
+    with pytest.raises(ArtifactError, match=rf"b\.pth holds other BatchNorm statistics of {name} than .*results\.json"):
         publish(file, out, license="mit", results=[tmp_path / "results.json"])
     assert not out.exists()
 

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 
+from mmssl_dynamic.apis.select import select
 from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.detection import candidate_runs
 from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config, detector_backbone, run_candidate
@@ -137,6 +138,10 @@ def test_finished_candidates_never_run_twice(run, tmp_path, trained):
     assert sorted(trained) == [("0-0-0-0", 20), ("0-0-0-1", 20), ("0-0-1-0", 20), ("0-0-1-1", 20), ("full", 20)]
     assert [score.name for score in first.subnets] == ["0-0-1-1", "0-0-1-0", "0-0-0-1", "0-0-0-0"]
     assert first.best.gain_over_full == 11.0
+    chosen, bank = tmp_path / "chosen", BNBank.load(run[1][2])
+    assert first.statistics == bank.fingerprints(["0-0-0-0", "0-0-0-1", "0-0-1-0", "0-0-1-1", "full"])
+    (choice,) = select([tmp_path], out=chosen, format="mmdet")  # with the statistics of its candidates
+    assert (chosen / f"backbone_{choice.chosen.name}_mmdet.pth").is_file()
     trained.clear()
     again, _ = route(run, tmp_path, iterations=20)
     assert trained == []

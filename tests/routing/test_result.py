@@ -46,6 +46,14 @@ def test_a_result_comes_back_from_its_file_as_it_was(result, tmp_path):
     assert "source" not in data
 
 
+def test_regret_is_not_measured_against_other_statistics_of_the_same_kind(result):
+    own, other = (replace(result, statistics=dict.fromkeys(result.ranked, text)) for text in ("own", "other"))
+    assert own.regret(own) == 35.0
+    assert own.regret(replace(other, protocol={**other.protocol, "bn": "path"})) == 35.0
+    with pytest.raises(ArtifactError, match="was ranked with other BatchNorm statistics of 0-1 than those of now"):
+        own.regret(other)
+
+
 def test_table_shows_the_ranking_and_the_full_network(result):
     lines = result.table().splitlines()
     assert len(lines) == 6

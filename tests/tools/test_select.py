@@ -174,6 +174,64 @@ def test_a_network_is_exported_with_the_statistics_that_each_result_was_found_wi
     assert len({choice["export"] for choice in choices}) == 2
 
 
+def test_a_bank_that_was_written_anew_is_not_exported_for_what_was_measured(work, bank, repo_root, tmp_path, capsys):
+    shutil.copytree(work / "pets", tmp_path / "data/animals")
+    file, name = tmp_path / "bank.safetensors", "0-0-0-1"
+    shutil.copyfile(bank, file)
+    given = (work / "config.py", work / "epoch_1.pth", "--bank", file, "--workers", 0, "--subnets", name)
+    folder = ("--data-root", tmp_path / "data/animals", "--k", 5)
+    found = {
+        "evaluate": (*folder, "--bn", "prefix"),
+        "route": folder,
+        "transfer": ("--data-root", tmp_path / "data", "--datasets", "animals"),
+    }
+    for verb, options in found.items():
+        tool(repo_root, verb, *given, *options, "--out", tmp_path / verb)
+    statistics = BNBank.load(file)
+    for own in (statistics.path[name], *statistics.prefix.values()):
+        own.update({layer: (mean, 1.25 * var) for layer, (mean, var) in own.items()})
+    statistics.save(file)
+    capsys.readouterr()
+    few = ("--max-params", read_results(tmp_path / "evaluate")[0].candidates[0].cost.params)
+    into = (*few, "--export", "torchvision", "--out", tmp_path / "chosen")
+    for verb in found:
+        message = refused(capsys, "select", tmp_path / verb, *into)
+        assert f"BN bank {file} holds other BatchNorm statistics of {name} than " in message
+        assert f"{tmp_path / verb}" in message
+        assert "compute the result anew, or export by hand with `mmssl-dynamic export`." in message
+    assert not list((tmp_path / "chosen").glob("backbone*"))
+
+    shutil.copytree(tmp_path / "route", tmp_path / "before")
+    tool(repo_root, "route", *given, *folder, "--out", tmp_path / "route")
+    run("select", tmp_path / "route", *into)
+    (choice,) = json.loads((tmp_path / "chosen/select.json").read_text())["choices"]
+    assert torch.equal(load_export(choice["export"]).bn1.running_var, statistics.path[name]["bn1"][1])
+    # Each of two results is looked at, whatever files both name.
+    message = refused(capsys, "select", tmp_path / "before", tmp_path / "route", *into)
+    assert f"{tmp_path / 'before/routing.json'} was measured with" in message
+    record = json.loads((tmp_path / "route/routing.json").read_text())
+    (tmp_path / "route/routing.json").write_text(json.dumps({**record, "statistics": {}}))
+    message = refused(capsys, "select", tmp_path / "route", *into)
+    assert f"does not tell the BatchNorm statistics that {name} had; compute the result anew" in message
+
+
+def test_a_checkpoint_with_other_statistics_of_its_own_is_not_exported_for_what_was_measured(
+    work, bank, repo_root, tmp_path, capsys
+):
+    checkpoint = tmp_path / "epoch_1.pth"
+    shutil.copyfile(work / "epoch_1.pth", checkpoint)
+    tool(
+        repo_root, "evaluate", work / "config.py", checkpoint, "--data-root", work / "pets", "--k", 5, "--subnets",
+        "full", "--workers", 0, "--out", tmp_path / "evaluation",
+    )  # fmt: skip
+    held = torch.load(checkpoint, weights_only=True)
+    held["state_dict"]["backbone.bn1.running_var"] *= 2
+    torch.save(held, checkpoint)
+    into = ("--export", "torchvision", "--out", tmp_path / "chosen")
+    message = refused(capsys, "select", tmp_path / "evaluation", *into)
+    assert f"checkpoint {checkpoint} holds other BatchNorm statistics of full than " in message
+
+
 def test_what_a_checkpoint_holds_by_now_is_not_exported_for_what_was_measured(work, bank, routed, tmp_path, capsys):
     shutil.copytree(routed, tmp_path / "r")
     checkpoint = torch.load(work / "epoch_1.pth", weights_only=True)
