@@ -10,12 +10,13 @@ import inspect
 import json
 import os
 import shlex
+import shutil
 import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -39,13 +40,16 @@ _ORPHANS_SECONDS = 15.0  # loader processes notice within five that the process 
 
 
 @contextmanager
-def locked_folder(folder: PathLike, option: str = "--out", launcher: str = "none") -> Iterator[None]:
+def locked_folder(
+    folder: PathLike, option: str = "--out", launcher: str = "none", instead: str | None = None
+) -> Iterator[None]:
     """Keep other processes from writing into a folder for the length of the block; makes it if it is not there.
 
     Args:
         folder: The folder.
         option: What named it, for the message.
         launcher: Of several processes that a launcher started together, the first one holds the lock for all.
+        instead: The option to give another value of, where that is not ``option``.
 
     Raises:
         LockedError: another process writes into it.
@@ -55,7 +59,7 @@ def locked_folder(folder: PathLike, option: str = "--out", launcher: str = "none
         yield
         return
     check_output_folder(folder, option)
-    with _locked(Path(folder), Path(folder) / LOCK, option):
+    with _locked(Path(folder), Path(folder) / LOCK, option, instead or option):
         yield
 
 
@@ -77,8 +81,41 @@ def locked_file(file: PathLike, option: str = "--out", launcher: str = "none") -
         return
     check_output_file(file, option)
     target = Path(file)
-    with _locked(target, target.with_name(f".{target.name}.lock"), option):
+    with _locked(target, target.with_name(f".{target.name}.lock"), option, option):
         yield
+
+
+def empty_folders(folders: Iterable[PathLike], option: str = "--out", instead: str | None = None) -> None:
+    """Remove all that folders hold, none of which another process may be writing into; else nothing is removed.
+
+    Args:
+        folders: The folders, which need not be there.
+        option: What they are, as of :func:`locked_folder`.
+        instead: As of :func:`locked_folder`.
+
+    Raises:
+        LockedError: another process writes into one of them.
+        OutputError: something cannot be removed.
+    """
+    there = [Path(folder) for folder in folders if Path(folder).is_dir()]
+    with ExitStack() as stack:
+        for folder in there:
+            stack.enter_context(locked_folder(folder, option, instead=instead))
+        for folder in there:
+            for entry in [entry for entry in folder.iterdir() if entry.name not in LEFT]:
+                _remove(entry)
+
+
+def _remove(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be removed ({error.strerror or error}); remove it, or leave --again out."
+        ) from error
 
 
 def locks_folder(
@@ -151,13 +188,13 @@ def locks(
 
 
 @contextmanager
-def _locked(target: Path, path: Path, option: str) -> Iterator[None]:
+def _locked(target: Path, path: Path, option: str, instead: str) -> Iterator[None]:
     owner = path.with_name(f"{path.name}{_OWNER}")
     lock = FileLock(path)
     made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = _acquire(lock, target, owner, option)
+        held = _acquire(lock, target, owner, option, instead)
         owner.write_text(json.dumps(_this_process()), encoding="utf-8")
     except OSError as error:
         _remove_empty(made)
@@ -184,7 +221,7 @@ def _remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def _acquire(lock: FileLock, target: Path, owner: Path, option: str) -> bool:
+def _acquire(lock: FileLock, target: Path, owner: Path, option: str, instead: str) -> bool:
     """Whether the lock is held; not every file system has locks."""
     deadline = time.monotonic() + _ORPHANS_SECONDS
     while True:
@@ -196,7 +233,7 @@ def _acquire(lock: FileLock, target: Path, owner: Path, option: str) -> bool:
             if not _has_ended(found) or time.monotonic() > deadline:
                 raise LockedError(
                     f"{option} {target} is being written by {_in_words(found)}; wait until it has ended, or give "
-                    f"another {option}."
+                    f"another {instead}."
                 ) from None
             time.sleep(0.2)
         except (OSError, NotImplementedError) as error:

@@ -181,15 +181,23 @@ class KeptFiles:
         self.folder, self.say, self.made = folder, say, 0
         self.cache: ResultCache[list[str]] = ResultCache(folder, _texts, again)
 
-    def __call__(self, name: str, key: Key, files: Sequence[Path], make: Callable[[bool], object]) -> None:
+    def __call__(
+        self,
+        name: str,
+        key: Key,
+        files: Sequence[Path],
+        make: Callable[[], object],
+        clear: Callable[[], object] | None = None,
+    ) -> None:
         """Do a step, unless it has been done and its files are as it left them.
 
         Args:
             name: Of the step, for messages and for the notes.
             key: What its files depend on.
             files: Files or folders that it writes.
-            make: Does it. Its argument says whether what lies there may be gone on with: the beginning of the same
-                step, which was stopped. It is to be thrown away otherwise.
+            make: Does it, and goes on with what lies there.
+            clear: Throws away what lies there, where that is not the beginning of the same step, which was stopped. May
+                refuse to: the beginning of another step is then not taken for one of this.
         """
         kept = self.cache.load(key, name)
         if kept is not None and kept.value == _contents(files):
@@ -200,8 +208,11 @@ class KeptFiles:
         changed = [] if self.cache.again else self.cache.changed(key, name)
         if changed:
             self.say(f"{name} is done anew, for other {', '.join(changed)} than the last time")
+        if clear is not None and not going_on:
+            begun.unlink(missing_ok=True)
+            clear()
         write_json(begun, key.record())
-        make(going_on)
+        make()
         self.made += 1
         self.cache.save(key, name, _contents(files))
         begun.unlink()

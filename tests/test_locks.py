@@ -18,7 +18,7 @@ from mmssl_dynamic import locks
 from mmssl_dynamic.errors import LockedError, OutputError, UserNotice
 from mmssl_dynamic.features import Features
 from mmssl_dynamic.loading import build_backbone, load_config
-from mmssl_dynamic.locks import locked_file, locked_folder, locks_file, locks_folder
+from mmssl_dynamic.locks import empty_folders, locked_file, locked_folder, locks_file, locks_folder
 from tests.tools.running import CONFIG, paint
 
 HOLD = """
@@ -110,6 +110,40 @@ def test_outputs_of_one_process_are_locked_one_by_one(tmp_path):
             pass
         with locked_file(tmp_path / "G.npy"):
             pass
+
+
+def test_folders_are_emptied_unless_another_process_writes_into_one_of_them(start, tmp_path):
+    folders = [tmp_path / name for name in ("a", "b")]
+    for folder in folders:
+        (folder / "deeper").mkdir(parents=True)
+        (folder / "deeper/epoch_1.pth").touch()
+        (folder / "log.txt").touch()
+    other = holder(start, folders[1])
+    words = rf"candidate folder {folders[1]} is being written by process {other.pid} .* or give another --out\.$"
+    with pytest.raises(LockedError, match=words):
+        empty_folders(folders, "candidate folder", instead="--out")
+    assert all((folder / "deeper/epoch_1.pth").exists() and (folder / "log.txt").exists() for folder in folders)
+    assert json.loads((folders[1] / ".lock.owner").read_text())["pid"] == other.pid  # its lock is still its own
+    other.kill()
+    other.wait()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    (folders[0] / "link").symlink_to(outside)
+    empty_folders([*folders, tmp_path / "none"])
+    assert [list(folder.iterdir()) for folder in folders] == [[], []]
+    assert (outside / "kept").exists()
+    assert not (tmp_path / "none").exists()
+
+
+def test_what_cannot_be_removed_is_told(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    (tmp_path / "out/deeper").mkdir(parents=True)
+    monkeypatch.setattr(locks.shutil, "rmtree", refuse)
+    with pytest.raises(OutputError, match=rf"{tmp_path}/out/deeper cannot be removed \(Permission denied\); remove it"):
+        empty_folders([tmp_path / "out"])
 
 
 def test_the_first_process_of_a_launcher_holds_the_lock_for_all(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from mmssl_dynamic import result_cache
-from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.errors import ConfigError, LockedError
 from mmssl_dynamic.result_cache import COMPUTATIONS, Computation, KeptFiles, Key, ResultCache, kept_line
 
 RESULT = {"top1": 61.25, "names": ["a", "b"], "seconds": 0.1 + 0.2, "none": None}
@@ -126,16 +126,17 @@ def test_nothing_is_said_to_have_changed_where_nothing_was_kept(cache):
 
 
 def do(folder, key, again=False, name="step"):
-    """A step that writes a file and a folder; returns what it was told, if it was done, and what was said."""
-    told, said = [], []
+    """A step that writes a file and a folder; returns whether it went on, if it was done, and what was said."""
+    told, said, cleared = [], [], []
 
-    def make(going_on):
-        told.append(going_on)
+    def make():
+        told.append(not cleared)
         (folder / "made").mkdir(exist_ok=True)
         (folder / "made" / "a.txt").write_text("a")
         (folder / "b.txt").write_text("b")
 
-    KeptFiles(folder / "kept", again, said.append)(name, key, [folder / "made", folder / "b.txt"], make)
+    steps, files = KeptFiles(folder / "kept", again, said.append), [folder / "made", folder / "b.txt"]
+    steps(name, key, files, make, lambda: cleared.append(True))
     return told, said
 
 
@@ -159,7 +160,7 @@ def test_a_step_is_done_again_if_its_files_are_not_as_it_left_them(tmp_path, fil
 
 
 def test_a_step_that_was_stopped_goes_on_with_its_own_beginning_alone(tmp_path):
-    def stopped(going_on):
+    def stopped():
         raise KeyboardInterrupt
 
     files = [tmp_path / "made", tmp_path / "b.txt"]
@@ -173,3 +174,18 @@ def test_a_step_that_was_stopped_goes_on_with_its_own_beginning_alone(tmp_path):
     assert do(tmp_path, key())[0] == []  # its files are still as they were
     (tmp_path / "b.txt").unlink()
     assert do(tmp_path, key())[0] == [True]
+
+
+def test_where_nothing_may_be_thrown_away_the_step_does_not_go_on_with_it_the_next_time_either(tmp_path):
+    def refused():
+        raise LockedError("in use")
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    files = [tmp_path / "made", tmp_path / "b.txt"]
+    with pytest.raises(KeyboardInterrupt):
+        KeptFiles(tmp_path / "kept")("step", key(weights="others"), files, stopped)
+    with pytest.raises(LockedError):
+        KeptFiles(tmp_path / "kept")("step", key(), files, stopped, refused)
+    assert do(tmp_path, key())[0] == [False]

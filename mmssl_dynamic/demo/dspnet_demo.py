@@ -211,7 +211,7 @@ def _random_weights(
     hook = next(hook for hook in config.custom_hooks if hook["type"].endswith("BNBankHook"))
     sample = {"images": hook["images"], "batch_size": hook["batch_size"]}
 
-    def make(_: bool) -> None:
+    def make() -> None:
         save_torch(random_backbone(config, seed).state_dict(), checkpoint)
         plan = CalibrationPlan(images=sample["images"], seed=seed)
         execution = Execution(batch_size=sample["batch_size"], workers=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mmssl_dynamic.downstream.folders import is_labelled, labelled_folders
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.export.base import quiet_openmmlab
 from mmssl_dynamic.loading import build_backbone
+from mmssl_dynamic.locks import empty_folders
 from mmssl_dynamic.pipeline.steps import check_tasks
 from mmssl_dynamic.result_cache import KeptFiles, Key
 from mmssl_dynamic.version import __version__
@@ -91,12 +91,10 @@ def demo_images(
     target, settings = folder / "images", {"limit": max_images, "minimum": minimum}
     key = Key("shrunk images", {"images": folder_record(data).state, "settings": settings})
 
-    def shrink(going_on: bool) -> None:
-        if not going_on:
-            shutil.rmtree(target, ignore_errors=True)
+    def shrink() -> None:
         shrink_images(data, target, max_images, minimum)
 
-    steps("shrinking images", key, [target], shrink)
+    steps("shrinking images", key, [target], shrink, clear=lambda: empty_folders([target]))
     return target, tasks
 
 

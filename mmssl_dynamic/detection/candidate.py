@@ -30,6 +30,8 @@ from mmssl_dynamic.registry import MODELS, default_scope_kept
 from mmssl_dynamic.result_cache import Kept, Key, ResultCache
 from mmssl_dynamic.writing import write_text
 
+#: What messages call the folder of a candidate.
+CANDIDATE_FOLDER = "candidate folder"
 # Options of a backbone that belong to the detector, and not to the pre-training.
 _DETECTOR_OPTIONS = ("out_indices", "frozen_stages", "norm_cfg", "norm_eval")
 # What in a detector's config can change no result.
@@ -187,7 +189,7 @@ def run_candidate(job: CandidateJob) -> dict[str, Any]:
     if known is not None:
         return known.value
     # A candidate outlives the process that started it if that one is killed: the next run must not train beside it.
-    with locked_folder(job.work_dir, "candidate folder"):
+    with locked_folder(job.work_dir, CANDIDATE_FOLDER, instead="--out"):
         known = job.finished()
         return _trained(job) if known is None else known.value
 

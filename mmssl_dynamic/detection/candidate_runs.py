@@ -17,9 +17,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mmssl_dynamic.detection.candidate import CandidateJob, run_candidate
+from mmssl_dynamic.detection.candidate import CANDIDATE_FOLDER, CandidateJob, run_candidate
 from mmssl_dynamic.errors import ConfigError, UserError
 from mmssl_dynamic.launchers import not_among_them
+from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.processes import Processes
 from mmssl_dynamic.result_cache import kept_line
 from mmssl_dynamic.writing import making
@@ -149,10 +150,13 @@ def _on_the_next(free: Queue[str], job: CandidateJob) -> tuple[str, dict[str, An
 def _run_process(job: CandidateJob, device: str) -> tuple[str, dict[str, Any]]:
     """One candidate in a process of its own; what it prints goes into a log file."""
     folder = job.work_dir
-    job.write(folder / "job.txt")
-    environment = {**not_among_them(), "CUDA_VISIBLE_DEVICES": _visible(device)}
     log = folder / "process.log"
-    with making(log), log.open("w") as file:
+    with locked_folder(folder, CANDIDATE_FOLDER, instead="--out"):  # or the log of another process is lost
+        job.write(folder / "job.txt")
+        with making(log):
+            log.write_bytes(b"")
+    environment = {**not_among_them(), "CUDA_VISIBLE_DEVICES": _visible(device)}
+    with making(log), log.open("a") as file:
         command = [sys.executable, "-m", "mmssl_dynamic.detection.candidate", str(folder / "job.txt")]
         done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
     found = job.finished()

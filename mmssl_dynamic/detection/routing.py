@@ -7,7 +7,6 @@ found by routing on the objects that are cut out of the training images, and suc
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,12 @@ from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.bn_bank import network_fingerprints, network_statistics_fingerprint
 from mmssl_dynamic.calibration.statistics import find_bank
 from mmssl_dynamic.detection.average_precision import check_evaluators
-from mmssl_dynamic.detection.candidate import CandidateJob, detector_backbone, detector_fingerprint
+from mmssl_dynamic.detection.candidate import (
+    CANDIDATE_FOLDER,
+    CandidateJob,
+    detector_backbone,
+    detector_fingerprint,
+)
 from mmssl_dynamic.detection.candidate_runs import devices_of, run_all
 from mmssl_dynamic.detection.data import DetectionData
 from mmssl_dynamic.detection.detector import check_data, evaluators, prepare_detection
@@ -38,7 +42,7 @@ from mmssl_dynamic.features.networks import Networks
 from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import precision
 from mmssl_dynamic.loading import device_of, load_super_network, loaded, need, source_of
-from mmssl_dynamic.locks import locks_folder
+from mmssl_dynamic.locks import empty_folders, locks_folder
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.outputs import beside, check_output_folder
 from mmssl_dynamic.processes import Processes, joined, wait_of
@@ -152,8 +156,9 @@ def route_detection(
 
         rounds = plan.rounds(len(chosen))
         if execution.again and processes.first:
-            for name in {*chosen, _full_name(net)}:  # once: the later rounds go on from the first one
-                shutil.rmtree(job(name, 0).work_dir, ignore_errors=True)
+            # Once: the later rounds go on from the first one. A candidate may have outlived the run that started it.
+            earlier = [job(name, 0).work_dir for name in dict.fromkeys([*chosen, _full_name(net)])]
+            empty_folders(earlier, CANDIDATE_FOLDER, instead="--out")
         processes.wait()
         # The last round trains the full network, too, as the baseline of the gains.
         full = _full_name(net)

@@ -97,7 +97,7 @@ def _crops(plan: DetectionPlan, data: DetectionData, folder: Path, execution: Ex
             "cutting out objects",
             Key("object crops", inputs),
             [target],
-            lambda _: write_object_crops(data.train, target, plan.crops, seed=plan.seed),
+            lambda: write_object_crops(data.train, target, plan.crops, seed=plan.seed),
         )
     processes.wait()
     return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,7 +28,7 @@ from mmssl_dynamic.features.feature_store import OtherFeaturesError
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.fingerprints import content_fingerprint, fingerprint, precision
 from mmssl_dynamic.loading import load_backbone, load_config, normalisation_of, select_device
-from mmssl_dynamic.locks import LEFT
+from mmssl_dynamic.locks import LEFT, empty_folders, locked_file
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_cache import NOT_USED, KeptFiles, Key
 from mmssl_dynamic.visualization.montage import cluster_montage
@@ -110,15 +109,16 @@ def train_to_end(steps: KeptFiles, config: Path, work_dir: Path, seed: int, opti
     epochs = options.get("max_epochs") or load_config(config, dict(options)).train_cfg.max_epochs
     final = work_dir / f"epoch_{epochs}.pth"
 
-    def fit(going_on: bool) -> None:
-        if not going_on:
-            shutil.rmtree(work_dir, ignore_errors=True)
+    def fit() -> None:
         overrides = {**options, "randomness.seed": seed, "log_level": "WARNING"}
         with a_core_for_the_loader():
             run_training(prepare_config(config, work_dir=str(work_dir), resume="auto", cfg_options=overrides))
 
+    def clear() -> None:
+        empty_folders([work_dir])
+
     files = [final, work_dir / "collapse.json", work_dir / BANK_FILE]
-    steps(f"training {work_dir.name}", Key("training", training_inputs(config, seed, options)), files, fit)
+    steps(f"training {work_dir.name}", Key("training", training_inputs(config, seed, options)), files, fit, clear)
     return final
 
 
@@ -172,7 +172,7 @@ def cluster_images(
         "clustering",
         Key("clusters", {**key, "precision": precision(device)}),
         [out],
-        lambda _: cluster_features(features, num_clusters, **settings).save(out),
+        lambda: cluster_features(features, num_clusters, **settings).save(out),
     )
     clusters = Clusters.load(out)
     print(ClusterReport.of(clusters, None, seed).text())
@@ -183,7 +183,8 @@ def cluster_images(
 def _features(network: nn.Module, dataset: Any, normalisation: Normalisation, out: Path, again: bool) -> Features:
     """Features of a network; those of another one that lie there are of an earlier run, and are replaced."""
     how = Execution(batch_size=128, workers=1, again=again)
-    try:
-        return write_features(network, dataset, normalisation, out, execution=how)
-    except OtherFeaturesError:
-        return write_features(network, dataset, normalisation, out, execution=replace(how, again=True))
+    with locked_file(out):  # as extract-features, which may be writing there
+        try:
+            return write_features(network, dataset, normalisation, out, execution=how)
+        except OtherFeaturesError:
+            return write_features(network, dataset, normalisation, out, execution=replace(how, again=True))

@@ -12,6 +12,7 @@ from mmssl_dynamic.evaluation.evaluation_result import EvaluationResult
 from mmssl_dynamic.evaluation.transfer_result import FILE as TRANSFER
 from mmssl_dynamic.evaluation.transfer_result import TransferResult
 from mmssl_dynamic.fileio import read_json
+from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.outputs import check_output_folder
 from mmssl_dynamic.result_file import kind_of
 from mmssl_dynamic.routing.result import FILE as ROUTING
@@ -48,7 +49,8 @@ def log_results(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     written = []
     for file, result in found.items():
         written.append(file.parent / FOLDER)
-        write_scalars(result, written[-1])
+        with locked_folder(written[-1], "the folder", instead="result"):  # what was there before is removed
+            write_scalars(result, written[-1])
     return written
 
 

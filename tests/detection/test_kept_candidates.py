@@ -12,6 +12,8 @@ from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.detection import candidate_runs, routing, shortlist
 from mmssl_dynamic.detection.candidate import candidate_config
 from mmssl_dynamic.detection.plan import DetectionPlan
+from mmssl_dynamic.errors import LockedError
+from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.result_cache import Computation
 from tests.apis.by_option import route_detection
 from tests.detection.test_routing import CONFIG
@@ -141,6 +143,19 @@ def test_again_begins_where_nothing_is_left_of_the_last_time(work, repo_root, tr
     run(work, repo_root, plan={"iterations": 4})
     run(work, repo_root, again=True)
     assert found == [True, True, False, False]
+
+
+def test_again_takes_nothing_from_a_candidate_that_another_process_still_trains(work, repo_root, trained):
+    run(work, repo_root)
+    folders = dict(trained)
+    trained.clear()
+    message = r"candidate folder .*0-0-0-0-\w+ is being written by .* or give another --out\.$"
+    with locked_folder(folders["0-0-0-0"]), pytest.raises(LockedError, match=message):
+        run(work, repo_root, again=True)
+    assert trained == []
+    assert all((folder / "iter_1.pth").is_file() for folder in folders.values())
+    run(work, repo_root, again=True)
+    assert {name for name, _ in trained} == set(folders)
 
 
 def test_without_a_change_candidates_are_kept_wherever_the_checkpoint_lies(work, repo_root, trained):

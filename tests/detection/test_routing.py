@@ -277,6 +277,12 @@ def test_a_candidate_that_another_process_trains_is_left_to_it(tmp_path):
     with locked_folder(job.work_dir), pytest.raises(LockedError, match="candidate folder .* is being written by"):
         run_candidate(job)
     assert list(job.work_dir.glob("*")) == []
+    log = job.work_dir / "process.log"
+    with locked_folder(job.work_dir):
+        log.write_text("iteration 3\n")
+        with pytest.raises(LockedError, match="candidate folder .* is being written by"):
+            candidate_runs._run_process(job, "cpu")
+        assert log.read_text() == "iteration 3\n"
 
 
 def test_a_candidate_sees_one_of_the_devices_that_its_parent_sees(monkeypatch):

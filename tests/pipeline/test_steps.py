@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.errors import LockedError
 from mmssl_dynamic.loading import find_config
+from mmssl_dynamic.locks import locked_file, locked_folder
 from mmssl_dynamic.pipeline import steps
 from mmssl_dynamic.result_cache import KeptFiles
 from tests.helpers import write_images
@@ -96,6 +98,28 @@ def test_whatever_changes_the_network_is_trained_from_the_start(training, change
     options = change(root)
     run(**(options if isinstance(options, dict) else {}))
     assert found == [[], []]  # nothing is left to go on from
+
+
+def test_nothing_is_taken_from_a_training_that_another_process_goes_on_with(training):
+    root, run, found = training
+    run()
+    for again in ({"again": True}, {"seed": 1}):
+        with locked_folder(root / "sdr"), pytest.raises(LockedError, match=f"{root}/sdr is being written by process"):
+            run(**again)
+    assert found == [[]]
+    assert (root / "sdr/epoch_2.pth").read_bytes() == b"weights"
+    run(seed=1)
+    assert found == [[], []]  # it is not gone on with afterwards
+
+
+def test_features_that_another_process_writes_are_left_to_it(tmp_path):
+    def extract():
+        steps._features(None, None, None, tmp_path / "features.npy", again=True)
+
+    (tmp_path / "features.npy").touch()
+    with locked_file(tmp_path / "features.npy"), pytest.raises(LockedError, match="features.npy is being written"):
+        extract()
+    assert (tmp_path / "features.npy").exists()
 
 
 def test_a_training_that_stopped_goes_on_unless_anything_has_changed(training):

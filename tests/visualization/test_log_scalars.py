@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, LockedError
+from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.visualization.log_scalars import log_results
 from tests.visualization.test_tensorboard import evaluation, routing, shown, transfer
 
@@ -34,6 +35,11 @@ def test_every_result_in_a_folder_is_written_beside_it(runs):
 
 def test_files_can_be_named_and_foreign_ones_are_refused(runs):
     assert log_results([runs / "d" / "results.json"]) == [runs / "d" / "tensorboard"]
+    written = sorted((runs / "d/tensorboard").rglob("events*"))
+    words = "the folder .*tensorboard is being written by .* or give another result"
+    with locked_folder(runs / "d/tensorboard"), pytest.raises(LockedError, match=words):
+        log_results([runs / "d" / "results.json"])
+    assert sorted((runs / "d/tensorboard").rglob("events*")) == written != []
     with pytest.raises(ArtifactError, match=r"e/results\.json is no result of tools/route\.py"):
         log_results([runs / "a", runs / "e" / "results.json"])
     with pytest.raises(ConfigError, match=r"there is no routing\.json or results\.json"):
