@@ -15,6 +15,7 @@ from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.calibration.statistics import find_bank
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.kept_images import ImageKeeper
+from mmssl_dynamic.datasets.named_images import holds
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError, UserError
@@ -246,4 +247,4 @@ def _pictures(method: RoutingMethod, net: SDRResNet, cfg: Config) -> ClusterPict
     clusters = Clusters.load(method.clusters)
     if root is None:
         return ClusterPictures(clusters, net.space.paths, None, found=False)
-    return ClusterPictures(clusters, net.space.paths, Path(root), (Path(root) / clusters.names[0]).is_file())
+    return ClusterPictures(clusters, net.space.paths, Path(root), holds(root, clusters.names[0]))

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         action=Checked,
         check=existing_folder("image folder"),
-        help="folder of images to pre-train on, of any structure; no labels needed",
+        help="folder of images to pre-train on, of any structure, no labels needed; of tar files, an LMDB or a Hugging "
+        "Face data set, too",
     )
     parser.add_argument(
         "--tasks",

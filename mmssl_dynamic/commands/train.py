@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         action=Checked,
         check=existing_folder("image folder"),
-        help="folder of your own images, of any structure; of tar files or an LMDB, too",
+        help="folder of your own images, of any structure; of tar files, an LMDB or a Hugging Face data set, too",
     )
     preset.add_argument("--algorithm", choices=ALGORITHMS, help="what to train (default: sdr)")
     preset.add_argument(

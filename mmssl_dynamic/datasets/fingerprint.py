@@ -16,6 +16,7 @@ import numpy as np
 
 from mmssl_dynamic.datasets.image_folder import list_images
 from mmssl_dynamic.datasets.names import relative_names
+from mmssl_dynamic.datasets.packed_folders import open_packed
 from mmssl_dynamic.datasets.packed_images import Place, places_state
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.fingerprints import described, files_state, fingerprint, sha256
@@ -78,7 +79,11 @@ def images_record(dataset: Any, indices: Sequence[int] | None = None) -> ImagesR
 
 
 def folder_record(root: str | os.PathLike[str]) -> ImagesRecord:
-    """The record of all images below a folder, without labels."""
+    """The record of all images below a folder, in files or packed, without labels."""
+    packed = open_packed(root)
+    if packed is not None:
+        places = [packed.place(position) for position in range(len(packed))]
+        return make_record(list(packed.image_names), [""] * len(places), places_state(places))
     names = list_images(root)
     return make_record(names, [""] * len(names), files_state([os.path.join(root, name) for name in names]))
 

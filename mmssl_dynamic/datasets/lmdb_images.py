@@ -50,6 +50,11 @@ class LmdbPlace:
         return os.path.join(self.root, DATA)
 
     @property
+    def where(self) -> str:
+        """What holds it."""
+        return self.root
+
+    @property
     def size(self) -> int:
         """In bytes."""
         with self._value() as value:
@@ -86,7 +91,8 @@ class LmdbImages(PackedImages):
     """
 
     def __init__(self, root: PathLike, extensions: Sequence[str] = IMAGE_EXTENSIONS) -> None:
-        self.root, self._endings = Path(root), tuple(ending.lower() for ending in extensions)
+        self.root, self.files = Path(root), [DATA]
+        self._endings = tuple(ending.lower() for ending in extensions)
         if not len(self.image_names):
             raise DataError(f"LMDB {printable(root)} holds no key that ends as an image file; correct data_root.")
 

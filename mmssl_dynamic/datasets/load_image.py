@@ -11,6 +11,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmssl_dynamic.datasets.decoding import UndecodableError, check_bits, decode_image
+from mmssl_dynamic.datasets.packed_images import Place
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.registry import TRANSFORMS
 
@@ -20,6 +21,9 @@ MAX_BYTES = 2 * 2**30
 
 #: How many times its short side an image may be long: enlarged to 256 pixels, that is 39 MB.
 MAX_ASPECT = 200
+#: What to do about an image that cannot be used: a file, and one that is packed.
+REMEDY = "replace or delete it (tools/check_images.py finds all such files)"
+PACKED_REMEDY = "pack the data set anew without it (tools/check_images.py finds all such images)"
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -77,8 +81,33 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def decoded(data: bytes, path: str | os.PathLike[str], bits: int = 16) -> np.ndarray:
-    """Pixels of an image file whose contents are there; ``path`` is its name in messages.
+def read_packed(name: str, place: Place, bits: int = 16) -> np.ndarray:
+    """As :func:`read_image`, of an image that is packed.
+
+    Args:
+        name: For messages.
+        place: Where it is.
+        bits: As of :func:`read_image`.
+
+    Raises:
+        DataError: it cannot be read from there, or not be used.
+    """
+    return decoded(place.read(), packed_name(name, place), bits, PACKED_REMEDY)
+
+
+def packed_name(name: str, place: Place) -> str:
+    """What messages call an image that is packed: its name, and what holds it."""
+    return f"{name} in {place.where}"
+
+
+def decoded(data: bytes, path: str | os.PathLike[str], bits: int = 16, remedy: str = REMEDY) -> np.ndarray:
+    """Pixels of an image file whose contents are there.
+
+    Args:
+        data: The contents.
+        path: Its name in messages.
+        bits: As of :func:`read_image`.
+        remedy: What to do, likewise.
 
     Raises:
         DataError: as :func:`read_image`.
@@ -86,10 +115,7 @@ def decoded(data: bytes, path: str | os.PathLike[str], bits: int = 16) -> np.nda
     try:
         return decode_image(data, bits)
     except UndecodableError as error:
-        raise DataError(
-            f"image {printable(path)} cannot be used ({error}); replace or delete it (tools/check_images.py finds all "
-            "such files)."
-        ) from error
+        raise DataError(f"image {printable(path)} cannot be used ({error}); {remedy}.") from error
 
 
 def middle(image: np.ndarray) -> np.ndarray:
@@ -144,7 +170,7 @@ class LoadImage(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add ``img``, ``img_shape`` and ``ori_shape``."""
         if "shard" in results:  # img_path is a name inside of it
-            image = decoded(results["shard"].read(), results["img_path"], self.bits)
+            image = read_packed(results["img_path"], results["shard"], self.bits)
         else:
             image = read_image(results["img_path"], self.bits, self.backend_args)
         image = image if self.whole else middle(image)

@@ -10,6 +10,7 @@ from mmssl_dynamic.datasets.lmdb_images import LmdbImages, is_lmdb
 from mmssl_dynamic.datasets.packed_images import PackedImages
 from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
 from mmssl_dynamic.datasets.table_images import TableImages, is_table
+from mmssl_dynamic.fingerprints import content_fingerprint, file_fingerprint, sha256
 
 
 def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_EXTENSIONS) -> PackedImages | None:
@@ -31,6 +32,21 @@ def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
     if is_table(root):
         return TableImages(root)
     return None
+
+
+def images_fingerprint(root: str | os.PathLike[str]) -> str | None:
+    """Fingerprint of what a folder of images holds; ``None`` if there is nothing.
+
+    Of a folder of files everything counts; of a packed one the files that hold images, and not what is made of them,
+    such as an index.
+
+    Raises:
+        UserError: as of :func:`open_packed`.
+    """
+    packed = open_packed(root)
+    if packed is None:
+        return content_fingerprint(root)
+    return sha256("\n".join(f"{file}\0{file_fingerprint(packed.root / file)}" for file in packed.files))
 
 
 def count_images(root: str | os.PathLike[str]) -> int:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +32,11 @@ class Place(Protocol):
         """In bytes."""
         ...
 
+    @property
+    def where(self) -> str:
+        """What holds it, in words."""
+        ...
+
     def read(self) -> bytes:
         """Its bytes.
 
@@ -41,7 +47,15 @@ class Place(Protocol):
 
 
 class PackedImages(ABC):
-    """Images by their position in the order of their names."""
+    """Images by their position in the order of their names.
+
+    Attributes:
+        root: The folder.
+        files: Names of the files in it that hold images.
+    """
+
+    root: Path
+    files: Sequence[str]
 
     @property
     @abstractmethod
@@ -51,6 +65,10 @@ class PackedImages(ABC):
     @abstractmethod
     def place(self, position: int) -> Place:
         """Where an image is."""
+
+    def as_stored(self) -> NDArray[np.int64]:
+        """Positions in the order that they lie in on disk, (N,)."""
+        return np.arange(len(self))
 
     def __len__(self) -> int:
         return len(self.image_names)

@@ -61,6 +61,11 @@ class ShardPlace:
     offset: int
     size: int
 
+    @property
+    def where(self) -> str:
+        """What holds it."""
+        return self.file
+
     def read(self) -> bytes:
         """Its bytes.
 
@@ -157,6 +162,10 @@ class ShardIndex(PackedImages):
     def image_names(self) -> ImageNames:
         """Paths of all images inside of their shards, which are all different."""
         return ImageNames(self.names, self.ends, differ=True)
+
+    def as_stored(self) -> NDArray[np.int64]:
+        """See the base class."""
+        return np.lexsort((self.offsets, self.shards))
 
     def place(self, position: int) -> ShardPlace:
         """Where an image is."""

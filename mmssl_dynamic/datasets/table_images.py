@@ -63,6 +63,11 @@ class RowPlace:
     row: int
 
     @property
+    def where(self) -> str:
+        """What holds it."""
+        return f"row {self.row} of {self.file}"
+
+    @property
     def size(self) -> int:
         """In bytes."""
         return int(opened(self.file).sizes[self.row])
@@ -114,6 +119,10 @@ class TableImages(PackedImages):
         rank = np.full(len(self._classes) + 1, -1, dtype=np.int32)  # code -1, no label, is the last one
         rank[[code for _, code in used]] = np.arange(len(used))
         return [name for name, _ in used], rank[self._codes]
+
+    def as_stored(self) -> NDArray[np.int64]:
+        """See the base class."""
+        return np.lexsort((self._rows, self._parts_of))
 
     def place(self, position: int) -> RowPlace:
         """Where an image is."""

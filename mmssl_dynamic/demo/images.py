@@ -9,8 +9,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmssl_dynamic.datasets.image_listing import list_images
-from mmssl_dynamic.datasets.load_image import read_image
+from mmssl_dynamic.datasets.named_images import NamedImages
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.writing import write_stream
 
@@ -27,7 +26,7 @@ def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, si
     """Copies of images with a short side of at most ``size`` pixels.
 
     Args:
-        source: Folder of images, nested or flat.
+        source: Folder of images, nested or flat, or packed.
         target: Folder of the copies, PNG; those that are there already are kept.
         limit: Images at most, spread evenly over the folder.
         minimum: Images at least.
@@ -36,7 +35,8 @@ def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, si
     Raises:
         DataError: there are fewer than ``minimum`` images, or one cannot be read.
     """
-    names = list_images(source)
+    images = NamedImages(source)
+    names = images.names
     if len(names) < minimum:
         raise too_few(source, len(names), minimum)
     chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(limit, len(names)), dtype=int)]
@@ -44,7 +44,7 @@ def shrink_images(source: str | Path, target: Path, limit: int, minimum: int, si
         copy = target / f"{name}.png"
         if copy.is_file():
             continue
-        pixels = read_image(Path(source) / name)  # (H, W, 3), BGR
+        pixels = images.read(name)  # (H, W, 3), BGR
         image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
         scale = min(1.0, size / min(image.size))
         shape = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmssl_dynamic.datasets.fingerprint import folder_record
-from mmssl_dynamic.datasets.image_listing import list_images
+from mmssl_dynamic.datasets.packed_folders import count_images
 from mmssl_dynamic.demo.images import shrink_images, too_few
 from mmssl_dynamic.demo.photos import write_demo_data
 from mmssl_dynamic.downstream.folders import is_labelled, labelled_folders
@@ -46,7 +46,7 @@ def check_images(data: str | Path | None, max_images: int, minimum: int, tasks: 
             f"--max-images {max_images} is too few for the demo, which needs at least {minimum} images so that every "
             "network fills its batches; give more."
         )
-    if data is not None and (count := len(list_images(data))) < minimum:
+    if data is not None and (count := count_images(data)) < minimum:
         raise too_few(data, count, minimum)
     if tasks:
         check_tasks(tasks)

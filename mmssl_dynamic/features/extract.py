@@ -165,7 +165,7 @@ def _image_root(dataset: Any, names: Sequence[str], index: int) -> str | None:
     """The folder that names are relative to, for the montage."""
     sample = dataset.get_data_info(index)
     path = sample.get("img_path")
-    if path is None or "shard" in sample or not os.fspath(path).replace(os.sep, "/").endswith(names[index]):
+    if path is None or not os.fspath(path).replace(os.sep, "/").endswith(names[index]):
         return None
     return os.path.abspath(os.fspath(path)[: -len(names[index])] or ".")
 

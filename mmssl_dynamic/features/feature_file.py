@@ -86,7 +86,7 @@ class Features:
         labels: (N,) class of every image where the data set has labels; only ever used to judge a clustering.
         classes: names of the classes where known.
         weights_fingerprint: of the backbone that made them (``fileio.weights_fingerprint``).
-        image_root: folder that the names are relative to, if they are files.
+        image_root: folder that the names are relative to, in files or packed.
         meta: what else the sidecar holds.
         source: the file, for messages.
     """

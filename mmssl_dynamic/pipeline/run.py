@@ -11,7 +11,7 @@ from mmssl_dynamic.apis.export import export
 from mmssl_dynamic.apis.route import route
 from mmssl_dynamic.clustering import chosen_number
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.datasets.image_listing import list_images
+from mmssl_dynamic.datasets.packed_folders import count_images
 from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.execution import Execution
@@ -49,7 +49,7 @@ def pipeline(
     Run again, it goes on where it stopped, and does again only what anything has changed of.
 
     Args:
-        data: Images to pre-train on, of any structure.
+        data: Images to pre-train on, of any structure, in files or packed.
         tasks: Folders with ``train/CLASS/`` and ``test/CLASS/`` (or ``val/CLASS/``), one for each task.
         out: Folder of everything that is written.
         preset: ``'small'`` or ``'base'``, see :class:`~mmssl_dynamic.presets.Preset`.
@@ -66,7 +66,7 @@ def pipeline(
     """
     plain, sdr, folder = Preset(preset, "simsiam"), Preset(preset, "sdr"), Path(out)
     check_tasks(tasks)
-    count = len(list_images(data))
+    count = count_images(data)
     paths = chosen_number(num_clusters, count)
     stage_groups(paths)
     common = {**plain.options(data), **(options or {})}
@@ -125,4 +125,4 @@ def pipeline(
 
 
 def _task_images(tasks: Sequence[PathLike]) -> int:
-    return sum(len(list_images(folder)) for task in tasks for folder in labelled_folders(task)[0].values())
+    return sum(count_images(folder) for task in tasks for folder in labelled_folders(task)[0].values())

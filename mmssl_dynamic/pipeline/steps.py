@@ -18,6 +18,7 @@ from mmssl_dynamic.clustering import ClusterReport, cluster_features
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.batches import build_dataset
 from mmssl_dynamic.datasets.normalisation import Normalisation
+from mmssl_dynamic.datasets.packed_folders import images_fingerprint
 from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.engine.launch import prepare_config, run_training
 from mmssl_dynamic.errors import ConfigError
@@ -129,7 +130,7 @@ def training_inputs(config: Path, seed: int, options: Mapping[str, Any]) -> dict
     others = {key: value for key, value in options.items() if key not in ("data_root", "clusters_file", *_STARTS)}
     return {
         "config": {"file": fingerprint(load_config(config).to_dict(), f"config {config}"), "options": others},
-        "images": content_fingerprint(options["data_root"]),
+        "images": images_fingerprint(options["data_root"]),
         "clusters": NOT_USED if clusters is None else Clusters.load(clusters).fingerprint,
         "start": NOT_USED if start is None else content_fingerprint(start),
         "seed": seed,

@@ -14,10 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.datasets.load_image import read_image
+from mmssl_dynamic.datasets.named_images import NamedImages, holds
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.writing import write_stream
@@ -48,8 +49,8 @@ def choose_rows(
     """Random images of every cluster, or of the ``max_clusters`` largest ones, in the order of cluster numbers.
 
     Args:
-        clusters: a split whose names are files.
-        image_root: folder that the names are relative to.
+        clusters: a split whose names are those of images.
+        image_root: folder of the images, in files or packed.
         samples: images per cluster.
         max_clusters: most clusters shown. Defaults to all.
         cell: side of a picture in pixels.
@@ -64,22 +65,19 @@ def choose_rows(
     if only is None and max_clusters is not None and max_clusters < len(shown):
         shown = np.sort(np.argsort(-sizes, kind="stable")[:max_clusters])
     rng = np.random.default_rng(seed)
+    found = NamedImages(image_root)
     rows = []
     for index in shown.tolist():
         members = clusters.members(index)
         picked = rng.choice(members, size=min(samples, len(members)), replace=False)
-        images = [thumbnail(Path(image_root) / clusters.names[i], cell) for i in picked]
+        images = [thumbnail(found.read(clusters.names[i]), cell) for i in picked]
         rows.append(MontageRow(f"{index}", f"{sizes[index]} img", images))
     return rows
 
 
-def thumbnail(path: str | os.PathLike[str], cell: int) -> Image.Image:
-    """The central square of an image file, ``cell`` pixels wide, RGB.
-
-    Raises:
-        DataError: the file is missing or no image.
-    """
-    image = Image.fromarray(cv2.cvtColor(read_image(path), cv2.COLOR_BGR2RGB))
+def thumbnail(pixels: NDArray[np.uint8], cell: int) -> Image.Image:
+    """The central square of an image, BGR (H, W, 3), ``cell`` pixels wide, RGB."""
+    image = Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
     return ImageOps.fit(image, (cell, cell), Image.Resampling.BICUBIC)
 
 
@@ -154,15 +152,16 @@ def find_image_root(
     Raises:
         DataError: ``given`` does not hold the images. Better said before hours of clustering than after.
     """
-    root = given if given is not None else features.image_root
-    if root is not None and (Path(root) / features.names[0]).is_file():
-        return Path(root)
     if given is not None:
+        if features.names[0] in NamedImages(given):
+            return Path(given)
         raise DataError(
-            f"--image-root {given} holds no file {features.names[0]}; give the folder that the image names are "
+            f"--image-root {given} holds no image {features.names[0]}; give the folder that the image names are "
             "relative to, or --no-montage."
         )
-    say("no montage: the images are not files, or moved since; give --image-root DIR to say where they are")
+    if features.image_root is not None and holds(features.image_root, features.names[0]):
+        return Path(features.image_root)
+    say("no montage: the images are in no folder, or moved since; give --image-root DIR to say where they are")
     return None
 
 

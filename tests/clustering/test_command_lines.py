@@ -93,7 +93,7 @@ def test_from_a_checkpoint_to_clusters_with_report_and_pictures(run, image_folde
     [
         (["--num-clusters", 1000], "--num-clusters 1000 is more than the 600 images"),
         (["--num-clusters", 6, "--epsilon", 0.2], "epsilon=0.2"),
-        (["--num-clusters", 6, "--image-root", "nowhere"], "--image-root nowhere holds no file"),
+        (["--num-clusters", 6, "--image-root", "nowhere"], "--image-root nowhere holds no image"),
         (["--num-clusters", 6, "--out", "clusters.pkl"], "must end in .npz"),
     ],
 )

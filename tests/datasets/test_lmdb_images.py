@@ -14,7 +14,14 @@ from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import image_names, sample_names
 from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.errors import ConfigError, DataError
-from tests.datasets.same_images import assert_same_draws, assert_same_samples, config, write_folder
+from tests.datasets.same_images import (
+    assert_an_unreadable_image_is_named,
+    assert_found_by_name,
+    assert_same_draws,
+    assert_same_samples,
+    config,
+    write_folder,
+)
 from tests.helpers import touch, write_images
 
 lmdb = pytest.importorskip("lmdb")
@@ -48,6 +55,14 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def database(folder, tmp_path_factory):
     return packed(folder, tmp_path_factory.mktemp("packed") / "images")
+
+
+def test_images_are_found_by_name(folder, database):
+    assert_found_by_name(folder, database)
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    assert_an_unreadable_image_is_named(packed, tmp_path, "{root}")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,5 +1,6 @@
 """A folder of shards is the folder that it was made of: names, labels, pixels, clusters, draws and fingerprints."""
 
+import os
 import shutil
 import tarfile
 
@@ -10,9 +11,18 @@ from mmssl_dynamic.commands.registry import run_verb
 from mmssl_dynamic.datasets import ImageBatches, build_dataset
 from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.preparation import verify_images
 from mmssl_dynamic.datasets.shards import ShardIndex, write_shards
 from mmssl_dynamic.errors import ArtifactError, DataError, OutputError
-from tests.datasets.same_images import NORMALISATION, assert_same_draws, assert_same_samples, config, write_folder
+from tests.datasets.same_images import (
+    NORMALISATION,
+    assert_an_unreadable_image_is_named,
+    assert_found_by_name,
+    assert_same_draws,
+    assert_same_samples,
+    config,
+    write_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +46,27 @@ def test_samples_are_those_of_the_folder(folder, shards, options):
     one, two = build_dataset(config(folder, **options)), build_dataset(config(shards, **options))
     assert_same_samples(one, two, workers=0)
     assert one.get_data_info(1)["sample_idx"] == two.get_data_info(1)["sample_idx"] == 1
+
+
+def test_images_are_found_by_name(folder, shards):
+    assert_found_by_name(folder, shards)
+
+
+def test_an_unreadable_image_is_named(tmp_path):
+    assert_an_unreadable_image_is_named(
+        lambda root, out: list(write_shards(root, out)), tmp_path, r"{root}/000000\.tar"
+    )
+
+
+def test_images_of_a_shard_that_is_cut_off_are_named(folder, tmp_path):
+    list(write_shards(folder, tmp_path / "shards"))
+    index, file = ShardIndex.open(tmp_path / "shards"), tmp_path / "shards/000000.tar"
+    last = max(index.place(position).offset for position in range(len(index)))
+    os.truncate(file, last + 10)
+    report = verify_images(index, 2, progress=False)
+    ((name, problem),) = report.unreadable
+    assert name == f"{index.name(int(index.as_stored()[-1]))} in {file}"
+    assert problem == (f"image {name} is lost: shard {file} is cut off; copy it again, and remove index/ beside it.")
 
 
 def test_loader_processes_read_them_too(shards):

@@ -17,7 +17,13 @@ from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.packed_folders import open_packed
 from mmssl_dynamic.downstream.folders import labelled_folders
 from mmssl_dynamic.errors import ConfigError, DataError
-from tests.datasets.same_images import assert_same_draws, assert_same_samples, config
+from tests.datasets.same_images import (
+    assert_an_unreadable_image_is_named,
+    assert_found_by_name,
+    assert_same_draws,
+    assert_same_samples,
+    config,
+)
 from tests.helpers import touch, write_images
 
 pa = pytest.importorskip("pyarrow")
@@ -92,6 +98,18 @@ def test_samples_are_those_of_the_folder(folder, database, options):
     one, two = build_dataset(config(folder, **options)), build_dataset(config(database, **options))
     two.get_data_info(0)["shard"].read()  # opened before loader processes are forked
     assert_same_samples(one, two, workers=2)
+
+
+def test_images_are_found_by_name(folder, database):
+    assert_found_by_name(folder, database)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unreadable_image_is_named(tmp_path, kind):
+    def pack(root, out):
+        packed(root, out, kind)
+
+    assert_an_unreadable_image_is_named(pack, tmp_path, rf"row \d of {{root}}/\w+-0000\d-of-00002\.{kind}")
 
 
 def test_clusters_and_draws_are_those_of_the_folder(folder, database, tmp_path):

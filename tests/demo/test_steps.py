@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mmssl_dynamic.datasets.shards import write_shards
 from mmssl_dynamic.demo import steps
 from mmssl_dynamic.demo.photos import DemoData
 from mmssl_dynamic.demo.sdr_demo import run_demo
@@ -22,6 +23,22 @@ def test_a_folder_of_your_own_is_pretrained_on_and_is_a_task_if_it_is_labelled(t
     assert tasks == {**photos.tasks, "your mine": tmp_path / "mine"}
     write_images(tmp_path / "unlabelled", 20)
     assert steps.demo_images(kept, tmp_path / "other", tmp_path / "unlabelled", 0, 20, 20)[1] == photos.tasks
+
+
+def test_packed_images_are_shrunk_as_those_of_the_folder(tmp_path, monkeypatch):
+    photos = DemoData(tmp_path, tmp_path / "pretrain", {}, 32, 0, {})
+    monkeypatch.setattr(steps, "write_demo_data", lambda folder, seed: photos)
+    write_images(tmp_path / "mine", 20, size=80)
+    list(write_shards(tmp_path / "mine", tmp_path / "shards"))
+    said, found = [], []
+    for name in ("mine", "shards", "shards"):
+        steps.check_images(tmp_path / name, 10, 4, None)
+        kept = KeptFiles(tmp_path / f"kept_{name}", say=said.append)
+        images, _ = steps.demo_images(kept, tmp_path / f"demo_{name}", tmp_path / name, 0, 10, 4)
+        found.append({path.relative_to(images): path.read_bytes() for path in images.rglob("*.png")})
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 10
+    assert [line[:24] for line in said] == ["shrinking images is kept"]
 
 
 def test_random_weights_are_those_of_the_seed():

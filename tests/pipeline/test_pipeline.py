@@ -7,10 +7,13 @@ import pytest
 
 from mmssl_dynamic.cli import run
 from mmssl_dynamic.commands.registry import run_verb
+from mmssl_dynamic.datasets import build_dataset
+from mmssl_dynamic.datasets.shards import write_shards
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.pipeline import steps
 from mmssl_dynamic.pipeline.clock import Clock
 from mmssl_dynamic.pipeline.run import pipeline
+from mmssl_dynamic.presets import Preset
 from mmssl_dynamic.result_cache import KeptFiles
 from mmssl_dynamic.routing import RoutingResult
 from tests.helpers import write_images
@@ -97,6 +100,31 @@ def test_a_second_call_trains_and_routes_nothing_and_says_what_is_kept(finished,
     for what in ("training simsiam is", "clustering is", "training sdr is", "pets: the ranking is"):
         assert f"{what} kept from" in said
     assert re.search(r"\[2/5\] features and clusters \(\d+ (seconds|minutes) left in all\)", said)
+
+
+def test_packed_images_and_tasks_are_those_of_the_folders(finished, data, tmp_path, monkeypatch):
+    out, packed, trained = finished[0], tmp_path / "packed", []
+    for folder in ("photos", "pets/train", "pets/test"):
+        list(write_shards(data / folder, packed / folder))
+
+    def train(config):
+        """On the images of the folder, so that the rest can be compared; they are drawn from what is packed."""
+        trained.append(build_dataset(config.extract_dataloader.dataset).get_data_info(0)["shard"].where)
+        name = config.work_dir.rsplit("/", 1)[-1]
+        shutil.copytree(out / name, config.work_dir, dirs_exist_ok=True)
+
+    monkeypatch.setattr(steps, "run_training", train)
+    pipeline(packed / "photos", [packed / "pets"], tmp_path / "out", num_clusters=4, options=TINY)
+    config, options = Preset().config, {"data_root": str(packed / "photos")}
+    inputs = steps.training_inputs(config, 0, options)
+    (packed / "photos/index/index.json").unlink()  # it is made anew, and is no other image
+    assert steps.training_inputs(config, 0, options) == inputs
+    assert trained == [f"{packed}/photos/000000.tar"] * 2
+    for name in ("clusters.png", "features.npy"):
+        assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes()
+    one, two = (RoutingResult.load(root / "routing.json") for root in (out / "routing/pets", tmp_path / "out/routing"))
+    assert (one.subnets, one.full) == (two.subnets, two.full)
+    assert (tmp_path / "out/routing/chosen_clusters.png").is_file()
 
 
 def test_what_cannot_be_routed_is_refused_before_anything_is_trained(data, call, tmp_path, monkeypatch):

@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 
 from mmssl_dynamic.clusters import Clusters
+from mmssl_dynamic.datasets.load_image import read_image
+from mmssl_dynamic.datasets.shards import write_shards
 from mmssl_dynamic.errors import DataError
 from mmssl_dynamic.features.feature_file import Features
 from mmssl_dynamic.visualization.montage import (
@@ -82,9 +84,24 @@ def test_thumbnails_are_the_central_square_in_rgb(tmp_path):
     image = Image.new("RGB", (60, 20), (0, 0, 255))
     image.paste((255, 0, 0), (20, 0, 40, 20))
     image.save(tmp_path / "a.png")
-    pixels = np.asarray(thumbnail(tmp_path / "a.png", 20))
+    pixels = np.asarray(thumbnail(read_image(tmp_path / "a.png"), 20))
     assert pixels.shape == (20, 20, 3)
     assert (pixels == (255, 0, 0)).all()
+
+
+def test_the_montage_of_packed_images_is_that_of_the_folder(coloured, tmp_path, capsys):
+    clusters, root = coloured
+    list(write_shards(root, tmp_path / "shards"))
+    rows = np.zeros((9, 2), np.float32)
+    found = find_image_root(Features(rows, clusters.names, image_root=str(tmp_path / "shards")))
+    assert found == tmp_path / "shards"
+    one, two = (cluster_montage(clusters, at, tmp_path / f"{at.name}.png", samples=4) for at in (root, found))
+    assert one.read_bytes() == two.read_bytes()
+    (found / "000001.tar.part").touch()  # it cannot be opened, which is no reason to end a clustering
+    assert find_image_root(Features(rows, clusters.names, image_root=str(found))) is None
+    assert "no montage: " in capsys.readouterr().out
+    with pytest.raises(DataError, match="holds shards that are not finished"):
+        find_image_root(Features(rows, clusters.names), found)
 
 
 def test_the_image_root_is_the_given_one_or_that_of_the_features(coloured, tmp_path, capsys):
@@ -94,7 +111,7 @@ def test_the_image_root_is_the_given_one_or_that_of_the_features(coloured, tmp_p
     assert find_image_root(Features(rows, clusters.names), root) == root
     assert find_image_root(Features(rows, clusters.names, image_root=str(tmp_path / "moved"))) is None
     assert "--image-root" in capsys.readouterr().out
-    with pytest.raises(DataError, match="holds no file part/0.png"):
+    with pytest.raises(DataError, match="holds no image part/0.png"):
         find_image_root(Features(rows, clusters.names), tmp_path)
 
 

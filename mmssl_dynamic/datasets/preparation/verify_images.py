@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import statistics
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,19 +16,31 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from mmssl_dynamic.datasets.load_image import MAX_ASPECT, decoded, printable, read_bytes
+from mmssl_dynamic.datasets.load_image import (
+    MAX_ASPECT,
+    PACKED_REMEDY,
+    REMEDY,
+    decoded,
+    packed_name,
+    printable,
+    read_bytes,
+)
 from mmssl_dynamic.datasets.lost_data import suspicion
+from mmssl_dynamic.datasets.packed_images import PackedImages, Place
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.writing import write_text
 
 _CHUNK = 32  # images per job: few enough that the bar moves, enough that a million images are no million jobs
+# What is packed is opened, and held, for one thread; decoders take longer, and work outside of it.
+_one_reader = threading.Lock()
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What decoding one file showed: the one-sentence problem, or else its kind ('JPEG RGB') and size in pixels.
+    """What decoding one image showed: the one-sentence problem, or else its kind ('JPEG RGB') and size in pixels.
 
-    A suspicion is a sentence about a file that can be used and may not be what it was.
+    The path of one that is packed is its name, and what holds it. A suspicion is a sentence about a file that can be
+    used and may not be what it was.
     """
 
     path: str
@@ -49,6 +62,7 @@ class ImageReport:
         kinds: Number of readable files by format and Pillow mode, such as 'JPEG RGB'.
         widths: Of the readable files, upright, in pixels.
         heights: Likewise.
+        packed: Whether paths are those of packed images, and not of files.
     """
 
     num_images: int = 0
@@ -57,6 +71,7 @@ class ImageReport:
     kinds: Counter[str] = field(default_factory=Counter)
     widths: list[int] = field(default_factory=list)
     heights: list[int] = field(default_factory=list)
+    packed: bool = False
 
     def add(self, facts: ImageFacts) -> None:
         """Count one file."""
@@ -81,34 +96,55 @@ class ImageReport:
         return lines + [sentence for _, sentence in (*self.unreadable, *self.suspect)]
 
     def write_unreadable(self, path: str | os.PathLike[str]) -> None:
-        """Write the absolute paths of the unreadable files, one a line."""
+        """Write the absolute paths of the unreadable files, one a line.
+
+        Raises:
+            DataError: the images are packed.
+        """
+        if self.packed:
+            raise DataError("packed images are no files that could be deleted; pack the data set anew without them.")
         write_text(path, "".join(f"{Path(image).absolute()}\n" for image, _ in self.unreadable))
 
 
-def inspect_image(path: str) -> ImageFacts:
-    """Decode one file completely, exactly as :class:`~mmssl_dynamic.datasets.load_image.LoadImage` does."""
+def inspect_image(path: str, place: Place | None = None) -> ImageFacts:
+    """Decode one image completely, exactly as :class:`~mmssl_dynamic.datasets.load_image.LoadImage` does.
+
+    Args:
+        path: The file, or the name of an image that is packed.
+        place: Where that is.
+    """
+    name = path if place is None else packed_name(path, place)
     try:
-        data = read_bytes(path)
-        height, width = decoded(data, path).shape[:2]
+        data = read_bytes(path) if place is None else _packed_bytes(name, place)
+        height, width = decoded(data, name, remedy=REMEDY if place is None else PACKED_REMEDY).shape[:2]
     except DataError as error:
-        return ImageFacts(path, problem=str(error))
+        return ImageFacts(name, problem=str(error))
     doubt = suspicion(data)
     if max(height, width) > MAX_ASPECT * min(height, width):
         doubt = f"{width} x {height} pixels: of so thin an image only the middle is used"
-    sentence = None if doubt is None else f"image {printable(path)} should be looked at ({doubt})."
+    sentence = None if doubt is None else f"image {printable(name)} should be looked at ({doubt})."
     try:
         with Image.open(io.BytesIO(data)) as image:
             kind = f"{image.format} {image.mode}"
     except OSError:  # one of the TIFFs that only OpenCV knows
         kind = "TIFF other"
-    return ImageFacts(path, None, sentence, kind, width, height)
+    return ImageFacts(name, None, sentence, kind, width, height)
+
+
+def _packed_bytes(name: str, place: Place) -> bytes:
+    try:
+        with _one_reader:
+            return place.read()
+    except DataError as error:  # which names no more than what holds the image
+        raise DataError(f"image {printable(name)} is lost: {error}") from error
 
 
 def verify_images(dataset: Any, workers: int | None = None, progress: bool = True) -> ImageReport:
     """Decode all images of a data set and report the ones that cannot be used.
 
     Args:
-        dataset: A data set of mmpretrain's kind, whose samples have ``img_path``, or a sequence of paths.
+        dataset: A data set of mmpretrain's kind, whose samples have ``img_path``; packed images, which are read in the
+            order that they lie in on disk; or a sequence of paths.
         workers: Threads (decoders work outside Python's lock). Defaults to the number of CPUs, at most 16.
         progress: Whether to show a bar with the time left.
 
@@ -117,20 +153,24 @@ def verify_images(dataset: Any, workers: int | None = None, progress: bool = Tru
 
     Raises:
         ConfigError: ``workers`` is not positive.
-        DataError: the data set keeps its images in memory, or packed.
+        DataError: the data set keeps its images in memory.
     """
     workers = min(os.cpu_count() or 1, 16) if workers is None else workers
     if workers < 1:
         raise ConfigError(f"workers={workers} must be at least 1.")
-    paths = _paths(dataset)
-    report = ImageReport()
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    count, image, packed = _images(dataset)
+    report = ImageReport(packed=packed)
+    chunks = [range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+
+    def inspect(chunk: Sequence[int]) -> list[ImageFacts]:
+        return [inspect_image(*image(index)) for index in chunk]
+
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm(total=len(paths), desc="images", unit="image", disable=not progress) as bar,
+        tqdm(total=count, desc="images", unit="image", disable=not progress) as bar,
     ):
         try:
-            for facts in _flat(pool.map(_inspect_all, chunks)):
+            for facts in _flat(pool.map(inspect, chunks)):
                 report.add(facts)
                 bar.update()
                 if facts.problem is not None:
@@ -141,23 +181,23 @@ def verify_images(dataset: Any, workers: int | None = None, progress: bool = Tru
     return report
 
 
-def _inspect_all(paths: Sequence[str]) -> list[ImageFacts]:
-    return [inspect_image(path) for path in paths]
-
-
 def _flat(groups: Iterator[list[ImageFacts]]) -> Iterator[ImageFacts]:
     for group in groups:
         yield from group
 
 
-def _paths(dataset: Any) -> list[str]:
+def _images(dataset: Any) -> tuple[int, Callable[[int], tuple[str, Place | None]], bool]:
+    """How many there are, what :func:`inspect_image` takes of each, and whether they are packed."""
+    if isinstance(dataset, PackedImages):
+        order = dataset.as_stored()
+        return len(order), lambda index: (dataset.name(order[index]), dataset.place(order[index])), True
     if not hasattr(dataset, "get_data_info"):
-        return [os.fspath(path) for path in dataset]
-    paths = []
+        paths = [os.fspath(path) for path in dataset]
+        return len(paths), lambda index: (paths[index], None), False
+    found: list[tuple[str, Place | None]] = []
     for index in range(len(dataset)):
         sample = dataset.get_data_info(index)
-        if sample.get("img_path") is None or "shard" in sample:
-            where = "packed" if "shard" in sample else "in memory"
-            raise DataError(f"data set {type(dataset).__name__} keeps its images {where}; there are no files to check.")
-        paths.append(os.fspath(sample["img_path"]))
-    return paths
+        if sample.get("img_path") is None:
+            raise DataError(f"data set {type(dataset).__name__} keeps its images in memory; there are none to check.")
+        found.append((os.fspath(sample["img_path"]), sample.get("shard")))
+    return len(found), found.__getitem__, any(place is not None for _, place in found)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmssl_dynamic import cli
+from mmssl_dynamic.commands.registry import run_verb
 from mmssl_dynamic.datasets import ImageFolder
 from mmssl_dynamic.datasets.preparation import verify_images
 from mmssl_dynamic.datasets.shards import write_shards
@@ -71,10 +73,30 @@ def test_a_line_of_which_the_middle_is_used_is_suspect(tmp_path):
     assert "900 x 2 pixels: of so thin an image only the middle is used" in report.suspect[0][1]
 
 
-def test_packed_images_are_no_files_that_are_missing(folder, tmp_path):
+def test_packed_images_are_checked_and_cannot_be_deleted(folder, tmp_path, monkeypatch, capsys):
     list(write_shards(folder, tmp_path / "shards"))
-    with pytest.raises(DataError, match="ImageFolder keeps its images packed; there are no files to check"):
-        verify_images(ImageFolder(data_root=str(tmp_path / "shards"), pipeline=[]))
+    report = verify_images(ImageFolder(data_root=str(tmp_path / "shards"), pipeline=[]), progress=False)
+    held = [f"{tmp_path}/shards/{name} in {tmp_path}/shards/000000.tar" for name in ("05x.jpg", "more/empty.png")]
+    assert [name for name, _ in report.unreadable] == held
+    with pytest.raises(DataError, match="no files that could be deleted"):
+        report.write_unreadable(tmp_path / "bad.txt")
+
+    def ends(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            cli.run(lambda: run_verb("check-images", [str(tmp_path / "shards"), "--no-progress", *arguments]))
+        return ended.value.code
+
+    assert ends() == 1
+    shown = capsys.readouterr().out
+    assert "images      42\nunreadable  2" in shown
+    assert f"image more/empty.png in {tmp_path}/shards/000000.tar cannot be used (it is empty" in shown
+    assert ends("--delete-list", str(tmp_path / "bad.txt")) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        f"error: --delete-list is of files, and the images of {tmp_path}/shards are packed; leave it out, and pack the "
+        "data set anew without the images that are named.\n"
+    )
+    assert not (tmp_path / "bad.txt").exists()
 
 
 def test_data_in_memory_and_no_workers_are_refused():
