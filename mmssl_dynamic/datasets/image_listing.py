@@ -26,6 +26,8 @@ _NOT_CONTENT = frozenset(
         *("@eadir", "@recycle", "@recently-snapshot", "#recycle", "lost+found", "__pycache__"),
     }
 )
+# Of what images are packed in, see mmssl_dynamic.datasets.packed_folders.
+_PACKED = (".tar", ".mdb", ".parquet", ".arrow")
 _SHOWN = 6  # kinds of files in a sentence
 
 
@@ -74,17 +76,23 @@ def find_images(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
     if not os.path.isdir(folder):
         raise DataError(f"image folder {shown} is a file; give the folder that holds the images.")
     endings = tuple(ending.lower() for ending in extensions)
-    listing = Listing([], Counter())
+    listing, packed = Listing([], Counter()), None
     for path in walk_files(folder):
         if path.lower().endswith(endings):
             listing.images.append(path)
         else:
             listing.left_out[os.path.splitext(path)[1].lower()] += 1
+            packed = packed or (path if path.endswith(_PACKED) else None)
     if not listing.images:
         found = f", only other files ({listing.left_out_text()})" if listing.left_out else ""
-        raise DataError(
-            f"image folder {shown} holds no image{found}; give a folder with files such as {', '.join(endings[:5])}."
-        )
+        remedy = f"give a folder with files such as {', '.join(endings[:5])}"
+        if packed is not None:
+            inside = os.path.dirname(packed)
+            own = (
+                f"give {printable(os.path.join(folder, inside))}" if inside else "unpack it, for files are needed here"
+            )
+            remedy = f"if images are packed in {printable(packed)}, {own}"
+        raise DataError(f"image folder {shown} holds no image{found}; {remedy}.")
     for path in listing.images:
         if not is_text_line(path):
             raise DataError(

@@ -18,10 +18,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from mmssl_dynamic import cli
+from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.detection.average_precision import average_precision
 from mmssl_dynamic.detection.detector import prepare_detection
 from mmssl_dynamic.engine.checkpoints import go_on_if_begun
 from mmssl_dynamic.engine.launch import build_runner
+from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.fingerprints import fingerprint
 from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.models.backbones import SuperNetwork
@@ -199,6 +201,7 @@ def _trained(job: CandidateJob) -> dict[str, Any]:
     from mmssl_dynamic.detection.class_metrics import evaluate_classes, split_classes  # imports mmdet
 
     start = time.monotonic()
+    _check_statistics(job)
     config = candidate_config(job)
     evaluate_classes(config, "val")
     runner = build_runner(config)
@@ -212,6 +215,21 @@ def _trained(job: CandidateJob) -> dict[str, Any]:
     record = {"AP": average_precision(metrics), "seconds": seconds, "classes": classes}
     job.keep(record)
     return record
+
+
+def _check_statistics(job: CandidateJob) -> None:
+    """Refuse a bank that was written anew since the routing began: the result would be kept for other statistics.
+
+    Raises:
+        ArtifactError: it was.
+    """
+    if job.bank is None:
+        return
+    if BNBank.load(job.bank).statistics_fingerprint([job.name], job.bn) != job.inputs["BN statistics"]:
+        raise ArtifactError(
+            f"BN bank {job.bank} was written anew since the routing began, with other statistics of {job.name}; run "
+            "again, and candidates are trained with these."
+        )
 
 
 class _KeepMetrics(Hook):

@@ -143,6 +143,14 @@ def test_a_missing_or_useless_folder_is_one_sentence(tmp_path):
         ImageFolder(str(tmp_path))
     with pytest.raises(DataError, match=r"a\.heic is a file"):
         ImageFolder(str(tmp_path / "a.heic"))
+    write_files(tmp_path, "task/train/000000.tar", "task/test/000000.tar")
+    sentence = rf"\(2 \.tar\); if images are packed in test/000000\.tar, give {tmp_path}/task/test\.$"
+    with pytest.raises(DataError, match=sentence):
+        ImageFolder(str(tmp_path / "task"))
+    with pytest.raises(
+        DataError, match=r"if images are packed in 000000\.tar, unpack it, for files are needed here\.$"
+    ):
+        list_images(tmp_path / "task/train")
 
 
 @pytest.mark.parametrize("name", ["line\nbreak.png", "latin\udce91.png"])

@@ -11,7 +11,7 @@ from mmssl_dynamic.calibration import BNBank, calibrate_path
 from mmssl_dynamic.detection import candidate_runs
 from mmssl_dynamic.detection.candidate import CandidateJob, candidate_config, detector_backbone, run_candidate
 from mmssl_dynamic.detection.plan import DetectionPlan
-from mmssl_dynamic.errors import ConfigError, LockedError, MissingStatisticsError, UserError
+from mmssl_dynamic.errors import ArtifactError, ConfigError, LockedError, MissingStatisticsError, UserError
 from mmssl_dynamic.fileio import load_state_dict
 from mmssl_dynamic.locks import locked_folder
 from mmssl_dynamic.registry import MODELS
@@ -283,6 +283,25 @@ def test_a_candidate_that_another_process_trains_is_left_to_it(tmp_path):
         with pytest.raises(LockedError, match="candidate folder .* is being written by"):
             candidate_runs._run_process(job, "cpu")
         assert log.read_text() == "iteration 3\n"
+
+
+def test_a_candidate_is_not_trained_with_a_bank_that_was_written_anew_since(run, tmp_path, monkeypatch):
+    _, (_, checkpoint, bank), _, _ = run
+    inputs = dict.fromkeys(COMPUTATIONS["detection candidate"].depends_on, "a")
+    own = BNBank.load(bank)
+    inputs["BN statistics"] = own.statistics_fingerprint(["0-0-0-1"])
+    own.path["0-0-0-1"] = {layer: (mean, 2 * var) for layer, (mean, var) in own.path["0-0-0-1"].items()}
+    own.save(tmp_path / "bank.safetensors")
+    monkeypatch.setattr("mmssl_dynamic.detection.candidate.candidate_config", lambda job: pytest.fail("trained"))
+    job = CandidateJob(
+        "0-0-0-1", 5, str(tmp_path), {}, [], str(checkpoint), str(tmp_path / "bank.safetensors"), "path", "d.py",
+        inputs=inputs,
+    )  # fmt: skip
+    with pytest.raises(
+        ArtifactError, match=r"bank.safetensors was written anew .* other statistics of 0-0-0-1; run ag"
+    ):
+        run_candidate(job)
+    assert job.finished() is None
 
 
 def test_a_candidate_sees_one_of_the_devices_that_its_parent_sees(monkeypatch):
