@@ -188,4 +188,7 @@ def test_where_nothing_may_be_thrown_away_the_step_does_not_go_on_with_it_the_ne
         KeptFiles(tmp_path / "kept")("step", key(weights="others"), files, stopped)
     with pytest.raises(LockedError):
         KeptFiles(tmp_path / "kept")("step", key(), files, stopped, refused)
+    assert do(tmp_path, key(weights="others"))[0] == [False]  # of which a part may be gone
+    with pytest.raises(LockedError):
+        KeptFiles(tmp_path / "kept")("step", key(), files, stopped, refused)
     assert do(tmp_path, key())[0] == [False]

@@ -88,9 +88,7 @@ def find_images(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
         remedy = f"give a folder with files such as {', '.join(endings[:5])}"
         if packed is not None:
             inside = os.path.dirname(packed)
-            own = (
-                f"give {printable(os.path.join(folder, inside))}" if inside else "unpack it, for files are needed here"
-            )
+            own = f"give {printable(os.path.join(folder, inside))}" if inside else "unpack it: files are needed here"
             remedy = f"if images are packed in {printable(packed)}, {own}"
         raise DataError(f"image folder {shown} holds no image{found}; {remedy}.")
     for path in listing.images:

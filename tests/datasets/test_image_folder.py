@@ -147,9 +147,7 @@ def test_a_missing_or_useless_folder_is_one_sentence(tmp_path):
     sentence = rf"\(2 \.tar\); if images are packed in test/000000\.tar, give {tmp_path}/task/test\.$"
     with pytest.raises(DataError, match=sentence):
         ImageFolder(str(tmp_path / "task"))
-    with pytest.raises(
-        DataError, match=r"if images are packed in 000000\.tar, unpack it, for files are needed here\.$"
-    ):
+    with pytest.raises(DataError, match=r"if images are packed in 000000\.tar, unpack it: files are needed here\.$"):
         list_images(tmp_path / "task/train")
 
 

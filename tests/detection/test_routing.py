@@ -297,9 +297,7 @@ def test_a_candidate_is_not_trained_with_a_bank_that_was_written_anew_since(run,
         "0-0-0-1", 5, str(tmp_path), {}, [], str(checkpoint), str(tmp_path / "bank.safetensors"), "path", "d.py",
         inputs=inputs,
     )  # fmt: skip
-    with pytest.raises(
-        ArtifactError, match=r"bank.safetensors was written anew .* other statistics of 0-0-0-1; run ag"
-    ):
+    with pytest.raises(ArtifactError, match=r"bank.safetensors was written anew .* other statistics of 0-0-0-1; run"):
         run_candidate(job)
     assert job.finished() is None
 
