@@ -13,6 +13,7 @@ from torch import nn
 from mmssl_dynamic.config_names import shipped_file
 from mmssl_dynamic.datasets.normalisation import Normalisation
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.fileio import load_run_checkpoint, local_file
 from mmssl_dynamic.models.backbones import SuperNetwork
 from mmssl_dynamic.models.backbones.layers import on_one_device
 from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
@@ -214,3 +215,21 @@ def load_super_network(
             "SDR or DSPNet run."
         )
     return cfg, net
+
+
+def last_rate(checkpoint: PathLike) -> float | None:
+    """Learning rate of the backbone that a training had come to when it wrote a checkpoint.
+
+    Returns:
+        The rate; ``None`` if the file holds weights alone.
+
+    Raises:
+        ArtifactError: the file is missing or broken.
+    """
+    file = local_file(checkpoint)
+    if file.suffix == ".safetensors":
+        return None
+    optimizer = load_run_checkpoint(file, mmap=True).get("optimizer")
+    groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
+    # The backbone's parameters are the model's first.
+    return float(groups[0]["lr"]) if groups else None

@@ -27,7 +27,7 @@ _CONFIGS = {
 #: Images that a small training sees, and the epochs that it has for it at least and at most: our reading of "tens of
 #: minutes on two cores".
 _IMAGES_SEEN, _LEAST_EPOCHS, _MOST_EPOCHS = 128_000, 10, 200
-# Rate of what starts from trained weights, in the config's own.
+# Rate of what starts from trained weights, at least: of weights alone, and after a schedule that came to its end.
 _RATE_FROM_WEIGHTS = {"small": 0.02, "base": 0.01}
 
 
@@ -85,7 +85,8 @@ class Preset:
         Args:
             data: The folder, of any structure; packed ones, too.
             clusters: Clusters of its images, for SDR, whose number is that of the paths.
-            init_from: Weights to start from, of SimSiam's or BYOL's training with the same preset.
+            init_from: Weights to start from, of SimSiam's or BYOL's training with the same preset. SDR goes on with the
+                learning rate that the training had there, if its schedule was not at its end.
 
         Raises:
             DataError: the folder holds no images.
@@ -104,7 +105,9 @@ class Preset:
         if init_from is not None:
             found["init_from"] = str(init_from)
             if self.algorithm == "sdr":
-                found["optim_wrapper.optimizer.lr"] = _RATE_FROM_WEIGHTS[self.size]
+                from mmssl_dynamic.loading import last_rate
+
+                found["optim_wrapper.optimizer.lr"] = max(_RATE_FROM_WEIGHTS[self.size], last_rate(init_from) or 0.0)
         return found
 
     def _paths(self, clusters: PathLike) -> dict[str, Any]:

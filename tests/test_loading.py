@@ -1,8 +1,17 @@
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
-from mmssl_dynamic.loading import build_backbone, find_config, load_backbone, load_config, need, select_device
+from mmssl_dynamic.loading import (
+    build_backbone,
+    find_config,
+    last_rate,
+    load_backbone,
+    load_config,
+    need,
+    select_device,
+)
 from mmssl_dynamic.models import SDRResNet
 
 CONFIG = """
@@ -134,3 +143,21 @@ def test_custom_imports_are_those_of_the_options_too(config_file, tmp_path, monk
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="own_module_of_this_test cannot be imported: .*no_such_library"):
         load_config(config_file, {"custom_imports.imports": ["own_module_of_this_test"]})
+
+
+def test_the_last_rate_is_the_backbones_where_the_schedule_was(tmp_path):
+    layer, predictor = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    groups = [{"params": [*layer.parameters()]}, {"params": [*predictor.parameters()], "lr": 0.4}]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
+    optimizer.step()
+    for _ in range(10):
+        schedule.step()
+    state = {"state_dict": layer.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(state, tmp_path / "run.pth")
+    assert last_rate(tmp_path / "run.pth") == pytest.approx(0.05)
+    torch.save(layer.state_dict(), tmp_path / "weights.pth")
+    save_file(layer.state_dict(), tmp_path / "weights.safetensors")
+    assert last_rate(tmp_path / "weights.pth") is last_rate(tmp_path / "weights.safetensors") is None
+    with pytest.raises(ArtifactError, match=r"gone\.pth"):
+        last_rate(tmp_path / "gone.pth")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmssl_dynamic import presets
 from mmssl_dynamic.cli import run
@@ -63,6 +64,18 @@ def test_a_folder_of_tar_files_is_as_many_images(images, tmp_path):
     list(write_shards(images, tmp_path / "shards"))
     found = Preset("small", "simsiam").options(tmp_path / "shards")
     assert found == {**Preset("small", "simsiam").options(images), "data_root": str(tmp_path / "shards")}
+
+
+@pytest.mark.parametrize(("rate", "taken"), [(0.025, 0.025), (0.0, 0.02), (None, 0.02)])
+def test_sdr_goes_on_with_the_rate_that_its_start_had_unless_that_was_at_its_end(images, tmp_path, rate, taken):
+    state = {"state_dict": {"weight": torch.ones(1)}}
+    if rate is not None:
+        state["optimizer"] = {"state": {}, "param_groups": [{"lr": rate, "params": [0]}]}
+    torch.save(state, tmp_path / "epoch_8.pth")
+    options = Preset("small", "sdr").options(
+        images, clusters_of(images, tmp_path / "c.npz", 4), tmp_path / "epoch_8.pth"
+    )
+    assert load_config(Preset("small", "sdr").config, options).optim_wrapper.optimizer.lr == taken
 
 
 def test_what_a_preset_lacks_or_cannot_use_is_one_sentence(images, tmp_path):

@@ -18,6 +18,7 @@ clusters_file = "work_dirs/demo/clusters.npz"
 stage_groups = (1, 1, 4, 4)
 stage_channels = (32, 64, 224, 448)  # a sub-network uses 32, 64, 128 and 256, as simsiam_demo.py's network
 max_epochs = 16
+schedule_epochs = max_epochs  # that the rate falls over: of this training and of what goes on from it
 norm_cfg = dict(type="BN1d")
 
 model = dict(
@@ -49,7 +50,7 @@ extract_dataloader = dict(
     dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.eval_pipeline}}),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=schedule_epochs, by_epoch=True, begin=0, end=schedule_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
 default_hooks = dict(
     logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2), progress=dict(label="SDR")

@@ -14,6 +14,7 @@ _base_ = [
 
 data_root = "work_dirs/demo/data/pretrain"
 max_epochs = 16
+schedule_epochs = max_epochs  # that the rate falls over: of this training and of what goes on from it
 norm_cfg = dict(type="BN1d")
 
 model = dict(
@@ -35,7 +36,7 @@ extract_dataloader = dict(
     dataset=dict(type="mmssl_dynamic.ImageFolder", data_root=data_root, pipeline={{_base_.eval_pipeline}}),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.05, weight_decay=5e-4))
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=schedule_epochs, by_epoch=True, begin=0, end=schedule_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
 default_hooks = dict(
     logger=dict(interval=32), checkpoint=dict(interval=4, max_keep_ckpts=2), progress=dict(label="SimSiam")

@@ -33,6 +33,7 @@ from mmssl_dynamic.features.pooling import pooled_features
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import (
     find_config,
+    last_rate,
     load_backbone,
     load_config,
     load_super_network,
@@ -55,8 +56,6 @@ _IMAGES = 1024
 _MOST_PATHS = 16
 _CALIBRATION = 512
 _PROTOCOL = KNNProtocol(k=20)
-#: Of what starts from trained weights: a smaller step than from random ones.
-_LOW_RATE = {"optim_wrapper.optimizer.lr": 0.02}
 #: Of what starts from trained weights: not the crops again that those have seen.
 _OTHER_CROPS = 1000
 #: Widths of SimSiam's stages. A stage with groups is 7/4 as wide, so that a path has SimSiam's width.
@@ -75,8 +74,9 @@ def run_demo(
 ) -> Path:
     """Pre-train, cluster, train the super-network, route three tasks, export the winners, and write a report.
 
-    SimSiam trains on for as many steps as SDR has, so that the table compares what cost alike. Run again, the demo goes
-    on where it stopped, and does again only what anything has changed of.
+    SimSiam trains on for as many steps as SDR has, so that the table compares what cost alike: both go on with the
+    learning rate that the first half of the schedule left. Run again, the demo goes on where it stopped, and does again
+    only what anything has changed of.
 
     Args:
         out: Folder of everything that is written.
@@ -107,10 +107,13 @@ def run_demo(
 
     with clock.step("SimSiam on all images"):
         simsiam_config = find_config("demo/simsiam_demo.py")
-        checkpoint = train_to_end(steps, simsiam_config, folder / "simsiam", seed, options)
+        # One schedule for SimSiam and what goes on from it, as in the pipeline.
+        halfway = {**options, "schedule_epochs": 2 * epochs}
+        checkpoint = train_to_end(steps, simsiam_config, folder / "simsiam", seed, halfway)
+        rate = {"optim_wrapper.optimizer.lr": last_rate(checkpoint)}
 
     with clock.step("features and clusters"):
-        config = load_config(simsiam_config, options)
+        config = load_config(simsiam_config, halfway)
         recommendation = recommend(len(list_images(images)))
         assert recommendation.num_paths is not None  # of as many images as there are at least
         paths = min(recommendation.num_paths, _MOST_PATHS)
@@ -122,12 +125,12 @@ def run_demo(
     with clock.step(f"SDR: {paths} sub-networks and the full network, from SimSiam's weights"):
         sdr_config = find_config("demo/sdr_demo.py")
         started = {**_with_paths(paths), "clusters_file": str(clusters_file), "init_from": str(checkpoint)}
-        sdr_options = {**options, **started, **_LOW_RATE}
+        sdr_options = {**options, **started, **rate}
         sdr_checkpoint = train_to_end(steps, sdr_config, folder / "sdr", seed + _OTHER_CROPS, sdr_options)
         bank = folder / "sdr" / "bn_bank.safetensors"
 
     with clock.step("SimSiam trained on for as many steps, to compare with"):
-        more = {**options, "load_from": str(checkpoint), **_LOW_RATE}
+        more = {**options, "load_from": str(checkpoint), **rate}
         longer = train_to_end(steps, simsiam_config, folder / "simsiam_longer", seed + _OTHER_CROPS, more)
 
     results = SDRDemoResults(

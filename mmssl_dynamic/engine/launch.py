@@ -167,11 +167,19 @@ def _set_loaders(config: Config, pin_memory: bool, persistent_workers: bool) -> 
 def _check_schedule(config: Config) -> None:
     """Refuse schedules of the learning rate that end before they begin, as ``max_epochs`` below ``warmup_epochs`` do.
 
+    And those that end before the training does, at a rate of zero.
+
     Cutting the warm-up would be another way; how short it may be is for the user to say. One of no epochs is left out.
     """
     entries = config.get("param_scheduler")
     if not isinstance(entries, list):
         return
+    whole, trained = config.get("schedule_epochs"), config.get("max_epochs")
+    if whole is not None and trained is not None and whole < trained:
+        raise ConfigError(
+            f"schedule_epochs={whole} ends before max_epochs={trained}, and the rest would train at a rate of zero; "
+            f"give schedule_epochs={trained} or more: the epochs of this training and of what goes on from it."
+        )
     # A warm-up of warmup_epochs=0 is none.
     config.param_scheduler = [entry for entry in entries if (entry.get("begin", 0), entry.get("end")) != (0, 0)]
     for index, entry in enumerate(config.param_scheduler):

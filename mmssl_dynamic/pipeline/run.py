@@ -70,8 +70,12 @@ def pipeline(
     paths = chosen_number(num_clusters, count)
     stage_groups(paths)
     common = {**plain.options(data), **(options or {})}
-    base = load_config(plain.config, common)
-    batch, epochs = int(base.train_dataloader.batch_size), int(base.train_cfg.max_epochs)
+    epochs = int(load_config(plain.config, common).train_cfg.max_epochs)
+    # One schedule for both: SDR goes on where SimSiam's rate is halfway down. A rate that fell to nothing and rises
+    # again costs both accuracy (docs/studies/domains.md).
+    started = {**common, "schedule_epochs": 2 * epochs}
+    base = load_config(plain.config, started)
+    batch = int(base.train_dataloader.batch_size)
     if count // paths < batch:
         raise DataError(
             f"{count} images make {paths} clusters of {count // paths} on average, fewer than a batch of {batch}; give "
@@ -84,7 +88,7 @@ def pipeline(
     clock = Clock(len(work), work, steps, folder / "kept" / "seconds.json")
 
     with clock.step("SimSiam on all images"):
-        checkpoint = train_to_end(steps, plain.config, folder / "simsiam", seed, common)
+        checkpoint = train_to_end(steps, plain.config, folder / "simsiam", seed, started)
 
     with clock.step("features and clusters"):
         clusters = folder / "clusters.npz"

@@ -32,6 +32,17 @@ def test_another_schedule_without_a_duration_is_named(repo_root):
         )
 
 
+def test_a_schedule_may_be_longer_than_the_training_and_not_shorter(repo_root):
+    simsiam = repo_root / "configs/demo/simsiam_demo.py"
+    options = dict(max_epochs=10, schedule_epochs=20)
+    (entry,) = prepare_config(simsiam, cfg_options=options).param_scheduler
+    assert (entry.T_max, entry.begin, entry.end) == (20, 0, 20)
+    (entry,) = prepare_config(simsiam, cfg_options=dict(max_epochs=10)).param_scheduler
+    assert (entry.T_max, entry.end) == (10, 10)
+    with pytest.raises(ConfigError, match=r"schedule_epochs=8 ends before max_epochs=10.* give schedule_epochs=10 or"):
+        prepare_config(simsiam, cfg_options=dict(max_epochs=10, schedule_epochs=8))
+
+
 def test_no_validate_takes_validation_out_of_the_config(repo_root):
     config = prepare_config(repo_root / SUPERVISED)
     assert config.val_dataloader.dataset.data_root == "data/tiny-imagenet-200/val"

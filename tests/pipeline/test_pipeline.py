@@ -10,6 +10,7 @@ from mmssl_dynamic.commands.registry import run_verb
 from mmssl_dynamic.datasets import build_dataset
 from mmssl_dynamic.datasets.shards import write_shards
 from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.pipeline import steps
 from mmssl_dynamic.pipeline.clock import Clock
 from mmssl_dynamic.pipeline.run import pipeline
@@ -71,6 +72,14 @@ def finished(call, tmp_path_factory):
 def test_a_pipeline_that_was_stopped_goes_on_with_the_step_that_it_was_in(finished):
     _, trained = finished
     assert trained == [["simsiam", "sdr"], ["sdr"]]
+
+
+def test_sdr_goes_on_with_the_schedule_that_simsiam_began(finished):
+    out, _ = finished
+    plain = load_config(out / "simsiam" / "simsiam_r18_custom_small.py")
+    sdr = load_config(out / "sdr" / "sdr_simsiam_r18_16path_custom_small.py")
+    assert plain.param_scheduler[0].T_max == 2 * plain.train_cfg.max_epochs
+    assert sdr.optim_wrapper.optimizer.lr == pytest.approx(plain.optim_wrapper.optimizer.lr / 2)
 
 
 def test_every_task_has_its_backbone_and_the_report_says_which(finished):

@@ -31,7 +31,7 @@ SPLITS = (
 )
 # Trained on, a network begins with a smaller step than a random one.
 LOW = ("optim_wrapper.optimizer.lr=0.02",)
-# Where a cosine from 0.05 over 20 epochs is after 10 of them.
+# Where a cosine from 0.05 is after half of its epochs.
 REST = ("optim_wrapper.optimizer.lr=0.025",)
 
 
@@ -67,7 +67,7 @@ STAGES = (
             SIMSIAM,
             10,
             splits=SPLITS[:1],
-            options=("param_scheduler.0.T_max=20", "param_scheduler.0.end=20"),
+            options=("schedule_epochs=20",),
         ),
         Run(
             "sdr10of20+10",
@@ -80,6 +80,30 @@ STAGES = (
             "cluster16",
             options=REST,
         ),
+    ),
+    (
+        Run("simsiam25", "SimSiam, 25 epochs at once: the time of 10 and SDR's 10", SIMSIAM, 25),
+        Run("simsiam40", "SimSiam, 40 epochs at once", SIMSIAM, 40),
+        Run(
+            "simsiam20of40",
+            "SimSiam, the first 20 of 40 epochs",
+            SIMSIAM,
+            20,
+            splits=SPLITS[:1],
+            options=("schedule_epochs=40",),
+        ),
+        Run(
+            "sdr20of40+20",
+            "SDR for the other 20 of the 40 epochs, one schedule for both",
+            SDR16,
+            20,
+            1.8,
+            "simsiam20of40",
+            True,
+            "cluster16",
+            options=REST,
+        ),
+        Run("simsiam50", "SimSiam, 50 epochs at once: the time of 20 and SDR's 20", SIMSIAM, 50),
     ),
     (
         Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, 1.8, split="cluster16"),
@@ -124,7 +148,10 @@ COMPARISONS = (
     ("sdr10+10", "simsiam20"),
     ("sdr10+10", "simsiam28"),
     ("sdr10of20+10", "simsiam20"),
+    ("sdr10of20+10", "simsiam25"),
     ("sdr10of20+10", "simsiam28"),
+    ("sdr20of40+20", "simsiam40"),
+    ("sdr20of40+20", "simsiam50"),
     ("sdr10of20+10", "sdr10+10"),
     ("sdr10+10", "sdr10+10_random"),
     ("sdr10+10", "sdr10+10_all"),

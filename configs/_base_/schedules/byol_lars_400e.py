@@ -1,6 +1,7 @@
 # BYOL's preset for a few hundred epochs: LARS, lr 0.3 x B / 256 at B = 512, weight decay 1e-6, tau from 0.99, 10 epochs
 # of warm-up, then cosine, every iteration. Our reading: the recipe of SDR on BYOL is in an appendix that is not public.
 max_epochs = 400
+schedule_epochs = max_epochs  # that the rate falls over: of this training and of what goes on from it
 warmup_epochs = 10
 optim_wrapper = dict(
     type="OptimWrapper",
@@ -16,7 +17,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-4, by_epoch=True, begin=0, end=warmup_epochs, convert_to_iter_based=True),
-    dict(type="CosineAnnealingLR", by_epoch=True, begin=warmup_epochs, end=max_epochs, convert_to_iter_based=True),
+    dict(type="CosineAnnealingLR", by_epoch=True, begin=warmup_epochs, end=schedule_epochs, convert_to_iter_based=True),
 ]
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs)
 phase_lengths = None  # shares of the steps that the phases have, such as [1, 1, 2]; None: equal ones, our reading

@@ -5,7 +5,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={"predictor": dict(fix_lr=True)}),
 )
 max_epochs = 200
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+schedule_epochs = max_epochs  # that the rate falls over: of this training and of what goes on from it
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=schedule_epochs, by_epoch=True, begin=0, end=schedule_epochs)]
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs)
 custom_hooks = [dict(type="mmssl_dynamic.FixedPredictorLrHook")]
 auto_scale_lr = dict(base_batch_size=512)

@@ -14,8 +14,9 @@ _base_ = ["./simsiam_r50-wide_8xb64-coslr-200e_in1k.py"]
 
 load_from = "work_dirs/simsiam_r50-wide_8xb64-coslr-200e_in1k/pruned.pth"
 max_epochs = 20
+schedule_epochs = max_epochs  # that the rate falls over: of this training and of what goes on from it
 optim_wrapper = dict(optimizer=dict(lr=0.01))
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=schedule_epochs, by_epoch=True, begin=0, end=schedule_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
 custom_hooks = [
     dict(type="mmssl_dynamic.FixedPredictorLrHook"),

@@ -8,6 +8,7 @@ _base_ = ["../sdr_simsiam_r18_16path_tinyin.py"]
 
 image_size = 48
 max_epochs = 10
+schedule_epochs = max_epochs  # that the rate falls over: of this training and of what goes on from it
 view_pipeline = _base_.view_pipeline
 view_pipeline[0]["size"] = image_size
 train_pipeline = _base_.train_pipeline
@@ -20,7 +21,7 @@ model = dict(
 )
 train_dataloader = dict(batch_size=64, num_workers=1, dataset=dict(dataset=dict(pipeline=train_pipeline)))
 extract_dataloader = dict(batch_size=256, num_workers=1)
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=schedule_epochs, by_epoch=True, begin=0, end=schedule_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=0.03))
 custom_hooks = [

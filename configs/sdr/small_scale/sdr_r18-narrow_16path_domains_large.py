@@ -7,6 +7,7 @@ _base_ = ["./sdr_r18-narrow_16path_domains.py"]
 
 image_size = 48
 max_epochs = 30
+schedule_epochs = max_epochs  # that the rate falls over: of this training and of what goes on from it
 train_pipeline = [
     dict(type="mmssl_dynamic.LoadImage"),
     dict(
@@ -25,7 +26,7 @@ train_dataloader = dict(
     persistent_workers=True,
     dataset=dict(dataset=dict(pipeline=train_pipeline)),
 )
-param_scheduler = [dict(type="CosineAnnealingLR", T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]
+param_scheduler = [dict(type="CosineAnnealingLR", T_max=schedule_epochs, by_epoch=True, begin=0, end=schedule_epochs)]
 train_cfg = dict(max_epochs=max_epochs)
 # The root of the ratio of the batch sizes times that of the smaller study.
 optim_wrapper = dict(optimizer=dict(lr=0.1))
