@@ -60,7 +60,6 @@ STAGES = (
     ),
     (
         Run("simsiam20", "SimSiam, 20 epochs at once", SIMSIAM, 20),
-        Run("simsiam28", "SimSiam, 28 epochs at once", SIMSIAM, 28),
         Run(
             "simsiam10of20",
             "SimSiam, the first 10 of 20 epochs",
@@ -80,6 +79,7 @@ STAGES = (
             "cluster16",
             options=REST,
         ),
+        Run("simsiam28", "SimSiam, 28 epochs at once", SIMSIAM, 28),
     ),
     (
         Run("simsiam25", "SimSiam, 25 epochs at once: the time of 10 and SDR's 10", SIMSIAM, 25),
