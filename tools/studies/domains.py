@@ -55,7 +55,6 @@ STAGES = (
             "train_dataloader.dataset.subnet_data=full",
             split=None,
         ),
-        _started("sdr10+10_half", "SDR started from the base, W_0 in half of the steps", "full_share=0.5"),
         _started("sdr10+10_4paths", "SDR started from the base, 4 paths", config=SDR4, split="cluster4"),
     ),
     (
@@ -125,6 +124,7 @@ STAGES = (
         for domain, task in zip(DOMAINS, TASKS)
     ),
     (
+        _started("sdr10+10_half", "SDR started from the base, W_0 in half of the steps", "full_share=0.5"),
         _started(
             "sdr10+10_scaled",
             "SDR started from the base, duplicates scaled",
