@@ -10,7 +10,8 @@ _base_ = ["./sdr_simsiam_r50_256path.py"]
 data_root = "data/my_images"
 clusters_file = "work_dirs/my_clusters.npz"
 # The SimSiam that was clustered (work_dirs/simsiam_r50_custom/epoch_200.pth), or any ResNet-50 of torchvision, timm or
-# mmpretrain. With fewer than a million images start from one, at a smaller rate: lr 0.01.
+# mmpretrain. With fewer than a million images start from one, at a smaller rate: lr 0.0125 after a SimSiam with
+# schedule_epochs=400, whose schedule it goes on with, 0.01 after a training that came to its end.
 init_from = None
 stage_groups = (1, 1, 4, 4)
 
