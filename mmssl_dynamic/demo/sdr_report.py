@@ -209,9 +209,10 @@ def _summary(page: HtmlReport, results: SDRDemoResults) -> None:
     page.text(
         f"SimSiam trained without labels for {results.epochs} epochs on all images. SDR started from its weights: the "
         f"full network on all images, every sub-network beside it on one cluster, {results.epochs} epochs together. "
-        "SimSiam itself trained on for as many steps: that is what SDR is compared with. For every task the "
-        "sub-network with the best kNN accuracy on the training images was chosen; the figures below are of the test "
-        "images, which took no part in any choice.",
+        "SimSiam itself trained on for as many steps: that is what SDR is compared with. Both went on with the rate "
+        "that SimSiam's schedule had left when it was halfway down. For every task the sub-network with the best kNN "
+        "accuracy on the training images was chosen; the figures below are of the test images, which took no part in "
+        "any choice.",
         results.conclusion(),
     )
     header = ["test accuracy in %", *results.tasks, "mean", f"minus {results.baseline}"]
