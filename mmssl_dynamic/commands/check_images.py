@@ -1,4 +1,4 @@
-"""Decode every image below a folder, or packed in it, and list the ones that training could not read."""
+"""Decode every image below a folder, in files or packed, and list those that training could not read."""
 
 from __future__ import annotations
 
