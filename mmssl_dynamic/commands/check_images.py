@@ -1,4 +1,4 @@
-"""Decode every image below a folder, in files or packed, and list those that training could not read."""
+"""Decode all images of a folder, files or packed, and list the ones that training could not read."""
 
 from __future__ import annotations
 
