@@ -33,11 +33,18 @@ SPLITS = (
 LOW = ("optim_wrapper.optimizer.lr=0.02",)
 # Where a cosine from 0.05 is after half of its epochs.
 REST = ("optim_wrapper.optimizer.lr=0.025",)
+# Of SDR, one at a time.
+OPTIONS = ("half", "at_once", "rarity", "balanced", "scaled", "nokd")
 
 
 def _started(name: str, label: str, *options: str, config: str = SDR16, split: str | None = "cluster16") -> Run:
     """SDR for 10 epochs from the base run's weights."""
     return Run(name, label, config, 10, 1.8, "simsiam10", True, split, options=(*LOW, *options))
+
+
+def _rest(name: str, label: str, *options: str, split: str = "cluster16") -> Run:
+    """SDR for the second half of SimSiam's schedule of 20 epochs."""
+    return Run(name, label, SDR16, 10, 1.52, "simsiam10of20", True, split, options=(*REST, *options))
 
 
 STAGES = (
@@ -64,20 +71,10 @@ STAGES = (
             "SimSiam, the first 10 of 20 epochs",
             SIMSIAM,
             10,
-            splits=SPLITS[:1],
+            splits=(SPLITS[0], ("balanced16", ("--num-clusters", "16", "--assign", "balanced"))),
             options=("schedule_epochs=20",),
         ),
-        Run(
-            "sdr10of20+10",
-            "SDR for the other 10 of the 20 epochs, one schedule for both",
-            SDR16,
-            10,
-            1.8,
-            "simsiam10of20",
-            True,
-            "cluster16",
-            options=REST,
-        ),
+        _rest("sdr10of20+10", "SDR for the other 10 of the 20 epochs, one schedule for both"),
         Run("simsiam28", "SimSiam, 28 epochs at once", SIMSIAM, 28),
     ),
     (
@@ -124,13 +121,12 @@ STAGES = (
         for domain, task in zip(DOMAINS, TASKS)
     ),
     (
-        _started("sdr10+10_half", "SDR started from the base, W_0 in half of the steps", "full_share=0.5"),
-        _started(
-            "sdr10+10_scaled",
-            "SDR started from the base, duplicates scaled",
-            "model.init_cfg.duplicates=scaled",
-        ),
-        _started("sdr10+10_nokd", "SDR started from the base, without SiamKD", "model.distillation=None"),
+        _rest("sdr10of20+10_half", "the same with W_0 in half of the steps", "full_share=[0.5,0.5,0.5]"),
+        _rest("sdr10of20+10_at_once", "the same with all paths from the first step on", "phase_lengths=[0,0,1]"),
+        _rest("sdr10of20+10_rarity", "the same, rarely drawn groups at a higher rate", "rarity_power=0.5"),
+        _rest("sdr10of20+10_balanced", "the same with clusters of nearly equal size", split="balanced16"),
+        _rest("sdr10of20+10_scaled", "the same, duplicates scaled", "model.init_cfg.duplicates=scaled"),
+        _rest("sdr10of20+10_nokd", "the same without SiamKD", "model.distillation=None"),
         Run(
             "simsiam10+10_lr05",
             "SimSiam, base and 10 epochs more at the rate of a new run",
@@ -157,9 +153,7 @@ COMPARISONS = (
     ("sdr10+10", "sdr10+10_all"),
     ("sdr10+10_random", "sdr10+10_all"),
     ("sdr10+10", "sdr10+10_4paths"),
-    ("sdr10+10_half", "sdr10+10"),
-    ("sdr10+10_scaled", "sdr10+10"),
-    ("sdr10+10_nokd", "sdr10+10"),
+    *((f"sdr10of20+10_{option}", "sdr10of20+10") for option in OPTIONS),
     ("sdr10+10", "sdr10"),
     ("sdr10", "simsiam10"),
     ("wide20", "simsiam20"),
