@@ -340,11 +340,14 @@ def test_the_table_of_slimmable_networks_is_whole_and_names_them_as_the_super_ne
     small = {f"{dspnet.STAGES[0][0].group}_{name}" for name in dspnet.SMALL}
     assert len(small) == 5
     # the largest starts from the base of the study of domains
-    base = next(unit for unit in units if unit.run.name == "simsiam10")
-    plain = build_backbone(load_config(repo_root / "configs" / base.run.config))
+    base = next(unit for unit in units if unit.run.name == "simsiam10of20")
+    config = load_config(repo_root / "configs" / base.run.config)
+    plain = build_backbone(config)
     slim = build_backbone(load_config(repo_root / "configs" / dspnet.SLIMMABLE))
     shapes = {name: value.shape for name, value in slim.static(dspnet.NETWORKS[-1]).named_parameters()}
     assert shapes == {name: value.shape for name, value in plain.named_parameters()}
+    # ... whose rate is then halfway down
+    assert (f"optim_wrapper.optimizer.lr={config.optim_wrapper.optimizer.lr / 2}",) == studies["domains"].REST
 
 
 @pytest.mark.parametrize("name", ["relatives", "teacher"])
