@@ -100,11 +100,16 @@ def check_torch_archive(path: Path) -> None:
         ValueError: see :func:`check_archive`.
         zipfile.BadZipFile: its directory is damaged.
     """
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            return
+    if not is_torch_archive(path):
+        return
     with zipfile.ZipFile(path) as archive:
         check_archive(archive, packed=False)
+
+
+def is_torch_archive(path: Path) -> bool:
+    """Whether torch reads a file as a zip archive, and not in the form that it wrote before 1.6."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def foreign_object(path: Path) -> str | None:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file as load_safetensors
 from torch import Tensor
 
 from mmssl_dynamic.errors import ArtifactError, first_line
-from mmssl_dynamic.file_checks import check_torch_archive, existing_file, foreign_object
+from mmssl_dynamic.file_checks import check_torch_archive, existing_file, foreign_object, is_torch_archive
 
 
 def read_json(path: str | os.PathLike[str], what: str, most_bytes: int = 16 * 2**20) -> Any:
@@ -136,7 +136,8 @@ def load_run_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu",
     Args:
         path: The file.
         map_location: Where the tensors go.
-        mmap: Leave the tensors on the disk until they are used, for a look at what else the file holds.
+        mmap: Leave the tensors on the disk until they are used, for a look at what else the file holds; a file in
+            torch's older form is read whole.
 
     Raises:
         ArtifactError: the file is missing, damaged, packed, or holds more than tensors and plain data; the message
@@ -147,6 +148,7 @@ def load_run_checkpoint(path: str | os.PathLike[str], map_location: Any = "cpu",
         check_torch_archive(file)
         with _mmengine_globals(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on protocols of pickle, before the refusal that says what is wrong
+            mmap = mmap and is_torch_archive(file)
             checkpoint = torch.load(file, map_location=map_location, mmap=mmap, weights_only=True)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise ArtifactError(f"checkpoint {file} needs more memory than there is; free some or give another.") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -217,7 +217,19 @@ def load_super_network(
     return cfg, net
 
 
-def last_rate(checkpoint: PathLike) -> float | None:
+class LastRate(NamedTuple):
+    """Where the schedule of a learning rate was.
+
+    Attributes:
+        rate: The learning rate, as it was used: scaled to the batch size, if it was.
+        share: That over the one which the schedule began with.
+    """
+
+    rate: float
+    share: float
+
+
+def last_rate(checkpoint: PathLike) -> LastRate | None:
     """Learning rate of the backbone that a training had come to when it wrote a checkpoint.
 
     Returns:
@@ -231,5 +243,8 @@ def last_rate(checkpoint: PathLike) -> float | None:
         return None
     optimizer = load_run_checkpoint(file, mmap=True).get("optimizer")
     groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
-    # The backbone's parameters are the model's first.
-    return float(groups[0]["lr"]) if groups else None
+    if not groups:
+        return None
+    rate = float(groups[0]["lr"])  # the backbone's parameters are the model's first
+    first = float(groups[0].get("initial_lr", rate))  # schedules note it
+    return LastRate(rate, rate / first if first else 0.0)

@@ -27,7 +27,10 @@ _CONFIGS = {
 #: Images that a small training sees, and the epochs that it has for it at least and at most: our reading of "tens of
 #: minutes on two cores".
 _IMAGES_SEEN, _LEAST_EPOCHS, _MOST_EPOCHS = 128_000, 10, 200
-# Rate of what starts from trained weights, at least: of weights alone, and after a schedule that came to its end.
+#: Option of the learning rate.
+RATE = "optim_wrapper.optimizer.lr"
+# Rate of what starts from trained weights, in the config's own: of weights alone, and after a schedule that has come
+# further down than to this.
 _RATE_FROM_WEIGHTS = {"small": 0.02, "base": 0.01}
 
 
@@ -78,7 +81,11 @@ class Preset:
             )
 
     def options(
-        self, data: PathLike, clusters: PathLike | None = None, init_from: PathLike | None = None
+        self,
+        data: PathLike,
+        clusters: PathLike | None = None,
+        init_from: PathLike | None = None,
+        auto_scale_lr: bool = False,
     ) -> dict[str, Any]:
         """Options of the config for a folder of images.
 
@@ -87,6 +94,7 @@ class Preset:
             clusters: Clusters of its images, for SDR, whose number is that of the paths.
             init_from: Weights to start from, of SimSiam's or BYOL's training with the same preset. SDR goes on with the
                 learning rate that the training had there, if its schedule was not at its end.
+            auto_scale_lr: Whether the rate will be scaled to the batch size, as that of ``init_from`` was.
 
         Raises:
             DataError: the folder holds no images.
@@ -105,10 +113,19 @@ class Preset:
         if init_from is not None:
             found["init_from"] = str(init_from)
             if self.algorithm == "sdr":
-                from mmssl_dynamic.loading import last_rate
-
-                found["optim_wrapper.optimizer.lr"] = max(_RATE_FROM_WEIGHTS[self.size], last_rate(init_from) or 0.0)
+                found[RATE] = self._rate(init_from, auto_scale_lr)
         return found
+
+    def _rate(self, init_from: PathLike, auto_scale_lr: bool) -> float:
+        """Learning rate that goes on from weights."""
+        from mmssl_dynamic.loading import last_rate, load_config
+
+        own = float(load_config(self.config).optim_wrapper.optimizer.lr)
+        last = last_rate(init_from)
+        if last is None or last.share * own < _RATE_FROM_WEIGHTS[self.size]:
+            return _RATE_FROM_WEIGHTS[self.size]
+        # The rate of the checkpoint has been scaled, and would be a second time.
+        return last.share * own if auto_scale_lr else last.rate
 
     def _paths(self, clusters: PathLike) -> dict[str, Any]:
         from mmssl_dynamic.clusters import Clusters

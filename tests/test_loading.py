@@ -155,9 +155,11 @@ def test_the_last_rate_is_the_backbones_where_the_schedule_was(tmp_path):
         schedule.step()
     state = {"state_dict": layer.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save(state, tmp_path / "run.pth")
-    assert last_rate(tmp_path / "run.pth") == pytest.approx(0.05)
+    assert last_rate(tmp_path / "run.pth") == pytest.approx((0.05, 0.5))
     torch.save(layer.state_dict(), tmp_path / "weights.pth")
     save_file(layer.state_dict(), tmp_path / "weights.safetensors")
-    assert last_rate(tmp_path / "weights.pth") is last_rate(tmp_path / "weights.safetensors") is None
+    torch.save(layer.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)  # as many of torchvision
+    for name in ("weights.pth", "weights.safetensors", "old.pth"):
+        assert last_rate(tmp_path / name) is None
     with pytest.raises(ArtifactError, match=r"gone\.pth"):
         last_rate(tmp_path / "gone.pth")

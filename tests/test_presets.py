@@ -1,5 +1,6 @@
 """A preset and a folder of images make a training that runs, for every algorithm."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -66,16 +67,42 @@ def test_a_folder_of_tar_files_is_as_many_images(images, tmp_path):
     assert found == {**Preset("small", "simsiam").options(images), "data_root": str(tmp_path / "shards")}
 
 
-@pytest.mark.parametrize(("rate", "taken"), [(0.025, 0.025), (0.0, 0.02), (None, 0.02)])
-def test_sdr_goes_on_with_the_rate_that_its_start_had_unless_that_was_at_its_end(images, tmp_path, rate, taken):
+@pytest.mark.parametrize(
+    ("first", "rate", "scaled", "taken"),
+    [
+        (0.05, 0.025, False, 0.025),
+        (0.05, 0.0, False, 0.02),
+        (0.05, 0.01, False, 0.02),
+        (None, None, False, 0.02),
+        (0.2, 0.1, False, 0.1),
+        (0.01, 0.005, False, 0.005),
+        (0.2, 0.1, True, 0.025),  # --auto-scale-lr makes 0.1 of it, as it made 0.2 of 0.05
+        (0.2, 0.0, True, 0.02),
+    ],
+)
+def test_sdr_goes_on_with_the_rate_that_its_start_had_unless_that_was_near_its_end(
+    images, tmp_path, first, rate, scaled, taken
+):
     state = {"state_dict": {"weight": torch.ones(1)}}
     if rate is not None:
-        state["optimizer"] = {"state": {}, "param_groups": [{"lr": rate, "params": [0]}]}
+        state["optimizer"] = {"state": {}, "param_groups": [{"lr": rate, "initial_lr": first, "params": [0]}]}
     torch.save(state, tmp_path / "epoch_8.pth")
-    options = Preset("small", "sdr").options(
-        images, clusters_of(images, tmp_path / "c.npz", 4), tmp_path / "epoch_8.pth"
-    )
-    assert load_config(Preset("small", "sdr").config, options).optim_wrapper.optimizer.lr == taken
+    clusters = clusters_of(images, tmp_path / "c.npz", 4)
+    options = Preset("small", "sdr").options(images, clusters, tmp_path / "epoch_8.pth", auto_scale_lr=scaled)
+    assert load_config(Preset("small", "sdr").config, options).optim_wrapper.optimizer.lr == pytest.approx(taken)
+
+
+def test_train_scales_the_rate_of_a_start_once(images, tmp_path, monkeypatch):
+    group = {"lr": 0.1, "initial_lr": 0.2, "params": [0]}
+    torch.save({"state_dict": {}, "optimizer": {"param_groups": [group]}}, tmp_path / "epoch_8.pth")
+    found = []
+    train = import_module("mmssl_dynamic.apis.train")
+    monkeypatch.setattr(train, "train", lambda config, *_, **__: found.append(config))
+    given = ["--preset", "small", "--data", str(images), "--clusters", str(clusters_of(images, tmp_path / "c.npz", 4))]
+    given += ["--init-from", str(tmp_path / "epoch_8.pth")]
+    run_verb("train", given)
+    run_verb("train", [*given, "--auto-scale-lr"])
+    assert [config.optim_wrapper.optimizer.lr for config in found] == pytest.approx([0.1, 0.025])
 
 
 def test_what_a_preset_lacks_or_cannot_use_is_one_sentence(images, tmp_path):

@@ -103,7 +103,8 @@ def main(args: argparse.Namespace) -> None:
     """Train to the end."""
     preset, cfg_options, work_dir = args.preset, args.cfg_options, args.work_dir
     if preset is not None:
-        cfg_options = {**preset.options(args.data, args.clusters, args.init_from), **cfg_options}
+        found = preset.options(args.data, args.clusters, args.init_from, args.auto_scale_lr)
+        cfg_options = {**found, **cfg_options}
         work_dir = work_dir or preset.work_dir(args.data)
     from mmssl_dynamic.apis.train import train
     from mmssl_dynamic.loading import load_config

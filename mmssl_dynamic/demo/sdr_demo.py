@@ -45,6 +45,7 @@ from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.models.drift import path_distance
 from mmssl_dynamic.pipeline.clock import Clock
 from mmssl_dynamic.pipeline.steps import claim, cluster_images, train_to_end
+from mmssl_dynamic.presets import RATE
 from mmssl_dynamic.result_cache import KeptFiles
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.subnets import FULL
@@ -110,7 +111,9 @@ def run_demo(
         # One schedule for SimSiam and what goes on from it, as in the pipeline.
         halfway = {**options, "schedule_epochs": 2 * epochs}
         checkpoint = train_to_end(steps, simsiam_config, folder / "simsiam", seed, halfway)
-        rate = {"optim_wrapper.optimizer.lr": last_rate(checkpoint)}
+        last = last_rate(checkpoint)
+        assert last is not None  # of a run
+        rate = {RATE: last.rate}
 
     with clock.step("features and clusters"):
         config = load_config(simsiam_config, halfway)

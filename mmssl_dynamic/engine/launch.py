@@ -167,15 +167,17 @@ def _set_loaders(config: Config, pin_memory: bool, persistent_workers: bool) -> 
 def _check_schedule(config: Config) -> None:
     """Refuse schedules of the learning rate that end before they begin, as ``max_epochs`` below ``warmup_epochs`` do.
 
-    And those that end before the training does, at a rate of zero.
+    And those over ``schedule_epochs`` that end before the training does, at a rate of zero.
 
     Cutting the warm-up would be another way; how short it may be is for the user to say. One of no epochs is left out.
     """
     entries = config.get("param_scheduler")
     if not isinstance(entries, list):
         return
-    whole, trained = config.get("schedule_epochs"), config.get("max_epochs")
-    if whole is not None and trained is not None and whole < trained:
+    whole, trained = config.get("schedule_epochs"), config.train_cfg.get("max_epochs")
+    # A config that is based on another may have a schedule of its own, and the name alone from there.
+    used = any(entry.get("end") == whole and _falls_to_zero(entry) for entry in entries)
+    if whole is not None and trained is not None and whole < trained and used:
         raise ConfigError(
             f"schedule_epochs={whole} ends before max_epochs={trained}, and the rest would train at a rate of zero; "
             f"give schedule_epochs={trained} or more: the epochs of this training and of what goes on from it."
@@ -196,6 +198,12 @@ def _check_schedule(config: Config) -> None:
             f"param_scheduler.{index} ({entry.get('type')}) begins at {begin} and ends at {end}; set begin and end so "
             "that it has a duration."
         )
+
+
+def _falls_to_zero(entry: Any) -> bool:
+    return str(entry.get("type")).endswith("CosineAnnealingLR") and not (
+        entry.get("eta_min") or entry.get("eta_min_ratio")
+    )
 
 
 def run_training(config: Config) -> MMEngineRunner:

@@ -115,6 +115,8 @@ def _check_effect(path: PathLike, key: str, value: Any, config: Config, result: 
     others = {top: dict(paths) for top, paths in edits.items()}
     others.get(name, {}).pop(tuple(rest), None)
     without = _evaluate(path, others) if any(others.values()) else config
+    if _entry(without, key) == value:
+        return  # it says what another option has made so
     if all(result.get(other) == without.get(other) for other in {*result.keys(), *without.keys()} - {name}):
         raise ConfigError(
             f"option {key}={value} changes nothing: no part of config {path} is made from '{name}'; leave it out, or "

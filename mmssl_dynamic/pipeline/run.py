@@ -13,14 +13,14 @@ from mmssl_dynamic.clustering import chosen_number
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.packed_folders import count_images
 from mmssl_dynamic.downstream.folders import labelled_folders
-from mmssl_dynamic.errors import DataError
+from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.execution import Execution
-from mmssl_dynamic.loading import load_config
+from mmssl_dynamic.loading import last_rate, load_config
 from mmssl_dynamic.locks import locks_folder
 from mmssl_dynamic.pipeline.clock import Clock
 from mmssl_dynamic.pipeline.report import PipelineResults, write_pipeline_report
 from mmssl_dynamic.pipeline.steps import check_tasks, claim, cluster_images, train_to_end
-from mmssl_dynamic.presets import Preset, stage_groups
+from mmssl_dynamic.presets import RATE, Preset, stage_groups
 from mmssl_dynamic.result_cache import KeptFiles
 from mmssl_dynamic.routing.method import RoutingMethod
 from mmssl_dynamic.subnets import FULL
@@ -54,7 +54,8 @@ def pipeline(
         out: Folder of everything that is written.
         preset: ``'small'`` or ``'base'``, see :class:`~mmssl_dynamic.presets.Preset`.
         num_clusters: Paths: 4, 16, 64 or 256; ``'auto'``: as many as the images are good for.
-        options: Overrides of both pre-training configs.
+        options: Overrides of both pre-training configs. A learning rate is the one that their common schedule begins
+            with.
         seed: Of everything random.
         again: Do every step anew.
 
@@ -62,9 +63,13 @@ def pipeline(
         The report, ``out/report.html``.
 
     Raises:
-        UserError: images or tasks cannot be used, or ``out`` holds something else; before anything is trained.
+        UserError: images, tasks or options cannot be used, or ``out`` holds something else; before anything is trained.
     """
     plain, sdr, folder = Preset(preset, "simsiam"), Preset(preset, "sdr"), Path(out)
+    if "schedule_epochs" in (options or {}):
+        raise ConfigError(
+            "option schedule_epochs is twice the epochs here, SimSiam's and SDR's; give max_epochs alone."
+        )
     check_tasks(tasks)
     count = count_images(data)
     paths = chosen_number(num_clusters, count)
@@ -95,7 +100,12 @@ def pipeline(
         montage = cluster_images(steps, base, checkpoint, clusters, paths, batch, seed, again)
 
     with clock.step(f"SDR: {paths} sub-networks and the full network, from SimSiam's weights; their BN statistics"):
-        sdr_options = {**sdr.options(data, clusters, checkpoint), **(options or {})}
+        last = last_rate(checkpoint)
+        assert last is not None  # of a run
+        sdr_options = {**sdr.options(data, clusters), **(options or {}), "init_from": str(checkpoint)}
+        # An option of the rate is of where the schedule begins, and not of its middle; the last of all options counts.
+        sdr_options.pop(RATE, None)
+        sdr_options[RATE] = last.share * float(base.optim_wrapper.optimizer.lr)
         sdr_checkpoint = train_to_end(steps, sdr.config, folder / "sdr", seed + _OTHER_CROPS, sdr_options)
 
     with clock.step(f"routing and export for {len(tasks)} task{'s' if len(tasks) > 1 else ''}"):

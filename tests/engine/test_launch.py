@@ -41,6 +41,21 @@ def test_a_schedule_may_be_longer_than_the_training_and_not_shorter(repo_root):
     assert (entry.T_max, entry.end) == (10, 10)
     with pytest.raises(ConfigError, match=r"schedule_epochs=8 ends before max_epochs=10.* give schedule_epochs=10 or"):
         prepare_config(simsiam, cfg_options=dict(max_epochs=10, schedule_epochs=8))
+    with pytest.raises(ConfigError, match=r"schedule_epochs=16 ends before max_epochs=20"):
+        prepare_config(simsiam, cfg_options={"train_cfg.max_epochs": 20})
+    (entry,) = prepare_config(simsiam, cfg_options=dict(max_epochs=10, schedule_epochs=10)).param_scheduler
+    assert entry.T_max == 10
+    shorter = prepare_config(simsiam, cfg_options={"train_cfg.max_epochs": 1, "schedule_epochs": 2})
+    assert (shorter.train_cfg.max_epochs, shorter.param_scheduler[0].T_max) == (1, 2)
+
+
+def test_a_schedule_of_ones_own_may_leave_the_length_of_another_behind(repo_root, tmp_path):
+    schedule = "[dict(type='CosineAnnealingLR', T_max=max_epochs, by_epoch=True, begin=0, end=max_epochs)]"
+    own = f"_base_ = [{str(repo_root / 'configs/sdr/simsiam_r18_tinyin.py')!r}]\nmax_epochs = 400\n"
+    own += f"param_scheduler = {schedule}\ntrain_cfg = dict(max_epochs=max_epochs)\n"
+    (tmp_path / "own.py").write_text(own)
+    config = prepare_config(tmp_path / "own.py")
+    assert (config.schedule_epochs, config.param_scheduler[0].end) == (200, 400)
 
 
 def test_no_validate_takes_validation_out_of_the_config(repo_root):

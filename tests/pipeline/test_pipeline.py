@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,8 @@ from mmssl_dynamic.pipeline.run import pipeline
 from mmssl_dynamic.presets import Preset
 from mmssl_dynamic.result_cache import KeptFiles
 from mmssl_dynamic.routing import RoutingResult
-from tests.helpers import write_images
+from mmssl_dynamic.writing import save_torch
+from tests.helpers import write_clusters, write_images
 
 TINY = {
     "max_epochs": 1,
@@ -80,6 +82,38 @@ def test_sdr_goes_on_with_the_schedule_that_simsiam_began(finished):
     sdr = load_config(out / "sdr" / "sdr_simsiam_r18_16path_custom_small.py")
     assert plain.param_scheduler[0].T_max == 2 * plain.train_cfg.max_epochs
     assert sdr.optim_wrapper.optimizer.lr == pytest.approx(plain.optim_wrapper.optimizer.lr / 2)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"optim_wrapper.optimizer.lr": 0.008},
+        {"optim_wrapper.optimizer": dict(type="SGD", lr=0.008, momentum=0.9)},
+    ],
+)
+def test_a_rate_of_ones_own_is_where_the_common_schedule_begins(data, call, tmp_path, monkeypatch, own):
+    found = []
+
+    def train(config):
+        """Leaves what a training leaves whose schedule is halfway down, scaled to a batch four times as large."""
+        work_dir, rate = Path(config.work_dir), config.optim_wrapper.optimizer.lr
+        found.append((work_dir.name, rate))
+        if work_dir.name == "sdr":
+            raise KeyboardInterrupt
+        group = {"lr": 2 * rate, "initial_lr": 4 * rate, "params": [0]}
+        save_torch({"state_dict": {}, "optimizer": {"param_groups": [group]}}, work_dir / "epoch_1.pth")
+
+    def cluster(_, base, checkpoint, out, paths, *__):
+        names = sorted(path.name for path in (data / "photos").iterdir())
+        write_clusters(out, names, paths)
+
+    monkeypatch.setattr(steps, "run_training", train)
+    monkeypatch.setattr("mmssl_dynamic.pipeline.run.cluster_images", cluster)
+    with pytest.raises(KeyboardInterrupt):
+        call(tmp_path / "out", options={**TINY, **own})
+    assert found == [("simsiam", 0.008), ("sdr", pytest.approx(0.004))]
+    with pytest.raises(ConfigError, match="schedule_epochs is twice the epochs here, SimSiam's and SDR's"):
+        call(tmp_path / "out", options={**TINY, "schedule_epochs": 7})
 
 
 def test_every_task_has_its_backbone_and_the_report_says_which(finished):
