@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
-from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, list_images
+from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, list_images, walk_files
+from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.datasets.lmdb_images import LmdbImages, is_lmdb
 from mmssl_dynamic.datasets.packed_images import PackedImages
 from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
 from mmssl_dynamic.datasets.table_images import TableImages, is_table
+from mmssl_dynamic.errors import DataError, UserNotice
 from mmssl_dynamic.fingerprints import content_fingerprint, file_fingerprint, sha256
 
 
 def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_EXTENSIONS) -> PackedImages | None:
     """The images that are packed in a folder; ``None`` for a folder of files.
+
+    Of one that holds both, such as photographs and a tar file that they came in, it is said that files are left out.
 
     Args:
         root: The folder.
@@ -25,13 +31,31 @@ def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
         ArtifactError: as of :class:`ShardIndex`.
         ConfigError: the package that reads it is not installed.
     """
+    packed: PackedImages | None = None
     if shard_files(root):
-        return ShardIndex.open(root, extensions)
-    if is_lmdb(root):
-        return LmdbImages(root, extensions)
-    if is_table(root):
-        return TableImages(root)
-    return None
+        packed = ShardIndex.open(root, extensions)
+    elif is_lmdb(root):
+        packed = LmdbImages(root, extensions)
+    elif is_table(root):
+        packed = TableImages(root)
+    if packed is not None:
+        _tell_of_files(root, packed, extensions)
+    return packed
+
+
+def _tell_of_files(root: str | os.PathLike[str], packed: PackedImages, extensions: Sequence[str]) -> None:
+    endings = tuple(ending.lower() for ending in extensions)
+    file = None
+    with suppress(DataError):  # a folder inside cannot be read, and need not be
+        file = next((path for path in walk_files(root) if path.lower().endswith(endings)), None)
+    if file is not None:
+        others = " and others" if len(packed.files) > 1 else ""
+        warnings.warn(
+            f"of {printable(root)} only the {len(packed):,} images that are packed in {packed.files[0]}{others} are "
+            f"used, and no files such as {printable(file)}; keep packed images in a folder of their own.",
+            UserNotice,
+            stacklevel=3,
+        )
 
 
 def images_fingerprint(root: str | os.PathLike[str]) -> str | None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tarfile
+import warnings
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from mmssl_dynamic.commands.registry import run_verb
 from mmssl_dynamic.datasets import ImageBatches, build_dataset
 from mmssl_dynamic.datasets.fingerprint import images_record
 from mmssl_dynamic.datasets.names import sample_names
+from mmssl_dynamic.datasets.packed_folders import count_images, open_packed
 from mmssl_dynamic.datasets.preparation import verify_images
 from mmssl_dynamic.datasets.shards import ShardIndex, write_shards
-from mmssl_dynamic.errors import ArtifactError, DataError, OutputError
+from mmssl_dynamic.errors import ArtifactError, DataError, OutputError, UserNotice
 from tests.datasets.same_images import (
     NORMALISATION,
     assert_an_unreadable_image_is_named,
@@ -23,6 +25,7 @@ from tests.datasets.same_images import (
     config,
     write_folder,
 )
+from tests.helpers import write_images
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,18 @@ def test_samples_are_those_of_the_folder(folder, shards, options):
 
 def test_images_are_found_by_name(folder, shards):
     assert_found_by_name(folder, shards)
+
+
+def test_it_is_said_when_images_in_files_beside_packed_ones_are_left_out(shards, tmp_path):
+    both = shutil.copytree(shards, tmp_path / "both")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserNotice)
+        count = len(open_packed(both))
+    write_images(both / "photos", 2)
+    with pytest.warns(
+        UserNotice, match=rf"both only the {count} images .* no files such as photos/class_\d/000\d\.png"
+    ):
+        assert count_images(both) == count
 
 
 def test_an_unreadable_image_is_named(tmp_path):
