@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from mmssl_dynamic.datasets.image_listing import IMAGE_EXTENSIONS, list_images, walk_files
-from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.datasets.lmdb_images import LmdbImages, is_lmdb
+from mmssl_dynamic.datasets.load_image import printable
 from mmssl_dynamic.datasets.packed_images import PackedImages
 from mmssl_dynamic.datasets.shards import ShardIndex, shard_files
 from mmssl_dynamic.datasets.table_images import TableImages, is_table
