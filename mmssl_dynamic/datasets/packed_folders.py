@@ -31,31 +31,45 @@ def open_packed(root: str | os.PathLike[str], extensions: Sequence[str] = IMAGE_
         ArtifactError: as of :class:`ShardIndex`.
         ConfigError: the package that reads it is not installed.
     """
-    packed: PackedImages | None = None
-    if shard_files(root):
-        packed = ShardIndex.open(root, extensions)
-    elif is_lmdb(root):
-        packed = LmdbImages(root, extensions)
-    elif is_table(root):
-        packed = TableImages(root)
-    if packed is not None:
-        _tell_of_files(root, packed, extensions)
-    return packed
-
-
-def _tell_of_files(root: str | os.PathLike[str], packed: PackedImages, extensions: Sequence[str]) -> None:
-    endings = tuple(ending.lower() for ending in extensions)
-    file = None
-    with suppress(DataError):  # a folder inside cannot be read, and need not be
-        file = next((path for path in walk_files(root) if path.lower().endswith(endings)), None)
-    if file is not None:
+    try:
+        packed = _opened(root, extensions)
+    except DataError as error:
+        file = _image_file(root, extensions)
+        if file is None:
+            raise
+        # Such as labels in a table beside photographs.
+        reason = str(error).removesuffix(".")
+        raise DataError(
+            f"{reason}; or move what is no image elsewhere, and files such as {printable(file)} are used."
+        ) from error
+    file = None if packed is None else _image_file(root, extensions)
+    if packed is not None and file is not None:
         others = " and others" if len(packed.files) > 1 else ""
         warnings.warn(
             f"of {printable(root)} only the {len(packed):,} images that are packed in {packed.files[0]}{others} are "
             f"used, and no files such as {printable(file)}; keep packed images in a folder of their own.",
             UserNotice,
-            stacklevel=3,
+            stacklevel=2,
         )
+    return packed
+
+
+def _opened(root: str | os.PathLike[str], extensions: Sequence[str]) -> PackedImages | None:
+    if shard_files(root):
+        return ShardIndex.open(root, extensions)
+    if is_lmdb(root):
+        return LmdbImages(root, extensions)
+    if is_table(root):
+        return TableImages(root)
+    return None
+
+
+def _image_file(root: str | os.PathLike[str], extensions: Sequence[str]) -> str | None:
+    """An image of a folder that is a file, if there is one."""
+    endings = tuple(ending.lower() for ending in extensions)
+    with suppress(DataError):  # a folder inside cannot be read, and need not be
+        return next((path for path in walk_files(root) if path.lower().endswith(endings)), None)
+    return None
 
 
 def images_fingerprint(root: str | os.PathLike[str]) -> str | None:

@@ -67,6 +67,20 @@ def test_it_is_said_when_images_in_files_beside_packed_ones_are_left_out(shards,
         assert count_images(both) == count
 
 
+def test_a_tar_file_without_images_beside_images_in_files_is_to_be_moved(tmp_path):
+    write_images(tmp_path / "photos", 2)
+    (tmp_path / "note.txt").write_text("no image")
+    with tarfile.open(tmp_path / "notes.tar", "w") as archive:
+        archive.add(tmp_path / "note.txt", "note.txt")
+    with pytest.raises(
+        DataError, match=r"hold no image; correct data_root; or move .* files such as photos/class_\d/000"
+    ):
+        open_packed(tmp_path)
+    shutil.rmtree(tmp_path / "photos")
+    with pytest.raises(DataError, match=r"hold no image; correct data_root\.$"):
+        open_packed(tmp_path)
+
+
 def test_an_unreadable_image_is_named(tmp_path):
     assert_an_unreadable_image_is_named(
         lambda root, out: list(write_shards(root, out)), tmp_path, r"{root}/000000\.tar"
