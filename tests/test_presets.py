@@ -101,8 +101,9 @@ def test_train_scales_the_rate_of_a_start_once(images, tmp_path, monkeypatch):
     given = ["--preset", "small", "--data", str(images), "--clusters", str(clusters_of(images, tmp_path / "c.npz", 4))]
     given += ["--init-from", str(tmp_path / "epoch_8.pth")]
     run_verb("train", given)
-    run_verb("train", [*given, "--auto-scale-lr"])
-    assert [config.optim_wrapper.optimizer.lr for config in found] == pytest.approx([0.1, 0.025])
+    for scaled in (["--auto-scale-lr"], ["--cfg-options", "auto_scale_lr.enable=True"]):
+        run_verb("train", [*given, *scaled])
+    assert [config.optim_wrapper.optimizer.lr for config in found] == pytest.approx([0.1, 0.025, 0.025])
 
 
 def test_what_a_preset_lacks_or_cannot_use_is_one_sentence(images, tmp_path):

@@ -103,7 +103,8 @@ def main(args: argparse.Namespace) -> None:
     """Train to the end."""
     preset, cfg_options, work_dir = args.preset, args.cfg_options, args.work_dir
     if preset is not None:
-        found = preset.options(args.data, args.clusters, args.init_from, args.auto_scale_lr)
+        scaled = args.auto_scale_lr or bool(cfg_options.get("auto_scale_lr.enable"))
+        found = preset.options(args.data, args.clusters, args.init_from, scaled)
         cfg_options = {**found, **cfg_options}
         work_dir = work_dir or preset.work_dir(args.data)
     from mmssl_dynamic.apis.train import train
