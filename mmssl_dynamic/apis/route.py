@@ -33,9 +33,10 @@ from mmssl_dynamic.outputs import beside, check_output_folder
 from mmssl_dynamic.processes import Processes, joined, wait_of
 from mmssl_dynamic.records import plain
 from mmssl_dynamic.routing import Router, RoutingResult
-from mmssl_dynamic.routing.baselines import RANDOM, Baseline, BaselineTask, random_path
+from mmssl_dynamic.routing.baselines import RANDOM, BaselineTask, random_path
 from mmssl_dynamic.routing.kept_ranking import KeptRanking
 from mmssl_dynamic.routing.method import RoutingMethod, RoutingOutput
+from mmssl_dynamic.routing.result import Baseline
 from mmssl_dynamic.visualization.routing_plots import gains_histogram, save_figure
 from mmssl_dynamic.visualization.routing_report import ClusterPictures, RoutedTask, write_routing_report
 
@@ -148,9 +149,11 @@ class _Routing:
                     cfg_options=plain(options),
                     statistics=router.bank.fingerprints(result.ranked, bn),
                 )
+                baselines = self._measured(others, task, images.normalisation, place / "kept", keeper)
+                start = next((baseline for baseline in baselines if baseline.name != RANDOM), None)
+                result = replace(result, start=start)
                 if self.processes.first:
                     found.append((result, self._written(task, result, router, images, place)))
-                baselines = self._measured(others, task, images.normalisation, place / "kept", keeper)
             if self.processes.first:
                 report = found[-1][1]
                 reference = next((entry for entry in self.output.references if entry.task == task.name), None)

@@ -163,7 +163,7 @@ def run_demo(
         dataset, normalisation = build_dataset(config.extract_dataloader.dataset), normalisation_of(config)
         plain = {
             "random weights": random_backbone(config, seed).to(target),
-            f"SimSiam, {epochs} epochs": simsiam,
+            results.start: simsiam,
             results.baseline: load_backbone(config, longer, target),
         }
         sample = draw_images(np.arange(len(dataset)), _CALIBRATION, seed, FULL)

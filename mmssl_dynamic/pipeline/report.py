@@ -17,6 +17,7 @@ from mmssl_dynamic.evaluation.knn import protocol_text
 from mmssl_dynamic.export import ExportReport
 from mmssl_dynamic.pipeline.clock import in_words
 from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.routing.result import Baseline, SubnetScore
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.visualization.training_curves_hook import CURVES
@@ -29,7 +30,8 @@ class PipelineResults:
 
     Attributes:
         routed: Ranking and export of every task.
-        full: Export of the full network, if it selects better than the best path of a task.
+        full: Export of the full network, if it is the one to use for a task.
+        start: Config and checkpoint of SimSiam's training.
         clusters: The clusters of the pre-training images.
         montage: Picture of them.
         folder: Of the pipeline.
@@ -38,6 +40,7 @@ class PipelineResults:
 
     routed: Sequence[tuple[RoutingResult, ExportReport]]
     full: ExportReport | None
+    start: tuple[Path, Path]
     clusters: Clusters
     montage: Path
     folder: Path
@@ -55,10 +58,15 @@ def write_pipeline_report(results: PipelineResults, seconds: Mapping[str, float]
     page = HtmlReport("SDR on your images: a backbone for every task")
     _choices(page, results)
     for result, winner in results.routed:
-        export = results.full if result.full_is_better and results.full is not None else winner
         page.section(f"Task: {result.task}")
         verdict = result.verdict()
-        page.text(f"{verdict[0].upper()}{verdict[1:]}.", str(export))
+        page.text(f"{verdict[0].upper()}{verdict[1:]}.")
+        if result.start_is_better:
+            page.text("It is no sub-network and needs no export. To load it:")
+            page.code(_start_snippet(*results.start))
+            continue
+        export = results.full if result.full_is_better and results.full is not None else winner
+        page.text(str(export))
         if export.snippet:
             page.code(export.snippet)
     page.section("What the sub-networks were trained on")
@@ -89,32 +97,39 @@ def write_pipeline_report(results: PipelineResults, seconds: Mapping[str, float]
 def _choices(page: HtmlReport, results: PipelineResults) -> None:
     rows: list[list[object]] = []
     for result, winner in results.routed:
-        export = results.full if result.full_is_better and results.full is not None else winner
-        best, full = result.best, result.full
+        best, full, start = result.best, result.full, result.start
+        use, file = best.name, winner.path
+        if result.start_is_better:
+            use, file = "SimSiam", results.start[1]
+        elif result.full_is_better and results.full is not None:
+            use, file = "full network", results.full.path
         rows.append(
             [
                 result.task,
-                "full network" if result.full_is_better else best.name,
+                use,
                 best.name,
-                _reported(best.select_accuracy, best.test_accuracy),
-                _reported(full.select_accuracy, full.test_accuracy),
+                *("-" if network is None else _reported(network) for network in (best, full, start)),
                 f"{best.params / 1e6:.2f} M",
-                os.path.relpath(export.path, results.folder),
+                os.path.relpath(file, results.folder),
             ]
         )
     page.text(
-        "For every task the sub-network was chosen whose features classify the training images best, each left out in "
-        "turn (or those of val/). Test images took no part in it; the accuracies are theirs."
+        "For every task the network was chosen whose features classify the training images best, each left out in "
+        "turn (or those of val/): a path, or the full network or the SimSiam that SDR started from, where that does "
+        "better than all paths. Test images took no part in it; the accuracies are theirs."
     )
-    page.table(
-        ["task", "use", "best path", "best path, %", "full network, %", "parameters of the path", "export to use"], rows
-    )
+    accuracies = ["best path, %", "full network, %", "SimSiam, %"]
+    page.table(["task", "use", "best path", *accuracies, "parameters of the path", "file to use"], rows)
     page.text(
-        f"{Path('routing') / 'report.html'} has all sub-networks, SimSiam and random weights beside them, with "
-        "standard errors.",
+        f"{Path('routing') / 'report.html'} has all sub-networks, and random weights beside them, with standard "
+        "errors.",
         note=True,
     )
 
 
-def _reported(select: float, test: float | None) -> float:
-    return select if test is None else test
+def _reported(network: SubnetScore | Baseline) -> float:
+    return network.select_accuracy if network.test_accuracy is None else network.test_accuracy
+
+
+def _start_snippet(config: Path, checkpoint: Path) -> str:
+    return f"import mmssl_dynamic\n\nnet = mmssl_dynamic.get_model({str(config)!r}, pretrained={str(checkpoint)!r})"

@@ -120,7 +120,7 @@ def pipeline(
         )
 
         full = None
-        if any(result.full_is_better for result, _ in routed):
+        if any(result.chosen is result.full for result, _ in routed):
             config, file = load_config(sdr.config, sdr_options), folder / "routing" / "backbone_full_mmpretrain.pth"
             (full,) = export(config, sdr_checkpoint, file, FULL)
 
@@ -128,6 +128,7 @@ def pipeline(
         results = PipelineResults(
             routed=routed,
             full=full,
+            start=(checkpoint.parent / plain.config.name, checkpoint),
             clusters=Clusters.load(clusters),
             montage=montage,
             folder=folder,

@@ -24,27 +24,13 @@ from mmssl_dynamic.fileio import weights_fingerprint
 from mmssl_dynamic.fingerprints import architecture_fingerprint, precision, running_statistics, statistics_fingerprint
 from mmssl_dynamic.models.backbones import SDRResNet
 from mmssl_dynamic.processes import Processes
-from mmssl_dynamic.records import Percent, read_record
+from mmssl_dynamic.records import read_record
 from mmssl_dynamic.result_cache import Key, ResultCache
+from mmssl_dynamic.routing.result import Baseline
 from mmssl_dynamic.subnets import FULL
 
 RANDOM = "random weights"
 _CALIBRATION = 512  # images that the statistics of random weights come from
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A plain network on a task, classified as the sub-networks are.
-
-    Attributes:
-        name: What it is called.
-        select_accuracy: kNN accuracy in percent on the images of the choice.
-        test_accuracy: kNN accuracy in percent on the test images.
-    """
-
-    name: str
-    select_accuracy: Percent
-    test_accuracy: Percent | None
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,21 @@ class SubnetScore:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """A plain network on a task, classified as the sub-networks are.
+
+    Attributes:
+        name: What it is called.
+        select_accuracy: kNN accuracy in percent on the images of the choice.
+        test_accuracy: kNN accuracy in percent on the test images.
+    """
+
+    name: str
+    select_accuracy: Percent
+    test_accuracy: Percent | None
+
+
+@dataclass(frozen=True)
 class DroppedSubnet:
     """A candidate that was not evaluated on all images.
 
@@ -87,6 +102,8 @@ class RoutingResult:
         inputs: Fingerprints of everything the result depends on: a :class:`~mmssl_dynamic.result_cache.Key`'s record.
         cfg_options: Options that the config was read with.
         statistics: Fingerprints of the BatchNorm statistics that networks were ranked with, by their names.
+        start: The plain network whose features were clustered, from which a training may have started, on the same
+            images; where it was given.
     """
 
     task: str
@@ -102,12 +119,23 @@ class RoutingResult:
     inputs: dict[str, Any] = field(default_factory=dict)
     cfg_options: dict[str, Any] = field(default_factory=dict)
     statistics: dict[str, str] = field(default_factory=dict)
+    start: Baseline | None = None
     source: str = field(default="the routing result", compare=False)
 
     @property
     def best(self) -> SubnetScore:
-        """The sub-network to use."""
+        """The first of the sub-networks."""
         return self.subnets[0]
+
+    @property
+    def chosen(self) -> SubnetScore | Baseline:
+        """The network to use: the first sub-network, or the full one or the start, where it does better than that.
+
+        The images of the choice decide, as they do among the sub-networks.
+        """
+        if self.start is not None and self.start_is_better:
+            return self.start
+        return self.full if self.full_is_better else self.best
 
     @property
     def best_in_hindsight(self) -> SubnetScore:
@@ -157,8 +185,24 @@ class RoutingResult:
         """Whether the full network ranks above the chosen sub-network on the images of the choice."""
         return self.full.ranking > self.best.ranking
 
+    @property
+    def start_is_better(self) -> bool:
+        """Whether the network of the start is above all others on the images of the choice.
+
+        It has its kNN accuracy there and no other score, so rankings by another score do not tell.
+        """
+        if self.start is None or self.best.score is not None:
+            return False
+        return self.start.select_accuracy > max(self.best.select_accuracy, self.full.select_accuracy)
+
     def verdict(self, level: float = 0.05) -> str:
         """Whether the choice is better than the full network by more than chance, in a sentence."""
+        if self.start is not None and self.start_is_better:
+            figures = f"{self.start.select_accuracy:.4g} against {self.best.select_accuracy:.4g}"
+            return (
+                f"{self.start.name}, whose features were clustered, selects better than the chosen path "
+                f"{self.best.name} ({figures}): use it for this task"
+            )
         if self.full_is_better:
             figures = f"{self.full.ranking:.4g} against {self.best.ranking:.4g}"
             return (

@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.routing.baselines import Baseline
-from mmssl_dynamic.routing.result import RoutingResult, SubnetScore
+from mmssl_dynamic.routing.result import Baseline, RoutingResult, SubnetScore
 from mmssl_dynamic.subnets import split_width
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.montage import choose_rows, draw_montage
@@ -126,7 +125,7 @@ def _summary(page: HtmlReport, tasks: Sequence[RoutedTask]) -> None:
         "images took no part in the choice; the accuracies here are theirs and say how it turned out."
     )
     for task in tasks:
-        if task.result.full_is_better:
+        if task.result.chosen is not task.result.best:
             page.text(f"{task.result.task}: {task.result.verdict()}.")
     names = list(dict.fromkeys(baseline.name for task in tasks for baseline in task.baselines))
     rows: list[list[object]] = []

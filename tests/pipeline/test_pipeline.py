@@ -123,11 +123,14 @@ def test_every_task_has_its_backbone_and_the_report_says_which(finished):
         result = RoutingResult.load(out / "routing" / task / "routing.json")
         winner = f"routing/{task}/backbone_{result.best.name}_mmpretrain.pth"
         assert (out / winner).is_file()
-        use, export = result.best.name, winner
-        if result.full_is_better:
-            use, export = "full network", "routing/backbone_full_mmpretrain.pth"
-        assert (out / export).is_file()
-        assert re.search(rf"{task} +{use} +{result.best.name} [^%]* {re.escape(export)}", page)
+        assert result.start.name == "simsiam_r18_custom_small"
+        use, file = {
+            result.best.name: (result.best.name, winner),
+            "full": ("full network", "routing/backbone_full_mmpretrain.pth"),
+            result.start.name: ("SimSiam", "simsiam/epoch_1.pth"),
+        }[result.chosen.name]
+        assert (out / file).is_file()
+        assert re.search(rf"{task} +{use} +{result.best.name} [^%]* {re.escape(file)}", page)
     routing = (out / "routing" / "report.html").read_text()
     assert "simsiam_r18_custom_small" in routing
     assert "random weights" in routing

@@ -7,7 +7,7 @@ import pytest
 
 from mmssl_dynamic.errors import ArtifactError
 from mmssl_dynamic.routing import DroppedSubnet, RoutingResult, SubnetScore
-from mmssl_dynamic.routing.result import rank
+from mmssl_dynamic.routing.result import Baseline, rank
 
 
 def score(name, select, test=50.0):
@@ -90,6 +90,23 @@ def test_the_verdict_is_mcnemars_exact_test_times_the_number_of_candidates(resul
 def test_there_is_no_test_where_no_image_tells_the_two_apart(result):
     assert result.p_value is None
     assert "as the full network does" in result.verdict()
+
+
+def test_the_network_to_use_is_the_one_that_does_best_on_the_images_of_the_choice(result, tmp_path):
+    """The sub-network ranks first with 70 %; test accuracies have no say."""
+    assert result.chosen is result.best
+    full = replace(result, full=score("full", 71.0))
+    assert full.chosen is full.full
+    for start, below in ((72.0, "0-1 (72 against 70): use it"), (70.5, None)):
+        judged = replace(full, start=Baseline("simsiam", start, 10.0))
+        assert judged.chosen is (judged.full if below is None else judged.start)
+        assert (below or "use the full network for this task") in judged.verdict()
+    judged.save(tmp_path / "routing.json")
+    assert RoutingResult.load(tmp_path / "routing.json") == judged
+    # as good as the sub-network is not better, and kNN accuracy cannot be held against another score
+    assert not replace(result, start=Baseline("simsiam", 70.0, 99.0)).start_is_better
+    scored = rank(replace(entry, score=1.0) for entry in result.subnets)
+    assert not replace(result, subnets=scored, start=Baseline("simsiam", 99.0, None)).start_is_better
 
 
 def test_other_weights_are_refused(result):

@@ -197,10 +197,13 @@ def test_the_report_holds_means_and_differences_of_what_is_there(studies, folder
         unit.folder(folders).mkdir(parents=True, exist_ok=True)
         tasks = {}
         for i, task in enumerate(("a", "b")):
-            full = {"knn": 10.0 * i + shift, "probe": 50.0 + shift}
+            # on training images, the base is better than SDR's path for task b alone
+            full = {"knn": 10.0 * i + shift, "probe": 50.0 + shift, "select": 40.0 + 20 * i}
             tasks[task] = {"full": full}
             if unit.run.name == "sdr":
-                tasks[task]["routed"] = {"name": "0-1", "knn": full["knn"] + 2, "probe": full["probe"] + 4}
+                full["select"] = 45.0
+                routed = {"knn": full["knn"] + 2, "probe": full["probe"] + 4, "select": 50.0}
+                tasks[task]["routed"] = {"name": "0-1", **routed}
                 tasks[task]["hindsight"] = {"name": "0-0", "knn": full["knn"] + 3}
         write_json(unit.result(folders), {"tasks": tasks})
         unit.checkpoint(folders).write_bytes(b"weights")
@@ -215,6 +218,8 @@ def test_the_report_holds_means_and_differences_of_what_is_there(studies, folder
     # sdr's routed path minus the whole of more: 3 + 2 - 1 in kNN, 3 + 4 - 1 by the probe, on every task and seed
     assert "| `sdr` - `more` | **+4.00 (+4.00 to +4.00)** | 100 % | **+6.00 (+6.00 to +6.00)** |" in text
     assert "`sdr` - `alone`" not in text
+    # of task a sdr's path, of task b the base: (3 + 2 + 10 + 0) / 2 in the mean
+    assert "| SDR: chosen (`sdr, chosen`) | 2 | 8.00 | 7.50 |" in text
     assert "| `sdr` | 5.0 | 15.0 |" in text
     for name in ("differences.png", "accuracies.png"):
         assert (folders.out / name).stat().st_size > 1000

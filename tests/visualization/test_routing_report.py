@@ -1,12 +1,12 @@
 """The routing report says what is known, how surely, and in words."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.routing.baselines import Baseline
-from mmssl_dynamic.routing.result import RoutingResult, SubnetScore
+from mmssl_dynamic.routing.result import Baseline, RoutingResult, SubnetScore
 from mmssl_dynamic.visualization import routing_report
 from mmssl_dynamic.visualization.routing_report import ClusterPictures, RoutedTask, write_routing_report
 
@@ -45,6 +45,13 @@ def test_a_full_network_that_selects_better_is_said_aloud(page):
     )
     assert "selects better" not in page(RoutedTask(result(full=65.0)))
     assert "use the full network for this task" in result(full=75.0).verdict()
+
+
+def test_a_network_of_the_start_that_selects_better_is_said_aloud(page):
+    better = replace(result(), start=Baseline("simsiam", 71.0, 62.0))
+    assert "pets: simsiam, whose features were clustered, selects better than the chosen path 0-0-0-1" in page(
+        RoutedTask(better)
+    )
 
 
 def test_sub_networks_with_few_steps_are_marked(page):

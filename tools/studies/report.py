@@ -47,9 +47,10 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
 def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] = ()) -> Results:
     """Of all finished runs.
 
-    The runs of single domains (``oracle_...``) are one, ``oracle``. The networks of a group are ``GROUP, NETWORK``
-    each, and ``GROUP, small`` the mean of those in ``small``, as far as all of them are there. Of paths of several
-    widths, the network is what a task gets at a width.
+    The runs of single domains (``oracle_...``) are one, ``oracle``. ``RUN, chosen`` is what a task gets where the
+    network that SDR's paths started from is a candidate, too. The networks of a group are ``GROUP, NETWORK`` each, and
+    ``GROUP, small`` the mean of those in ``small``, as far as all of them are there. Of paths of several widths, the
+    network is what a task gets at a width.
     """
     found: Results = {}
     for unit in units:
@@ -60,6 +61,9 @@ def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] =
         if unit.run.group is None:
             name = unit.run.name.split("_")[0] if unit.run.tasks else unit.run.name
             found.setdefault(name, {}).setdefault(unit.seed, {}).update(read)
+            if unit.run.into_paths and unit.needs is not None:
+                start = read_json(unit.needs.result(folders), "result")["tasks"]
+                found.setdefault(f"{name}, chosen", {})[unit.seed] = {t: _chosen(read[t], start[t]) for t in read}
             continue
         members = {
             task: scores.get("widths") or {network: {"full": entry} for network, entry in scores["networks"].items()}
@@ -73,6 +77,12 @@ def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] =
         if means:
             found[f"{group}, small"] = means
     return found
+
+
+def _chosen(scores: dict[str, Any], start: dict[str, Any]) -> dict[str, Any]:
+    """The routed path, or the full network or the start where it does better on the training images."""
+    candidates = (scores["routed"], scores["full"], start["full"])
+    return {"full": scores["full"], "routed": max(candidates, key=lambda entry: entry["select"])}
 
 
 def _means(networks: Sequence[dict[int, dict[str, Any]]]) -> dict[int, dict[str, Any]]:
