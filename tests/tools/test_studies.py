@@ -209,7 +209,7 @@ def test_the_report_holds_means_and_differences_of_what_is_there(studies, folder
         unit.checkpoint(folders).write_bytes(b"weights")
 
     class Study:
-        COMPARISONS = (("sdr", "more"), ("sdr", "alone"))
+        COMPARISONS = (("sdr", "more"), ("sdr", "alone"), ("sdr, chosen", "more"))
 
     text = studies["report"].write_report(Study, units, folders)
     assert text == (folders.out / "report.md").read_text()

@@ -28,6 +28,8 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
         The text of the report.
     """
     results = read_results(units, folders, getattr(study, "SMALL", ()))
+    compared = {side for pair in study.COMPARISONS for side in pair}
+    results = {name: found for name, found in results.items() if name in compared or not name.endswith(", chosen")}
     comparisons = list(compare(study.COMPARISONS, results, "knn"))
     others = {metric: list(compare(study.COMPARISONS, results, metric)) for metric in ("probe", "knn-200")}
     labels = {unit.run.group or unit.run.name: unit.run.label for unit in units}

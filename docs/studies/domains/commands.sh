@@ -105,3 +105,4 @@ python tools/studies/evaluate_run.py $OUT/seed2/simsiam10of20/simsiam_r18-narrow
 python tools/train.py configs/sdr/small_scale/sdr_r18-narrow_16path_domains.py --work-dir $OUT/seed2/sdr10of20+10 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1002 init_from=$OUT/seed2/simsiam10of20/epoch_10.pth clusters_file=$OUT/seed2/simsiam10of20/cluster16.npz optim_wrapper.optimizer.lr=0.025
 python tools/studies/evaluate_run.py $OUT/seed2/sdr10of20+10/sdr_r18-narrow_16path_domains.py $OUT/seed2/sdr10of20+10/epoch_10.pth --tasks $OUT/images/tasks
 python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --work-dir $OUT/seed2/simsiam28 --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=28 randomness.seed=2
+python tools/studies/evaluate_run.py $OUT/seed2/simsiam28/simsiam_r18-narrow_domains.py $OUT/seed2/simsiam28/epoch_28.pth --tasks $OUT/images/tasks
