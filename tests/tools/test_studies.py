@@ -319,8 +319,12 @@ def test_the_table_of_the_mixed_pool_is_whole(studies, repo_root):
         assert (repo_root / "configs" / unit.run.config).is_file()
         assert unit.run.split in (None, *splits)
         assert "_" not in unit.run.name or unit.run.tasks or unit.run.start
+    chosen = {f"{unit.run.name}, chosen" for unit in units if unit.run.into_paths}
     for pair in domains.COMPARISONS:
-        assert set(pair) <= {*names, "oracle"}
+        assert set(pair) <= {*names, *chosen, "oracle"}
+    for unit in units:  # the options are understood
+        config = repo_root / "configs" / unit.run.config
+        load_config(config, config_options(str(config), dict(o.split("=", 1) for o in unit.run.options)))
 
 
 def test_the_table_of_slimmable_networks_is_whole_and_names_them_as_the_super_network_does(studies, repo_root):
