@@ -1,12 +1,16 @@
 """From a folder of images to exported backbones in one call, which goes on where it stopped."""
 
+import html
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mmssl_dynamic.cli import run
+from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.commands.registry import run_verb
 from mmssl_dynamic.datasets import build_dataset
 from mmssl_dynamic.datasets.shards import write_shards
@@ -14,10 +18,12 @@ from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.pipeline import steps
 from mmssl_dynamic.pipeline.clock import Clock
+from mmssl_dynamic.pipeline.report import PipelineResults, write_pipeline_report
 from mmssl_dynamic.pipeline.run import pipeline
 from mmssl_dynamic.presets import Preset
 from mmssl_dynamic.result_cache import KeptFiles
 from mmssl_dynamic.routing import RoutingResult
+from mmssl_dynamic.routing.result import Baseline
 from mmssl_dynamic.writing import save_torch
 from tests.helpers import write_clusters, write_images
 
@@ -135,6 +141,31 @@ def test_every_task_has_its_backbone_and_the_report_says_which(finished):
     assert "simsiam_r18_custom_small" in routing
     assert "random weights" in routing
     assert "Loss of SDR over its steps" in page
+
+
+def test_a_task_for_which_no_path_is_better_gets_simsiam(finished, tmp_path):
+    out, _ = finished
+    result = RoutingResult.load(out / "routing" / "pets" / "routing.json")
+    best = max(result.full.select_accuracy, result.best.select_accuracy)
+    start = tmp_path / "simsiam" / "config.py", tmp_path / "simsiam" / "epoch_1.pth"
+    winner = SimpleNamespace(path=tmp_path / "routing" / "backbone.pth", snippet="load(winner)")
+
+    def page(accuracy):
+        routed = [(replace(result, start=Baseline("simsiam", accuracy, 55.5)), winner)]
+        results = PipelineResults(
+            routed, None, start, Clusters.load(out / "clusters.npz"), out / "clusters.png", tmp_path, {}
+        )
+        text = write_pipeline_report(results, {}).read_text()
+        return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)))
+
+    better = page(best + 1)
+    assert re.search(rf"pets +SimSiam +{result.best.name} .* 55\.5 .* simsiam/epoch_1\.pth", better)
+    assert f"get_model({str(start[0])!r}, pretrained={str(start[1])!r})" in better
+    assert "load(winner)" not in better
+    if not result.full_is_better:
+        same = page(best)
+        assert re.search(rf"pets +{result.best.name} +{result.best.name} .* routing/backbone\.pth", same)
+        assert "load(winner)" in same
 
 
 def test_a_second_call_trains_and_routes_nothing_and_says_what_is_kept(finished, call, monkeypatch, capsys):
