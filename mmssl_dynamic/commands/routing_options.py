@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_config_file(
         fast,
         "--base-config",
-        "config of the network that was clustered with; with any method, the report has its accuracy, too",
+        "config of the network that was clustered with; with any method, it is a candidate for the task",
     )
     fast.add_argument(
         "--base-checkpoint",
