@@ -3,8 +3,8 @@
 #
 #   python tools/train.py configs/sdr_slimmable/small_scale/sdr-slimmable_r18-narrow_16path_domains.py
 #
-# Time and memory: about six minutes of one core for 10 epochs of the study, 980 steps; memory not measured. Result: not
-# measured yet.
+# Time and memory: about six minutes of one core for 10 epochs of the study, 980 steps; memory not measured. Result: see
+# docs/studies/budget.md.
 _base_ = ["../../sdr/small_scale/sdr_r18-narrow_16path_domains.py"]
 
 widths = (0.5, 0.75, 1.0)  # of a path; our reading

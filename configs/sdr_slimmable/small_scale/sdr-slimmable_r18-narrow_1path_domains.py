@@ -2,8 +2,8 @@
 #
 #   python tools/train.py configs/sdr_slimmable/small_scale/sdr-slimmable_r18-narrow_1path_domains.py
 #
-# Time and memory: about six minutes of one core for 10 epochs of the study, 980 steps; memory not measured. Result: not
-# measured yet.
+# Time and memory: about six minutes of one core for 10 epochs of the study, 980 steps; memory not measured. Result: see
+# docs/studies/budget.md.
 _base_ = ["./sdr-slimmable_r18-narrow_16path_domains.py"]
 
 stage_groups = (1, 1, 1, 1)
