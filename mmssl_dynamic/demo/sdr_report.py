@@ -252,7 +252,7 @@ def _task(page: HtmlReport, name: str, task: TaskFigures) -> None:
     routing = task.routing
     page.section(f"Task: {name}")
     page.figure(gains_histogram(routing), f"{name}: how many sub-networks gain how much over the full network")
-    page.text(f"Chosen: {routing.best.name}. {task.export}")
+    page.text(f"Routed: {routing.best.name}. {task.export}")
     rows: list[list[object]] = [
         [label, 100 * float(found.train.mean()), 100 * float(found.test.mean()), "", ""]
         for label, found in task.plain.items()

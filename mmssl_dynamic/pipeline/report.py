@@ -17,7 +17,7 @@ from mmssl_dynamic.evaluation.knn import protocol_text
 from mmssl_dynamic.export import ExportReport
 from mmssl_dynamic.pipeline.clock import in_words
 from mmssl_dynamic.routing import RoutingResult
-from mmssl_dynamic.routing.result import Baseline, SubnetScore
+from mmssl_dynamic.routing.result import reported
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.report import HtmlReport
 from mmssl_dynamic.visualization.training_curves_hook import CURVES
@@ -61,11 +61,11 @@ def write_pipeline_report(results: PipelineResults, seconds: Mapping[str, float]
         page.section(f"Task: {result.task}")
         verdict = result.verdict()
         page.text(f"{verdict[0].upper()}{verdict[1:]}.")
-        if result.start_is_better:
+        export = _exported(results, result, winner)
+        if export is None:
             page.text("It is no sub-network and needs no export. To load it:")
             page.code(_start_snippet(*results.start))
             continue
-        export = results.full if result.full_is_better and results.full is not None else winner
         page.text(str(export))
         if export.snippet:
             page.code(export.snippet)
@@ -98,19 +98,16 @@ def _choices(page: HtmlReport, results: PipelineResults) -> None:
     rows: list[list[object]] = []
     for result, winner in results.routed:
         best, full, start = result.best, result.full, result.start
-        use, file = best.name, winner.path
-        if result.start_is_better:
-            use, file = "SimSiam", results.start[1]
-        elif result.full_is_better and results.full is not None:
-            use, file = "full network", results.full.path
+        export = _exported(results, result, winner)
+        use = "SimSiam" if export is None else "full network" if export is results.full else best.name
         rows.append(
             [
                 result.task,
                 use,
                 best.name,
-                *("-" if network is None else _reported(network) for network in (best, full, start)),
+                *("-" if network is None else reported(network) for network in (best, full, start)),
                 f"{best.params / 1e6:.2f} M",
-                os.path.relpath(file, results.folder),
+                os.path.relpath(results.start[1] if export is None else export.path, results.folder),
             ]
         )
     page.text(
@@ -127,8 +124,11 @@ def _choices(page: HtmlReport, results: PipelineResults) -> None:
     )
 
 
-def _reported(network: SubnetScore | Baseline) -> float:
-    return network.select_accuracy if network.test_accuracy is None else network.test_accuracy
+def _exported(results: PipelineResults, result: RoutingResult, winner: ExportReport) -> ExportReport | None:
+    """Export of the network to use for a task; ``None`` if that is SimSiam's, which is there as it is."""
+    if result.start_is_better:
+        return None
+    return results.full if result.full_is_better and results.full is not None else winner
 
 
 def _start_snippet(config: Path, checkpoint: Path) -> str:

@@ -140,7 +140,7 @@ class RoutingResult:
     @property
     def best_in_hindsight(self) -> SubnetScore:
         """The sub-network that turned out best on the test images (without them, the best one)."""
-        return max(self.subnets, key=_reported)  # the first of equally good ones
+        return max(self.subnets, key=reported)  # the first of equally good ones
 
     def regret(self, reference: RoutingResult | None = None) -> float:
         """Percentage points of test accuracy that the choice lies below the best one there was.
@@ -164,7 +164,7 @@ class RoutingResult:
             )
         if reference.task != self.task:
             raise ArtifactError(f"{reference.source} is of task '{reference.task}', not '{self.task}'.")
-        return _reported(reference.best_in_hindsight) - _reported(reference.score(self.best.name))
+        return reported(reference.best_in_hindsight) - reported(reference.score(self.best.name))
 
     @property
     def p_value(self) -> float | None:
@@ -342,5 +342,6 @@ class RoutingResult:
         return "\n".join(lines)
 
 
-def _reported(score: SubnetScore) -> float:
-    return score.select_accuracy if score.test_accuracy is None else score.test_accuracy
+def reported(network: SubnetScore | Baseline) -> float:
+    """Its accuracy on the test images; on those of the choice, where there are none."""
+    return network.select_accuracy if network.test_accuracy is None else network.test_accuracy

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from mmssl_dynamic.clusters import Clusters
-from mmssl_dynamic.routing.result import Baseline, RoutingResult, SubnetScore
+from mmssl_dynamic.routing.result import Baseline, RoutingResult, SubnetScore, reported
 from mmssl_dynamic.subnets import split_width
 from mmssl_dynamic.version import __version__
 from mmssl_dynamic.visualization.montage import choose_rows, draw_montage
@@ -139,9 +139,9 @@ def _summary(page: HtmlReport, tasks: Sequence[RoutedTask]) -> None:
             [
                 result.task,
                 result.best.name,
-                _with_error(task, _reported(result.best)),
-                _with_error(task, _reported(result.full)),
-                *(_with_error(task, _reported(others[name])) if name in others else "-" for name in names),
+                _with_error(task, reported(result.best)),
+                _with_error(task, reported(result.full)),
+                *(_with_error(task, reported(others[name])) if name in others else "-" for name in names),
                 f"{result.best.gain_over_full:+.1f}",
                 hindsight.name,
                 result.regret(task.reference),
@@ -197,7 +197,7 @@ def _task(page: HtmlReport, task: RoutedTask, steps: Mapping[str, int]) -> None:
             row.append(f"{count}, few" if count < FEW_STEPS else count)
     for baseline in task.baselines:
         test = "-" if baseline.test_accuracy is None else _with_error(task, baseline.test_accuracy)
-        gain = f"{_reported(baseline) - _reported(result.full):+.1f}"
+        gain = f"{reported(baseline) - reported(result.full):+.1f}"
         more = [""] * (len(header) - 4)
         rows.append([baseline.name, _with_error(task, baseline.select_accuracy, select), test, gain, *more])
     few = sum(steps.get(score.name, 0) < FEW_STEPS for score in result.subnets) if steps else 0
@@ -273,7 +273,3 @@ def _origin(page: HtmlReport, results: Sequence[RoutingResult], command: str | N
         note=True,
     )
     page.facts(first.protocol, summary="The protocol: everything that a repetition needs to know")
-
-
-def _reported(score: SubnetScore | Baseline) -> float:
-    return score.select_accuracy if score.test_accuracy is None else score.test_accuracy
