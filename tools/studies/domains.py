@@ -33,18 +33,28 @@ SPLITS = (
 LOW = ("optim_wrapper.optimizer.lr=0.02",)
 # Where a cosine from 0.05 is after half of its epochs.
 REST = ("optim_wrapper.optimizer.lr=0.025",)
+#: Of a step of SDR in steps of SimSiam, mean over its phases: step_costs.py on an idle core.
+SDR_COST = 1.52
 # Of SDR, one at a time.
 OPTIONS = ("half", "at_once", "rarity", "balanced", "scaled", "nokd")
 
 
 def _started(name: str, label: str, *options: str, config: str = SDR16, split: str | None = "cluster16") -> Run:
     """SDR for 10 epochs from the base run's weights."""
-    return Run(name, label, config, 10, 1.8, "simsiam10", True, split, options=(*LOW, *options))
+    return Run(name, label, config, 10, SDR_COST, "simsiam10", True, split, options=(*LOW, *options))
 
 
-def _rest(name: str, label: str, *options: str, split: str = "cluster16") -> Run:
-    """SDR for the second half of SimSiam's schedule of 20 epochs."""
-    return Run(name, label, SDR16, 10, 1.52, "simsiam10of20", True, split, options=(*REST, *options))
+def _first(epochs: int, *splits: tuple[str, tuple[str, ...]]) -> Run:
+    """SimSiam for the first half of a schedule."""
+    label = f"SimSiam, the first {epochs} of {2 * epochs} epochs"
+    options = (f"schedule_epochs={2 * epochs}",)
+    return Run(f"simsiam{epochs}of{2 * epochs}", label, SIMSIAM, epochs, splits=(SPLITS[0], *splits), options=options)
+
+
+def _rest(name: str, label: str, *options: str, epochs: int = 10, split: str = "cluster16") -> Run:
+    """SDR for the second half of SimSiam's schedule."""
+    start = f"simsiam{epochs}of{2 * epochs}"
+    return Run(name, label, SDR16, epochs, SDR_COST, start, True, split, options=(*REST, *options))
 
 
 STAGES = (
@@ -66,43 +76,19 @@ STAGES = (
     ),
     (
         Run("simsiam20", "SimSiam, 20 epochs at once", SIMSIAM, 20),
-        Run(
-            "simsiam10of20",
-            "SimSiam, the first 10 of 20 epochs",
-            SIMSIAM,
-            10,
-            splits=(SPLITS[0], ("balanced16", ("--num-clusters", "16", "--assign", "balanced"))),
-            options=("schedule_epochs=20",),
-        ),
+        _first(10, ("balanced16", ("--num-clusters", "16", "--assign", "balanced"))),
         _rest("sdr10of20+10", "SDR for the other 10 of the 20 epochs, one schedule for both"),
         Run("simsiam28", "SimSiam, 28 epochs at once", SIMSIAM, 28),
     ),
     (
         Run("simsiam25", "SimSiam, 25 epochs at once: the time of 10 and SDR's 10", SIMSIAM, 25),
         Run("simsiam40", "SimSiam, 40 epochs at once", SIMSIAM, 40),
-        Run(
-            "simsiam20of40",
-            "SimSiam, the first 20 of 40 epochs",
-            SIMSIAM,
-            20,
-            splits=SPLITS[:1],
-            options=("schedule_epochs=40",),
-        ),
-        Run(
-            "sdr20of40+20",
-            "SDR for the other 20 of the 40 epochs, one schedule for both",
-            SDR16,
-            20,
-            1.8,
-            "simsiam20of40",
-            True,
-            "cluster16",
-            options=REST,
-        ),
+        _first(20),
+        _rest("sdr20of40+20", "SDR for the other 20 of the 40 epochs, one schedule for both", epochs=20),
         Run("simsiam50", "SimSiam, 50 epochs at once: the time of 20 and SDR's 20", SIMSIAM, 50),
     ),
     (
-        Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, 1.8, split="cluster16"),
+        Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, SDR_COST, split="cluster16"),
         Run("wide20", "SimSiam of the super-network's width, 20 epochs", WIDE, 20, 2.0),
     ),
     tuple(

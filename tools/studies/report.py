@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,8 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
     Returns:
         The text of the report.
     """
-    results = read_results(units, folders, getattr(study, "SMALL", ()))
-    compared = {side for pair in study.COMPARISONS for side in pair}
-    results = {name: found for name, found in results.items() if name in compared or not name.endswith(", chosen")}
+    starts = {unit.run.name: unit.run.start for unit in units}
+    results = with_chosen(read_results(units, folders, getattr(study, "SMALL", ())), study.COMPARISONS, starts)
     comparisons = list(compare(study.COMPARISONS, results, "knn"))
     others = {metric: list(compare(study.COMPARISONS, results, metric)) for metric in ("probe", "knn-200")}
     labels = {unit.run.group or unit.run.name: unit.run.label for unit in units}
@@ -49,10 +48,9 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
 def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] = ()) -> Results:
     """Of all finished runs.
 
-    The runs of single domains (``oracle_...``) are one, ``oracle``. ``RUN, chosen`` is what a task gets where the
-    network that SDR's paths started from is a candidate, too. The networks of a group are ``GROUP, NETWORK`` each, and
-    ``GROUP, small`` the mean of those in ``small``, as far as all of them are there. Of paths of several widths, the
-    network is what a task gets at a width.
+    The runs of single domains (``oracle_...``) are one, ``oracle``. The networks of a group are ``GROUP, NETWORK``
+    each, and ``GROUP, small`` the mean of those in ``small``, as far as all of them are there. Of paths of several
+    widths, the network is what a task gets at a width.
     """
     found: Results = {}
     for unit in units:
@@ -63,9 +61,6 @@ def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] =
         if unit.run.group is None:
             name = unit.run.name.split("_")[0] if unit.run.tasks else unit.run.name
             found.setdefault(name, {}).setdefault(unit.seed, {}).update(read)
-            if unit.run.into_paths and unit.needs is not None:
-                start = read_json(unit.needs.result(folders), "result")["tasks"]
-                found.setdefault(f"{name}, chosen", {})[unit.seed] = {t: _chosen(read[t], start[t]) for t in read}
             continue
         members = {
             task: scores.get("widths") or {network: {"full": entry} for network, entry in scores["networks"].items()}
@@ -78,6 +73,28 @@ def read_results(units: Sequence[Unit], folders: Folders, small: Sequence[str] =
         means = _means([found.get(f"{group}, {network}", {}) for network in small])
         if means:
             found[f"{group}, small"] = means
+    return found
+
+
+def with_chosen(results: Results, comparisons: Sequence[tuple[str, str]], starts: Mapping[str, str | None]) -> Results:
+    """The results with ``RUN, chosen`` behind every run for which it is compared.
+
+    It is what a task gets where the network that SDR's paths started from is a candidate, too.
+
+    Args:
+        results: Of all runs.
+        comparisons: Of the study.
+        starts: By run, the one that it started from.
+    """
+    compared = {side for pair in comparisons for side in pair}
+    found: Results = {}
+    for name, by_seed in results.items():
+        found[name] = by_seed
+        if (chosen := f"{name}, chosen") not in compared:
+            continue
+        start = results.get(starts[name] or "", {})
+        if both := sorted(set(by_seed) & set(start)):
+            found[chosen] = {s: {t: _chosen(by_seed[s][t], start[s][t]) for t in by_seed[s]} for s in both}
     return found
 
 
