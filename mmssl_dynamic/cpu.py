@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,6 +86,16 @@ def keep_freed_memory(keep: bool = True) -> bool:
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
     options = _KEEP if keep else _DEFAULTS
     return all(mallopt(*option) == 1 for option in options.items())
+
+
+def computes_in_bf16() -> bool:
+    """Whether the processor multiplies bf16 numbers; without such instructions they are slower than floats."""
+    import torch
+
+    if hasattr(torch.cpu, "get_capabilities"):
+        found: Mapping[str, object] = torch.cpu.get_capabilities()
+        return any("bf16" in name and value is True for name, value in found.items())
+    return bool(torch.cpu._is_avx512_bf16_supported())  # releases before; they know of no others
 
 
 def free_memory_gib() -> float:

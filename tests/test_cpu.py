@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from mmssl_dynamic.cpu import prepared_cpu
+from mmssl_dynamic.cpu import computes_in_bf16, prepared_cpu
 
 _MEMORY = """
 import resource, sys
@@ -100,3 +100,24 @@ def test_a_command_leaves_the_environment_as_it_was(monkeypatch):
         assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
         assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) > 1024
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False, "avx512_f": True}, True),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx512_f": True}, False),
+        ({"cpu_name": "bf16", "avx2": True}, False),
+        ({"bf16": True, "sve": True}, True),
+    ],
+)
+def test_bf16_is_used_where_the_processor_has_instructions_for_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert computes_in_bf16() is expected
+
+
+def test_releases_of_torch_without_a_list_of_instructions_are_asked_for_the_one(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    for found in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda found=found: found)
+        assert computes_in_bf16() is found

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--channels-last",
         action="store_true",
-        help="keep weights and images in channels-last order, which is faster on GPUs, above all with --amp",
+        help="keep weights and images in channels-last order, which is faster, above all with --amp",
     )
     parser.add_argument(
         "--compile",

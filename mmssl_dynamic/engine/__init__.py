@@ -1,5 +1,6 @@
 """Training: runner, hooks and optimiser wrappers."""
 
+from mmssl_dynamic.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmssl_dynamic.engine.hooks import (
     BNBankHook,
     CalibrateBNHook,
@@ -18,10 +19,15 @@ from mmssl_dynamic.engine.iter_loop import IterLoop
 from mmssl_dynamic.engine.local_files import LocalVisBackend
 from mmssl_dynamic.engine.runner import Runner
 from mmssl_dynamic.engine.sandwich_data_parallel import SandwichDataParallel
-from mmssl_dynamic.engine.subnet_optim_wrapper import SubnetAmpOptimWrapper, SubnetOptimWrapper
+from mmssl_dynamic.engine.subnet_optim_wrapper import (
+    SubnetAmpOptimWrapper,
+    SubnetBf16OptimWrapper,
+    SubnetOptimWrapper,
+)
 
 __all__ = [
     "BNBankHook",
+    "Bf16OptimWrapper",
     "CalibrateBNHook",
     "CheckpointHook",
     "CollapseMonitorHook",
@@ -37,6 +43,7 @@ __all__ = [
     "SandwichDataParallel",
     "SandwichHook",
     "SubnetAmpOptimWrapper",
+    "SubnetBf16OptimWrapper",
     "SubnetOptimWrapper",
     "TargetEMAHook",
 ]

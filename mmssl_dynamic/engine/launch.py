@@ -13,7 +13,7 @@ import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.runner import Runner as MMEngineRunner
 
-from mmssl_dynamic.cpu import prepare_cpu
+from mmssl_dynamic.cpu import computes_in_bf16, prepare_cpu
 from mmssl_dynamic.engine.checkpoints import checkpoint_files
 from mmssl_dynamic.engine.compiling import compile_options
 from mmssl_dynamic.engine.runner import Runner
@@ -26,10 +26,13 @@ from mmssl_dynamic.processes import wait_of
 
 PathLike = str | os.PathLike[str]
 
-# Optimiser wrappers and what they are under automatic mixed precision.
+# Optimiser wrappers and what they are under automatic mixed precision, on a GPU and on a processor.
 _AMP = {
-    "OptimWrapper": "AmpOptimWrapper",
-    "mmssl_dynamic.SubnetOptimWrapper": "mmssl_dynamic.SubnetAmpOptimWrapper",
+    "OptimWrapper": ("AmpOptimWrapper", "mmssl_dynamic.Bf16OptimWrapper"),
+    "mmssl_dynamic.SubnetOptimWrapper": (
+        "mmssl_dynamic.SubnetAmpOptimWrapper",
+        "mmssl_dynamic.SubnetBf16OptimWrapper",
+    ),
 }
 _AMP_TYPES = {"bf16": "bfloat16", "fp16": "float16"}
 
@@ -39,8 +42,8 @@ class TrainingOptions:
     """How a training runs, beside what its config says.
 
     Args:
-        amp: Train with automatic mixed precision: ``'bf16'``, ``'fp16'``, or ``'auto'`` (also ``True``), which is bf16
-            where the card has it; ``None`` (also ``False``) for none.
+        amp: Train with automatic mixed precision: ``'bf16'``, ``'fp16'`` (GPUs only), or ``'auto'`` (also ``True``),
+            which is bf16 where the card or, without one, the processor has it; ``None`` (also ``False``) for none.
         auto_scale_lr: Scale the learning rate by the total batch size over ``auto_scale_lr.base_batch_size``.
         tensorboard: Write scalars for TensorBoard, too.
         channels_last: Keep weights and activations in channels-last order.
@@ -97,16 +100,7 @@ def prepare_config(
     _set_loaders(config, options.pin_memory, options.persistent_workers)
     _check_schedule(config)
     if options.amp:
-        dtype = _amp_type(options.amp)
-        if not torch.cuda.is_available():
-            raise ConfigError("--amp needs a GPU, and torch sees none; leave it out.")
-        kind = config.optim_wrapper.get("type", "OptimWrapper")
-        if kind not in (*_AMP, *_AMP.values()):
-            raise ConfigError(f"--amp does not know optim_wrapper.type='{kind}'; use one of {sorted(_AMP)}.")
-        config.optim_wrapper.type = _AMP.get(kind, kind)
-        config.optim_wrapper.dtype = dtype
-        # bf16 has the range of single precision: nothing underflows that a scale would save.
-        config.optim_wrapper.setdefault("loss_scale", "dynamic" if dtype == "float16" else dict(enabled=False))
+        _set_amp(config, options.amp)
     if options.auto_scale_lr:
         if config.get("auto_scale_lr", {}).get("base_batch_size") is None:
             raise ConfigError("--auto-scale-lr needs auto_scale_lr.base_batch_size in the config.")
@@ -130,18 +124,46 @@ def prepare_config(
     return config
 
 
+def _set_amp(config: Config, amp: str | bool) -> None:
+    """The optimiser wrapper of mixed precision.
+
+    Raises:
+        ConfigError: there are no such floats here, or the wrapper is not known.
+    """
+    dtype, on_gpu, wrapper = _amp_type(amp), torch.cuda.is_available(), config.optim_wrapper
+    kind = wrapper.get("type", "OptimWrapper")
+    known = next((kinds for plain, kinds in _AMP.items() if kind in (plain, *kinds)), None)
+    if known is None:
+        raise ConfigError(f"--amp does not know optim_wrapper.type='{kind}'; use one of {sorted(_AMP)}.")
+    if on_gpu:
+        wrapper.type, wrapper.dtype = known[0], dtype
+        # bf16 has the range of single precision: nothing underflows that a scale would save.
+        wrapper.setdefault("loss_scale", "dynamic" if dtype == "float16" else dict(enabled=False))
+    else:
+        wrapper.type = known[1]
+        for key in ("dtype", "loss_scale"):
+            wrapper.pop(key, None)
+
+
 def _amp_type(amp: str | bool) -> str:
     """The floats of mixed precision, by torch's name.
 
     Raises:
-        ConfigError: there are no such ones.
+        ConfigError: there are no such ones, or not on this machine.
     """
+    if amp is not True and amp not in ("auto", *_AMP_TYPES):
+        raise ConfigError(f"--amp {amp} is not known; use auto, {' or '.join(_AMP_TYPES)}.")
+    if not torch.cuda.is_available():
+        if amp == "fp16":
+            raise ConfigError("--amp fp16 needs a GPU, and torch sees none; use --amp bf16, or leave it out.")
+        if not computes_in_bf16():
+            raise ConfigError(
+                "--amp needs a GPU, or a processor with instructions for bf16, and torch sees none; leave it out."
+            )
+        return "bfloat16"
     if amp is True or amp == "auto":
         # Older cards emulate bf16, more slowly than they have fp16.
-        found = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bfloat16" if found else "float16"
-    if amp not in _AMP_TYPES:
-        raise ConfigError(f"--amp {amp} is not known; use auto, {' or '.join(_AMP_TYPES)}.")
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     return _AMP_TYPES[str(amp)]
 
 

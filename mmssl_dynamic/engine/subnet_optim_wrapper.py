@@ -16,6 +16,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import Tensor, nn
 
+from mmssl_dynamic.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmssl_dynamic.engine.rare_weights import longer_steps, step_factors
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
@@ -130,3 +131,8 @@ class SubnetOptimWrapper(SubnetStep, OptimWrapper):
 @OPTIM_WRAPPERS.register_module()
 class SubnetAmpOptimWrapper(SubnetStep, AmpOptimWrapper):
     """The same with automatic mixed precision."""
+
+
+@OPTIM_WRAPPERS.register_module()
+class SubnetBf16OptimWrapper(SubnetStep, Bf16OptimWrapper):
+    """The same in bf16 on a processor."""

@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets import build_dataset, sample_names
+from mmssl_dynamic.engine import launch
 from mmssl_dynamic.engine.launch import TrainingOptions, build_runner, prepare_config
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
 from mmssl_dynamic.fileio import load_run_checkpoint, load_state_dict, read_json
@@ -405,10 +406,36 @@ def test_channels_last_takes_the_same_steps_in_another_order(setup, uninterrupte
     assert len(set(losses[True][:3])) == 3
 
 
-def test_amp_without_a_gpu_is_refused(setup, monkeypatch):
+def test_amp_without_a_gpu_is_bf16_where_the_processor_has_it(setup, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="--amp needs a GPU"):
+    monkeypatch.setattr(launch, "computes_in_bf16", lambda: True)
+    for amp in (True, "auto", "bf16"):
+        config = prepare_config(setup / "config.py", options=TrainingOptions(amp=amp))
+        assert config.optim_wrapper.type == "mmssl_dynamic.SubnetBf16OptimWrapper"
+        assert not {"dtype", "loss_scale"} & set(config.optim_wrapper)
+    with pytest.raises(ConfigError, match="--amp fp16 needs a GPU.*use --amp bf16"):
+        prepare_config(setup / "config.py", options=TrainingOptions(amp="fp16"))
+    monkeypatch.setattr(launch, "computes_in_bf16", lambda: False)
+    with pytest.raises(ConfigError, match="--amp needs a GPU, or a processor with instructions for bf16"):
         prepare_config(setup / "config.py", options=TrainingOptions(amp=True))
+
+
+def test_a_training_in_bf16_goes_on_where_it_was_killed(setup, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(launch, "computes_in_bf16", lambda: True)
+
+    def weights(work_dir, resume=None):
+        options = TrainingOptions(amp=True)
+        config = prepare_config(setup / "config.py", tmp_path / work_dir, resume=resume, options=options)
+        config.experiment_name = f"bf16-{work_dir}"
+        runner = build_runner(config)
+        runner.train()
+        return runner.model.state_dict()
+
+    whole = weights("whole")
+    rest = weights("rest", resume=tmp_path / "whole" / "iter_8.pth")
+    assert whole.keys() == rest.keys()
+    assert all(torch.equal(value, rest[key]) for key, value in whole.items())
 
 
 def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root, monkeypatch):

@@ -1,0 +1,73 @@
+"""Mixed precision on a processor: what is computed in bf16, and what stays in floats."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+
+from mmssl_dynamic.engine import Bf16OptimWrapper, SubnetBf16OptimWrapper, SubnetOptimWrapper
+from mmssl_dynamic.models.elastic import inactive_blocks
+from mmssl_dynamic.subnets import FULL
+from tests.helpers import build_sdr, samples, views
+
+PATH = "0-3-1-2"
+
+
+def optimizer(model):
+    return torch.optim.SGD(model.parameters(), lr=0.05)
+
+
+def losses(model, wrapper, name=PATH):
+    with wrapper.optim_context(model):
+        # BatchNorm over a few images of one pixel would turn three digits into a gradient that is far off.
+        return model.loss([view.tile(1, 1, 2, 2) for view in views(0, 32)], samples(name, 32))
+
+
+@pytest.mark.parametrize("name", [FULL, PATH])
+def test_a_step_is_one_of_floats_but_for_their_rounding(name):
+    model = build_sdr()
+    other = copy.deepcopy(model)
+    found = {}
+    for network, kind in ((model, SubnetBf16OptimWrapper), (other, SubnetOptimWrapper)):
+        wrapper = kind(optimizer(network))
+        found[kind] = losses(network, wrapper, name)
+        wrapper.update_params(sum(value for key, value in found[kind].items() if key.startswith("loss")))
+    low, full = found.values()
+    assert float(low["loss_ssl"]) == pytest.approx(float(full["loss_ssl"]), abs=0.05)
+    assert float(low["loss_ssl"]) != float(full["loss_ssl"])
+    moved = torch.cat([(a - b).flatten() for a, b in zip(model.parameters(), build_sdr().parameters())])
+    expected = torch.cat([(a - b).flatten() for a, b in zip(other.parameters(), build_sdr().parameters())])
+    # Gradients of random weights are small sums of large numbers; two unrelated ones have a cosine of about 0.
+    assert float(torch.cosine_similarity(moved, expected, dim=0)) > 0.5
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    regions = model.trained_regions()
+    assert bool(regions) == (name == PATH)
+    for parameter, first in zip(model.parameters(), build_sdr().parameters()):
+        for block in inactive_blocks(parameter, regions.get(parameter, ())):
+            assert torch.equal(parameter[block], first[block])
+
+
+def test_networks_compute_in_bf16_and_losses_in_floats():
+    model = build_sdr()
+    seen = set()
+
+    def note(module, args, out):
+        seen.add(out.dtype)
+
+    for layer in (model.backbone.layer4[0].conv1, model.head.predictor.fc1):
+        layer.register_forward_hook(note)
+    found = losses(model, Bf16OptimWrapper(optimizer(model)))
+    assert seen == {torch.bfloat16}
+    assert {value.dtype for key, value in found.items() if key.startswith("loss")} == {torch.float32}
+    # More digits than bf16 has.
+    assert all(float(value) != float(value.bfloat16()) for key, value in found.items() if key.startswith("loss"))
+
+
+def test_nothing_of_it_is_left_after_the_block():
+    model = build_sdr()
+    before = losses(model, OptimWrapper(optimizer(model)))["loss_ssl"]
+    losses(model, Bf16OptimWrapper(optimizer(model)))
+    assert not torch.is_autocast_enabled("cpu")
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    assert torch.equal(losses(model, OptimWrapper(optimizer(model)))["loss_ssl"], before)
