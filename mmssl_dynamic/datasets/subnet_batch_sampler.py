@@ -16,6 +16,7 @@ from mmssl_dynamic.datasets.sample_request import SampleRequest
 from mmssl_dynamic.datasets.shuffled_order import ShuffledOrder
 from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
 from mmssl_dynamic.errors import ConfigError, DataError
+from mmssl_dynamic.options.text import parse
 from mmssl_dynamic.registry import DATA_SAMPLERS
 from mmssl_dynamic.subnets import FULL
 
@@ -55,7 +56,7 @@ class SubnetBatchSampler:
         if not isinstance(dataset, SubnetDataset):
             raise ConfigError(f"SubnetBatchSampler needs a SubnetDataset, not {type(dataset).__name__}.")
         self.sampler, self.dataset, self.batch_size, self.repeats = sampler, dataset, batch_size, repeats
-        self.full_share = _checked_share(full_share)
+        self.full_share = read_share(full_share)
         self.seed, self.rank, self.world_size = int(sampler.seed), sampler.rank, sampler.world_size
         self.total_batch = batch_size * self.world_size
         self._networks = dataset.space.names
@@ -187,10 +188,25 @@ def _draws(rng: np.random.Generator, space: Sequence[str], share: str | float, s
     return np.where(rng.random(size) < float(share), full, paths)
 
 
-def _checked_share(share: str | float | Sequence[str | float]) -> str | float | tuple[str | float, ...]:
+def read_share(given: Any) -> str | float | tuple[str | float, ...]:
+    """``full_share`` of a :class:`SubnetBatchSampler`: a share of all phases, or one for each.
+
+    Args:
+        given: As in a config, or as typed on a command line, where what replaces a string stays a string: ``'0.5'``,
+            ``'[uniform,0.5,0.3]'``.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    share = given
+    if isinstance(given, str) and given != UNIFORM:
+        try:
+            share = parse(given)
+        except ValueError:
+            share = given  # refused below
     if not isinstance(share, str) and isinstance(share, Sequence):
-        return tuple(_checked_number(entry, share) for entry in share)
-    return _checked_number(share, share)
+        return tuple(_checked_number(entry, given) for entry in share)
+    return _checked_number(share, given)
 
 
 def _checked_number(entry: Any, given: Any) -> str | float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
 from torch import nn
 
-from mmssl_dynamic.datasets.subnet_batch_sampler import UNIFORM, draw_probabilities
+from mmssl_dynamic.datasets.subnet_batch_sampler import UNIFORM, draw_probabilities, read_share
 from mmssl_dynamic.engine.hooks.progressive_phase_hook import phase_ends
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.sandwich import SandwichTraining
@@ -71,8 +71,8 @@ def _growing(config: Config, model: SDR, steps: int) -> list[Phase]:
     numbers = range(space.num_phases) if hook.get("progressive", True) else [space.num_phases - 1]
     ends = phase_ends(hook.get("lengths"), len(numbers), steps)
     sampler = config.train_dataloader.get("batch_sampler") or {}
-    share = sampler.get("full_share", UNIFORM)
-    shares = share if isinstance(share, Sequence) and not isinstance(share, str) else [share] * len(numbers)
+    share = read_share(sampler.get("full_share", UNIFORM))
+    shares = share if isinstance(share, tuple) else [share] * len(numbers)
     if len(shares) != len(numbers):
         raise ConfigError(f"full_share={list(shares)} must hold {len(numbers)} values, one for each phase.")
     found = []

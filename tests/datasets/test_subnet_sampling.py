@@ -9,6 +9,8 @@ from mmengine.dataset import DefaultSampler
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets import SampleRequest, SubnetBatchSampler, SubnetDataset, build_dataset, sample_names
 from mmssl_dynamic.errors import ArtifactError, ConfigError, DataError
+from mmssl_dynamic.loading import load_config
+from mmssl_dynamic.options.config_file import typed_options
 from mmssl_dynamic.subnets import FULL
 from tests.helpers import write_clusters, write_images
 
@@ -117,7 +119,18 @@ def test_full_share_goes_on_after_a_resume_and_is_the_same_on_all_ranks(dataset)
     assert [a + b for a, b in zip(first, second)] == whole
 
 
-@pytest.mark.parametrize("share", [1.5, "half", True, [0.5, "most"], -0.1])
+@pytest.mark.parametrize(
+    ("typed", "share"),
+    [("0.5", 0.5), ("1", 1), ("[uniform,0.5,0.3]", ("uniform", 0.5, 0.3)), ("1,0.5,0.3", (1, 0.5, 0.3))],
+)
+def test_a_full_share_may_be_typed(dataset, repo_root, typed, share):
+    config = repo_root / "configs/sdr/sdr_simsiam_r50_16path_custom.py"
+    options = typed_options(config, {"full_share": typed})
+    options = load_config(config, options).train_dataloader.batch_sampler
+    assert sampler(dataset, full_share=options.full_share).full_share == share
+
+
+@pytest.mark.parametrize("share", ["1.5", "[0.5", "0.5,most", 1.5, "half", True, [0.5, "most"], -0.1])
 def test_an_impossible_full_share_is_refused(dataset, share):
     with pytest.raises(ConfigError, match="full_share=.* must be 'uniform', a number from 0 to 1"):
         sampler(dataset, full_share=share)
