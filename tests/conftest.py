@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,11 +41,18 @@ from tests.isolation.plugin import Isolation  # noqa: E402
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
 
+# Files in memory, as Linux has them: tests write thousands, and mmengine a copy of every config that it reads.
+_IN_MEMORY, _PREFIX, _ROOM = Path("/dev/shm"), "mmssl_dynamic_tests_", 8 << 30  # bytes
+_TEMPORARY = pytest.StashKey[Path]()
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Put global state back around every test, and shuffle the tests if ``PYTEST_SEED`` says how."""
     config.pluginmanager.register(Isolation())
+    if (folder := _folder_in_memory(config)) is not None:
+        config.stash[_TEMPORARY] = folder
+        os.environ["TMPDIR"], tempfile.tempdir = str(folder), None
     seed = os.environ.get("PYTEST_SEED")
     if config.pluginmanager.has_plugin("randomly"):
         config.option.randomly_reorganize = seed is not None
@@ -53,11 +63,41 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("PYTEST_SEED needs pytest-randomly: pip install -r requirements/tests.txt")
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
-    """How to have this order again."""
-    if not getattr(config.option, "randomly_reorganize", False):
-        return "tests run as they are written; PYTEST_SEED=1 shuffles them"
-    return f"tests are shuffled; PYTEST_SEED={config.option.randomly_seed} repeats this order"
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Free the memory of temporary files."""
+    if (folder := config.stash.get(_TEMPORARY, None)) is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+        del os.environ["TMPDIR"]
+        tempfile.tempdir = None
+
+
+def _folder_in_memory(config: pytest.Config) -> Path | None:
+    """A new folder for temporary files, where there is memory for it and nobody has said where they go."""
+    if hasattr(config, "workerinput") or "TMPDIR" in os.environ or not os.access(_IN_MEMORY, os.W_OK):
+        return None  # workers have their controller's
+    for left, process in _left_behind():
+        if not Path(f"/proc/{process}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(meminfo["MemAvailable"].split()[0]) << 10
+    if min(available, shutil.disk_usage(_IN_MEMORY).free) < _ROOM:
+        return None
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}_", dir=_IN_MEMORY))
+
+
+def _left_behind() -> Iterator[tuple[Path, str]]:
+    """Folders of earlier runs, and the processes that made them."""
+    for folder in _IN_MEMORY.glob(f"{_PREFIX}*"):
+        yield folder, folder.name.removeprefix(_PREFIX).partition("_")[0]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """How to have this order again, and where temporary files are."""
+    order = "tests run as they are written; PYTEST_SEED=1 shuffles them"
+    if getattr(config.option, "randomly_reorganize", False):
+        order = f"tests are shuffled; PYTEST_SEED={config.option.randomly_seed} repeats this order"
+    kept = "temporary files are in memory and gone afterwards; TMPDIR=/tmp keeps them"
+    return f"{order}\n{kept}" if _TEMPORARY in config.stash else order
 
 
 @pytest.fixture(scope="session")
