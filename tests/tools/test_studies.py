@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
 MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "dspnet", "evaluate_run")
-MODULES += ("domains_large", "fidelity", "lite_teacher", "relatives", "teacher", "budget")
+MODULES += ("domains_large", "fidelity", "lite_teacher", "relatives", "teacher", "budget", "where")
 
 
 @pytest.fixture
@@ -243,6 +244,26 @@ def test_oracles_of_single_domains_are_one_row(studies, folders):
     assert studies["report"].accuracies(results, "oracle", "routed", "knn") == {("a", 0): 1.0, ("b", 0): 1.0}
 
 
+def test_a_run_is_held_against_what_single_domains_gain_task_by_task(studies, folders):
+    accuracies = {
+        name: {(f"{task}_2cls", seed): 50.0 + gain + seed for task, gain in zip("abc", of_tasks) for seed in (0, 1)}
+        for name, of_tasks in {"oracle": (1, 2, 4), "sdr": (-1, 0, 2), "base": (0, 0, 0)}.items()
+    }
+    accuracies["oracle"]["a_2cls", 2] = 0.0  # a seed that the others do not have
+    found = studies["where"].gains(*accuracies.values())
+    assert (found.tasks, found.of_domain, found.of_run) == (("a_2cls", "b_2cls", "c_2cls"), (1, 2, 4), (-1, 0, 2))
+    assert found.correlation == pytest.approx(1)
+    accuracies["sdr"] = {pair: value for pair, value in accuracies["sdr"].items() if pair[0] != "c_2cls"}
+    assert studies["where"].gains(*accuracies.values()) is None
+    results = {
+        name: {0: {f"t{t}": {"full": {"knn": float(10 * t * weight)}} for t in range(4)}}
+        for name, weight in (("oracle", 3), ("sdr", 2), ("base", 1))
+    }
+    study = SimpleNamespace(WHERE=("oracle", "sdr", "base"))
+    assert "correlation of 1.00" in "".join(studies["report"]._where(study, results, folders))
+    assert (folders.out / "where.png").is_file()
+
+
 def test_networks_of_a_group_are_compared_one_by_one_and_in_the_mean_of_the_small(studies, folders):
     """Two slimmable networks in one training, and each alone: a and b are tasks, the larger network is not small."""
     run = studies["runs"].Run
@@ -322,6 +343,7 @@ def test_the_table_of_the_mixed_pool_is_whole(studies, repo_root):
     chosen = {f"{unit.run.name}, chosen" for unit in units if unit.run.into_paths}
     for pair in domains.COMPARISONS:
         assert set(pair) <= {*names, *chosen, "oracle"}
+    assert set(domains.WHERE) <= {*names, "oracle"}
     for unit in units:  # the options are understood
         config = repo_root / "configs" / unit.run.config
         load_config(config, config_options(str(config), dict(o.split("=", 1) for o in unit.run.options)))

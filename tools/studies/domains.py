@@ -152,6 +152,8 @@ COMPARISONS = (
     ("oracle", "simsiam10+10"),
     ("oracle", "sdr10+10"),
 )
+#: Where SDR gains: of each task, against what its own domain alone gives.
+WHERE = ("oracle", "sdr10+10", "simsiam10+10")
 
 
 def prepare(folders: Folders, images: int | None = None) -> None:

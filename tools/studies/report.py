@@ -11,6 +11,8 @@ from comparison import Accuracies, Difference, difference
 from fidelity import summary
 from matplotlib.figure import Figure
 from runs import Folders, Unit
+from where import figure as where_figure
+from where import gains
 
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.writing import atomic_path, write_json
@@ -22,7 +24,7 @@ Results = dict[str, dict[int, dict[str, Any]]]
 
 
 def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
-    """Write ``report.md``, ``differences.png``, ``accuracies.png`` and ``files.json`` into the study's folder.
+    """Write ``report.md``, its figures (``*.png``) and ``files.json`` into the study's folder.
 
     Returns:
         The text of the report.
@@ -33,7 +35,8 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
     others = {metric: list(compare(study.COMPARISONS, results, metric)) for metric in ("probe", "knn-200")}
     labels = {unit.run.group or unit.run.name: unit.run.label for unit in units}
     minutes = training_minutes(units, folders)
-    lines = [*_markdown(results, labels, minutes, comparisons, others), *_fidelity(units, folders)]
+    lines = [*_markdown(results, labels, minutes, comparisons, others)]
+    lines += [*_where(study, results, folders), *_fidelity(units, folders)]
     text = "\n".join(lines) + "\n"
     folders.out.mkdir(parents=True, exist_ok=True)
     with atomic_path(folders.out / "report.md") as temporary:
@@ -187,7 +190,7 @@ def _markdown(
     rows = []
     for name, by_seed in results.items():
         group, _, network = name.partition(", ")
-        label = labels.get(group, "SimSiam, base and as many steps on the task's own domain")
+        label = labels.get(group, "SimSiam, base and its share of the steps on each task's own domain")
         label = f"{label}: {network}" if network else label
         columns = [_mean(results, name, kind, "knn") for kind in _KINDS]
         columns += [_mean(results, name, kind, metric) for metric in ("probe", "knn-200") for kind in _KINDS[:2]]
@@ -210,6 +213,21 @@ def _markdown(
         cells = [[value for (t, _), value in of_one.items() if t == task] for task in tasks]
         rows.append([f"`{name}`", *(f"{np.mean(cell):.1f}" if cell else "" for cell in cells)])
     yield from _table(["training", *tasks], rows)
+
+
+def _where(study: Any, results: Results, folders: Folders) -> Iterator[str]:
+    """On which tasks a run gains, and ``where.png``, where the study names a run of single domains to hold it against.
+
+    ``study.WHERE``: names of the run of single domains, of the run that is looked at, and of the one both are compared
+    with.
+    """
+    names = getattr(study, "WHERE", None)
+    if names is None or (found := gains(*(accuracies(results, name, "routed", "knn") for name in names))) is None:
+        return
+    _, run, baseline = names
+    _save(where_figure(found, run, baseline), folders, "where.png")
+    yield f"\nWhere a task's own domain gains by itself, `{run}` gains: over tasks, the gains of the two over"
+    yield f"`{baseline}` have a correlation of {found.correlation:.2f}."
 
 
 def _fidelity(units: Sequence[Unit], folders: Folders) -> Iterator[str]:
