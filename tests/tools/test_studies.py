@@ -344,6 +344,7 @@ def test_the_table_of_the_mixed_pool_is_whole(studies, repo_root):
     for pair in domains.COMPARISONS:
         assert set(pair) <= {*names, *chosen, "oracle"}
     assert set(domains.WHERE) <= {*names, "oracle"}
+    assert set(domains.HEADLINE) <= {*names, *chosen}
     for unit in units:  # the options are understood
         config = repo_root / "configs" / unit.run.config
         load_config(config, config_options(str(config), dict(o.split("=", 1) for o in unit.run.options)))

@@ -152,6 +152,19 @@ COMPARISONS = (
     ("oracle", "simsiam10+10"),
     ("oracle", "sdr10+10"),
 )
+#: What README shows: equal steps and equal time, for 20 and for 40 epochs.
+HEADLINE = (
+    "simsiam20",
+    "simsiam25",
+    "simsiam10of20",
+    "sdr10of20+10",
+    "sdr10of20+10, chosen",
+    "simsiam40",
+    "simsiam50",
+    "simsiam20of40",
+    "sdr20of40+20",
+    "sdr20of40+20, chosen",
+)
 #: Where SDR gains: of each task, against what its own domain alone gives.
 WHERE = ("oracle", "sdr10+10", "simsiam10+10")
 

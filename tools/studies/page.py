@@ -12,7 +12,7 @@ from mmssl_dynamic.writing import write_text
 
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 #: What lies beside a page, in a folder of its name.
-FILES = ("differences.png", "accuracies.png", "where.png", "commands.sh", "files.json")
+FILES = ("differences.png", "accuracies.png", "headline.png", "where.png", "commands.sh", "files.json")
 
 
 def publish(page: Path, report: str, folders: Folders) -> None:

@@ -44,6 +44,8 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
     if comparisons:
         _save(_difference_figure(comparisons), folders, "differences.png")
         _save(_accuracy_figure(results), folders, "accuracies.png")
+    if headline := {name: results[name] for name in getattr(study, "HEADLINE", ()) if name in results}:
+        _save(_accuracy_figure(headline), folders, "headline.png")
     write_json(folders.out / "files.json", hashes(units, folders))
     return text
 
