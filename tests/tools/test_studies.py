@@ -350,6 +350,22 @@ def test_the_table_of_the_mixed_pool_is_whole(studies, repo_root):
         load_config(config, config_options(str(config), dict(o.split("=", 1) for o in unit.run.options)))
 
 
+def test_the_larger_study_gives_sdr_the_other_half_of_the_schedule(studies, repo_root):
+    large = studies["domains_large"]
+    units = {unit.run.name: unit for unit in studies["runs"].units_of(large.STAGES, [0])}
+    configs = {}
+    for name, unit in units.items():
+        config = repo_root / "configs" / unit.run.config
+        options = dict(option.split("=", 1) for option in (*unit.run.options, f"max_epochs={unit.run.epochs}"))
+        configs[name] = load_config(config, config_options(str(config), options))
+    (first,) = configs["first_half"].param_scheduler
+    assert first.T_max == 2 * units["first_half"].run.epochs == units["simsiam"].run.epochs
+    assert configs["sdr"].optim_wrapper.optimizer.lr == configs["first_half"].optim_wrapper.optimizer.lr / 2
+    chosen = {f"{unit.run.name}, chosen" for unit in units.values() if unit.run.into_paths}
+    assert all(set(pair) <= {*units, *chosen} for pair in large.COMPARISONS)
+    assert units["simsiam_time"].run.epochs == round(units["sdr"].run.epochs * (1 + units["sdr"].run.cost))
+
+
 def test_the_table_of_slimmable_networks_is_whole_and_names_them_as_the_super_network_does(studies, repo_root):
     dspnet = studies["dspnet"]
     units = studies["runs"].units_of(dspnet.STAGES, [0])

@@ -12,54 +12,55 @@ from runs import Folders, Run
 __all__ = ["COMPARISONS", "STAGES", "prepare"]
 
 IMAGES = 1744
+#: Of SimSiam's half of the schedule, and of SDR's.
 EPOCHS = 30
-#: Of SimSiam in the time of EPOCHS of SDR, whose step costs 1.8 times as much.
-EQUAL_TIME = round(1.8 * EPOCHS)
+#: Of SimSiam in the time of both halves.
+EQUAL_TIME = round((1 + domains.SDR_COST) * EPOCHS)
 # As in the smaller study, with a batch of images at least.
 SPLITS = tuple((name, (*arguments, "--min-size", "256")) for name, arguments in domains.SPLITS)
 SIMSIAM = "sdr/small_scale/simsiam_r18-narrow_domains_large.py"
 SDR16 = "sdr/small_scale/sdr_r18-narrow_16path_domains_large.py"
-# Trained on, a network begins with two fifths of the step of a random one, as in the smaller study.
-LOW = ("optim_wrapper.optimizer.lr=0.04",)
+# Where a cosine from 0.1 is after half of its epochs.
+REST = ("optim_wrapper.optimizer.lr=0.05",)
 
 
-def _started(name: str, label: str, *options: str, split: str | None = "cluster16") -> Run:
-    """SDR from the base run's weights."""
-    return Run(name, label, SDR16, EPOCHS, 1.8, "simsiam", True, split, options=(*LOW, *options))
+def _rest(name: str, label: str, *options: str, split: str | None = "cluster16") -> Run:
+    """SDR for the second half of SimSiam's schedule."""
+    return Run(name, label, SDR16, EPOCHS, domains.SDR_COST, "first_half", True, split, options=(*REST, *options))
 
 
 STAGES = (
     (
-        Run("simsiam", f"SimSiam, {EPOCHS} epochs (base of the runs below)", SIMSIAM, EPOCHS, splits=SPLITS),
-        _started("sdr", f"SDR for {EPOCHS} epochs after the base, started from it"),
-        Run("simsiam_more", f"SimSiam, base and {EPOCHS} epochs more", SIMSIAM, EPOCHS, start="simsiam", options=LOW),
         Run(
-            "simsiam_time",
-            f"SimSiam, base and {EQUAL_TIME} epochs more",
+            "first_half",
+            f"SimSiam, the first {EPOCHS} of {2 * EPOCHS} epochs",
             SIMSIAM,
-            EQUAL_TIME,
-            start="simsiam",
-            options=LOW,
+            EPOCHS,
+            splits=SPLITS,
+            options=(f"schedule_epochs={2 * EPOCHS}",),
         ),
-        _started("sdr_random", "SDR started from the base, images split at random", split="random16"),
-        _started(
+        _rest("sdr", f"SDR for the other {EPOCHS} epochs, one schedule for both"),
+        Run("simsiam", f"SimSiam, {2 * EPOCHS} epochs at once", SIMSIAM, 2 * EPOCHS),
+        Run("simsiam_time", f"SimSiam, {EQUAL_TIME} epochs at once: the time of both", SIMSIAM, EQUAL_TIME),
+        _rest("sdr_random", "the same, images split at random", split="random16"),
+        _rest(
             "sdr_all",
-            "SDR started from the base, all images for every path",
+            "the same, all images for every path",
             "train_dataloader.dataset.subnet_data=full",
             split=None,
         ),
-        _started("sdr_half", "SDR started from the base, W_0 in half of the steps", "full_share=0.5"),
+        _rest("sdr_nokd", "the same without SiamKD", "model.distillation=None"),
     ),
 )
-#: As in the study ``domains``: the first is the statement, named before any run was made.
+#: The first is the statement, named before any run was made.
 COMPARISONS = (
-    ("sdr", "simsiam_more"),
-    ("sdr", "simsiam_time"),
+    ("sdr, chosen", "simsiam"),
+    ("sdr, chosen", "simsiam_time"),
+    ("sdr", "simsiam"),
     ("sdr", "sdr_random"),
     ("sdr", "sdr_all"),
     ("sdr_random", "sdr_all"),
-    ("sdr_half", "sdr"),
-    ("sdr_half", "simsiam_more"),
+    ("sdr_nokd", "sdr"),
 )
 
 
