@@ -48,7 +48,7 @@ def training(tmp_path, monkeypatch):
         (work_dir / "collapse.json").write_text("{}")
 
     monkeypatch.setattr(steps, "run_training", train)
-    monkeypatch.setattr(steps, "prepare_config", lambda config, cfg_options, **_: cfg_options)
+    monkeypatch.setattr(steps, "prepare_config", lambda config, *_, cfg_options, **__: cfg_options)
 
     def run(seed=0, again=False, **options):
         given = {
@@ -87,6 +87,19 @@ CHANGES = {
     "damaged checkpoint": lambda root: (root / "sdr/epoch_2.pth").write_bytes(b"weigh"),
     "report": lambda root: (root / "sdr/collapse.json").write_text(""),
 }
+
+
+def test_networks_train_in_channels_last_order(training, monkeypatch):
+    _, run, _ = training
+    given = []
+
+    def prepare(config, work_dir, resume, cfg_options, options):
+        given.append((resume, options.channels_last))
+        return cfg_options
+
+    monkeypatch.setattr(steps, "prepare_config", prepare)
+    run()
+    assert given == [("auto", True)]
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
