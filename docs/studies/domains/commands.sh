@@ -241,3 +241,7 @@ python tools/train.py configs/sdr/small_scale/simsiam_r18-narrow_domains.py --wo
 python tools/studies/evaluate_run.py $OUT/seed2/simsiam10+10_lr05/simsiam_r18-narrow_domains.py $OUT/seed2/simsiam10+10_lr05/epoch_10.pth --tasks $OUT/images/tasks
 python tools/studies/evaluate_run.py $OUT/seed0/sdr10of20+10_rarity/sdr_r18-narrow_16path_domains.py $OUT/seed0/sdr10of20+10_rarity/epoch_10.pth --tasks $OUT/images/tasks
 python tools/studies/evaluate_run.py $OUT/seed0/sdr10of20+10_half/sdr_r18-narrow_16path_domains.py $OUT/seed0/sdr10of20+10_half/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed1/sdr10of20+10_rarity/sdr_r18-narrow_16path_domains.py $OUT/seed1/sdr10of20+10_rarity/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed1/sdr10of20+10_half/sdr_r18-narrow_16path_domains.py $OUT/seed1/sdr10of20+10_half/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/sdr10of20+10_rarity/sdr_r18-narrow_16path_domains.py $OUT/seed2/sdr10of20+10_rarity/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/sdr10of20+10_half/sdr_r18-narrow_16path_domains.py $OUT/seed2/sdr10of20+10_half/epoch_10.pth --tasks $OUT/images/tasks
