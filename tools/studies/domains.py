@@ -35,6 +35,8 @@ LOW = ("optim_wrapper.optimizer.lr=0.02",)
 REST = ("optim_wrapper.optimizer.lr=0.025",)
 #: Of a step of SDR in steps of SimSiam, mean over its phases: step_costs.py on an idle core.
 SDR_COST = 1.52
+# Without the zeros that end every block at first.
+NONZERO = ("model.backbone.zero_init_residual=False",)
 # Of SDR, one at a time.
 OPTIONS = ("half", "at_once", "rarity", "balanced", "scaled", "nokd")
 
@@ -88,6 +90,29 @@ STAGES = (
         Run("simsiam50", "SimSiam, 50 epochs at once: the time of 20 and SDR's 20", SIMSIAM, 50),
     ),
     (
+        # As presets and demo begin; SimSiam's own networks begin with blocks that do nothing.
+        Run("simsiam20-nonzero", "SimSiam, 20 epochs at once, no block zero at first", SIMSIAM, 20, options=NONZERO),
+        Run(
+            "simsiam10of20-nonzero",
+            "SimSiam, the first 10 of 20 epochs, no block zero at first",
+            SIMSIAM,
+            10,
+            splits=SPLITS[:1],
+            options=("schedule_epochs=20", *NONZERO),
+        ),
+        Run(
+            "sdr10of20+10-nonzero",
+            "SDR for the other 10 of these 20 epochs",
+            SDR16,
+            10,
+            SDR_COST,
+            "simsiam10of20-nonzero",
+            True,
+            "cluster16",
+            options=REST,
+        ),
+    ),
+    (
         Run("sdr10", "SDR for 10 epochs from random weights", SDR16, 10, SDR_COST, split="cluster16"),
         Run("wide20", "SimSiam of the super-network's width, 20 epochs", WIDE, 20, 2.0),
     ),
@@ -138,6 +163,10 @@ COMPARISONS = (
     ("sdr20of40+20", "simsiam40"),
     ("sdr20of40+20, chosen", "simsiam40"),
     ("sdr20of40+20, chosen", "simsiam50"),
+    ("sdr10of20+10-nonzero", "simsiam20-nonzero"),
+    ("sdr10of20+10-nonzero, chosen", "simsiam20-nonzero"),
+    ("simsiam20-nonzero", "simsiam20"),
+    ("sdr10of20+10-nonzero, chosen", "sdr10of20+10, chosen"),
     ("sdr10+10, chosen", "simsiam10+10"),
     ("sdr10of20+10", "sdr10+10"),
     ("sdr10+10", "sdr10+10_random"),
