@@ -550,10 +550,11 @@ def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_
     studies["fidelity"].main()
     judged = read_json(tmp_path / "fidelity.json", "fidelity")["pets"]
     assert sorted(judged) == sorted(score.name for score in result.subnets)
-    assert set(judged["0-0-1-0"]) == {"knn", "knn-200", "ncm", "ridge", "logme", "h-score", "probe"}
+    assert set(judged["0-0-1-0"]) == {"knn", "knn-200", "ncm", "ridge", "logme", "h-score", "probe", "test-knn"}
     routed = found["routed"]
     assert judged[routed["name"]]["knn"] == pytest.approx(routed["select"], abs=5)  # of features in half precision
     assert judged[routed["name"]]["probe"] == pytest.approx(routed["probe"], abs=10)
+    assert judged[routed["name"]]["test-knn"] == pytest.approx(routed["knn"], abs=5)
 
 
 def test_fidelity_is_kendalls_tau_and_what_the_choice_loses(studies):
@@ -563,7 +564,11 @@ def test_fidelity_is_kendalls_tau_and_what_the_choice_loses(studies):
     assert fidelity(np.array([4.0, 3.0, 2.0, 1.0]), probes) == (-1.0, 30.0)
     assert fidelity(np.array([1.0, 3.0, 4.0, 2.0]), probes) == (pytest.approx(1 / 3), 10.0)
     assert fidelity(np.ones(4), probes) == (0.0, 30.0)
-    run = {"a": {f"{i}": {"knn": float(i), "probe": p} for i, p in enumerate(probes)}}
-    found = studies["fidelity"].summary([run, run])
-    assert found["knn"] == "tau 1.000 +- 0.000, regret 0.00 +- 0.00"
-    assert found["chance"] == "tau 0.000 +- 0.000, regret 15.00 +- 0.00, +15.00 +- 0.00 against knn"
+    # the two uses of a path have opposite orders
+    run = {"a": {f"{i}": {"knn": float(i), "probe": p, "test-knn": -p} for i, p in enumerate(probes)}}
+    found = studies["fidelity"].summary([run, run], "probe")
+    assert found["knn"] == ["1.000 ± 0.000", "0.00 ± 0.00", ""]
+    assert found["chance"] == ["0.000 ± 0.000", "15.00 ± 0.00", "+15.00 ± 0.00"]
+    found = studies["fidelity"].summary([run], "test-knn")
+    assert found["knn"] == ["-1.000", "30.00", ""]
+    assert found["chance"] == ["0.000", "15.00", "-15.00"]

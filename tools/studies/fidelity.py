@@ -1,7 +1,8 @@
-"""How well scores of features foretell which path a real probe does best on, for the runs of a study with paths.
+"""How well scores of features foretell which path does best on test images, for the runs of a study with paths.
 
-For every task each path is judged by all scores on the training images, and by logistic regression on all training
-images, tested on the test images. Reads the features that evaluate_run.py kept and writes fidelity.json beside them.
+For every task each path is judged by all scores on the training images, and by two uses of it on the test images:
+logistic regression on all training images, and nearest neighbours. Reads the features that evaluate_run.py kept and
+writes fidelity.json beside them.
 """
 
 import argparse
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evaluate_run import probe
+from evaluate_run import KNN, probe
 from scipy.stats import kendalltau
 from tqdm import tqdm
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.evaluation.knn import knn_accuracy
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.routing.scores import build_score
 from mmssl_dynamic.subnets import FULL
@@ -29,6 +31,8 @@ COMPARED: dict[str, dict[str, Any]] = {
 }
 # The router's own, that others have to beat.
 _DEFAULT = "knn"
+#: What a path is used for on the test images, as in fidelity.json.
+USES = {"probe": "probe", "test-knn": "nearest neighbours"}
 
 
 def main() -> None:
@@ -48,11 +52,13 @@ def main() -> None:
                     features = {key: kept[key].astype(np.float32 if kept[key].ndim == 2 else int) for key in kept}
                 done[file.stem] = judge(features, args.scores, f"{folder.name} {file.stem}")
                 write_json(out, done)  # a run that is stopped goes on after its last task
-        print(folder, *(f"{name}: {text}" for name, text in summary([done]).items()), sep="\n  ")
+        for use, label in USES.items():
+            print(f"{folder}, {label}: tau, regret, and how much more it is than that of {_DEFAULT}")
+            print(*(f"{name}: {', '.join(cells)}" for name, cells in summary([done], use).items()), sep="\n  ")
 
 
 def judge(features: Mapping[str, np.ndarray], scores: Iterable[str], label: str) -> dict[str, dict[str, float]]:
-    """By path, the value of every score and the accuracy of the probe."""
+    """By path, the value of every score and the test accuracy in every use."""
     paths = [key.removesuffix("/train") for key in features if key.endswith("/train")]
     paths = [path for path in paths if path not in (FULL, "labels")]
     judges = {name: build_score(COMPARED.get(name, name)) for name in scores}
@@ -61,41 +67,49 @@ def judge(features: Mapping[str, np.ndarray], scores: Iterable[str], label: str)
         rows, labels = features[f"{path}/train"], features["labels/train"]
         found[path] = {name: judge(rows, labels).value for name, judge in judges.items()}
         found[path]["probe"] = probe(features, path)
+        test = features[f"{path}/test"], features["labels/test"]
+        found[path]["test-knn"] = knn_accuracy(rows, labels, *test, KNN)
     return found
 
 
-def summary(runs: Iterable[Mapping[str, Mapping[str, Mapping[str, float]]]]) -> dict[str, str]:
-    """By score, mean and standard error over tasks and runs of Kendall's tau and of the regret in points.
+def summary(runs: Iterable[Mapping[str, Mapping[str, Mapping[str, float]]]], use: str) -> dict[str, list[str]]:
+    """By score, mean and standard error over tasks and runs of Kendall's tau and of the regret in points of the use.
 
     Where kNN is among the scores, also of how much more the regret is than its own, on the same tasks and runs.
     """
     rows: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
         for paths in run.values():
-            probes = np.array([values["probe"] for values in paths.values()])
-            names = [name for name in next(iter(paths.values())) if name != "probe"]
+            accuracies = np.array([values[use] for values in paths.values()])
+            names = [name for name in next(iter(paths.values())) if name not in USES]
             for name in names:
                 values = np.array([entry[name] for entry in paths.values()])
-                rows.setdefault(name, []).append(fidelity(values, probes))
+                rows.setdefault(name, []).append(fidelity(values, accuracies))
             # What any path by chance gives: the regret of a score that knows nothing.
-            rows.setdefault("chance", []).append((0.0, float(probes.max() - probes.mean())))
+            rows.setdefault("chance", []).append((0.0, float(accuracies.max() - accuracies.mean())))
     found = {}
     for name, pairs in rows.items():
-        means, errors = np.mean(pairs, axis=0), np.std(pairs, axis=0) / np.sqrt(len(pairs))
-        found[name] = f"tau {means[0]:.3f} +- {errors[0]:.3f}, regret {means[1]:.2f} +- {errors[1]:.2f}"
-        if name != _DEFAULT and _DEFAULT in rows:
-            more = np.array([own[1] - default[1] for own, default in zip(pairs, rows[_DEFAULT], strict=True)])
-            found[name] += f", {more.mean():+.2f} +- {more.std() / np.sqrt(len(more)):.2f} against {_DEFAULT}"
+        taus, regrets = np.array(pairs).T
+        found[name] = [_with_error(taus, ".3f"), _with_error(regrets, ".2f")]
+        if _DEFAULT in rows:
+            more = regrets - np.array(rows[_DEFAULT])[:, 1]
+            found[name].append("" if name == _DEFAULT else _with_error(more, "+.2f"))
     return found
 
 
-def fidelity(values: np.ndarray, probes: np.ndarray) -> tuple[float, float]:
-    """Kendall's tau, and how much the best probe is better than that of the path with the best score.
+def _with_error(values: np.ndarray, form: str) -> str:
+    """The mean and its standard error; the latter takes two values at least."""
+    error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):{form.lstrip('+')}}" if len(values) > 1 else ""
+    return f"{values.mean():{form}}{error}"
+
+
+def fidelity(values: np.ndarray, accuracies: np.ndarray) -> tuple[float, float]:
+    """Kendall's tau, and how much the best accuracy is above that of the path with the best score.
 
     Where a score is the same for all paths, tau is 0.
     """
-    tau = float(kendalltau(values, probes).statistic)
-    return 0.0 if np.isnan(tau) else tau, float(probes.max() - probes[values.argmax()])
+    tau = float(kendalltau(values, accuracies).statistic)
+    return 0.0 if np.isnan(tau) else tau, float(accuracies.max() - accuracies[values.argmax()])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from comparison import Accuracies, Difference, difference
-from fidelity import summary
+from fidelity import USES, summary
 from matplotlib.figure import Figure
 from runs import Folders, Unit
 from where import figure as where_figure
@@ -233,13 +233,19 @@ def _where(study: Any, results: Results, folders: Folders) -> Iterator[str]:
 
 
 def _fidelity(units: Sequence[Unit], folders: Folders) -> Iterator[str]:
-    """How well scores foretold the best path, of the runs that tools/studies/fidelity.py has judged."""
-    files = [unit.folder(folders) / "fidelity.json" for unit in units]
-    judged = [read_json(file, "fidelity") for file in files if file.is_file()]
-    if judged:
-        yield f"\nScores of paths against a probe on all training images, {len(judged)} runs, mean +- standard error:\n"
-        rows = [[name, figures] for name, figures in summary(judged).items()]
-        yield from _table(["score", "Kendall's tau, and regret in points of the probe's accuracy"], rows)
+    """How well scores foretold the best path, a table for each run that tools/studies/fidelity.py has judged."""
+    judged: dict[str, list[Any]] = {}
+    for unit in units:
+        if (file := unit.folder(folders) / "fidelity.json").is_file():
+            judged.setdefault(unit.run.name, []).append(read_json(file, "fidelity"))
+    for name, runs in judged.items():
+        yield f"\nScores of the paths of `{name}`, {len(runs)} seeds, mean ± standard error over tasks and seeds:"
+        yield "Kendall's tau with the test accuracy, the regret in points of it, and how much more that is than kNN.\n"
+        by_use = [summary(runs, use) for use in USES]
+        heads = [f"{label}: {column}" for label in USES.values() for column in ("tau", "regret", "more than kNN")]
+        yield from _table(
+            ["score", *heads], [[score, *(c for found in by_use for c in found[score])] for score in by_use[0]]
+        )
 
 
 def _mean(results: Results, name: str, kind: str, metric: str) -> str:
