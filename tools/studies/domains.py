@@ -37,6 +37,8 @@ REST = ("optim_wrapper.optimizer.lr=0.025",)
 SDR_COST = 1.52
 # Without the zeros that end every block at first.
 NONZERO = ("model.backbone.zero_init_residual=False",)
+# W_0 begins as the plain network, too, not its paths alone.
+SCALED = ("model.init_cfg.duplicates=scaled",)
 # Of SDR, one at a time.
 OPTIONS = ("half", "at_once", "rarity", "balanced", "scaled", "nokd")
 
@@ -100,16 +102,19 @@ STAGES = (
             splits=SPLITS[:1],
             options=("schedule_epochs=20", *NONZERO),
         ),
-        Run(
-            "sdr10of20+10-nonzero",
-            "SDR for the other 10 of these 20 epochs",
-            SDR16,
-            10,
-            SDR_COST,
-            "simsiam10of20-nonzero",
-            True,
-            "cluster16",
-            options=REST,
+        *(
+            Run(
+                f"sdr10of20+10-nonzero{end}",
+                f"SDR for the other 10 of these 20 epochs{label}",
+                SDR16,
+                10,
+                SDR_COST,
+                "simsiam10of20-nonzero",
+                True,
+                "cluster16",
+                options=(*REST, *options),
+            )
+            for end, label, options in (("", "", ()), ("_scaled", ", duplicates scaled", SCALED))
         ),
     ),
     (
@@ -136,7 +141,7 @@ STAGES = (
         _rest("sdr10of20+10_at_once", "the same with all paths from the first step on", "phase_lengths=[0,0,1]"),
         _rest("sdr10of20+10_rarity", "the same, rarely drawn groups at a higher rate", "rarity_power=0.5"),
         _rest("sdr10of20+10_balanced", "the same with clusters of nearly equal size", split="balanced16"),
-        _rest("sdr10of20+10_scaled", "the same, duplicates scaled", "model.init_cfg.duplicates=scaled"),
+        _rest("sdr10of20+10_scaled", "the same, duplicates scaled", *SCALED),
         _rest("sdr10of20+10_nokd", "the same without SiamKD", "model.distillation=None"),
         Run(
             "simsiam10+10_lr05",
@@ -165,6 +170,8 @@ COMPARISONS = (
     ("sdr20of40+20, chosen", "simsiam50"),
     ("sdr10of20+10-nonzero", "simsiam20-nonzero"),
     ("sdr10of20+10-nonzero, chosen", "simsiam20-nonzero"),
+    ("sdr10of20+10-nonzero_scaled", "sdr10of20+10-nonzero"),
+    ("sdr10of20+10-nonzero_scaled, chosen", "simsiam20-nonzero"),
     ("simsiam20-nonzero", "simsiam20"),
     ("sdr10of20+10-nonzero, chosen", "sdr10of20+10, chosen"),
     ("sdr10+10, chosen", "simsiam10+10"),
