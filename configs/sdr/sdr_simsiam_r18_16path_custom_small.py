@@ -35,7 +35,7 @@ model = dict(
         shared_ratio=3 / 7,
         stem_channels=32,
         norm_cfg=dict(type="BN"),
-        zero_init_residual=False,
+        zero_init_residual=True,
     ),
     neck=dict(hid_channels=512, out_channels=512, norm_cfg=norm_cfg),
     head=dict(predictor=dict(in_channels=512, hid_channels=128, out_channels=512, norm_cfg=norm_cfg)),

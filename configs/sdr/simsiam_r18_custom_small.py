@@ -19,7 +19,7 @@ schedule_epochs = max_epochs  # that the rate falls over: of this training and o
 norm_cfg = dict(type="BN1d")
 
 model = dict(
-    backbone=dict(depth=18, base_channels=32, stem_channels=32, norm_cfg=dict(type="BN"), zero_init_residual=False),
+    backbone=dict(depth=18, base_channels=32, stem_channels=32, norm_cfg=dict(type="BN"), zero_init_residual=True),
     neck=dict(in_channels=256, hid_channels=512, out_channels=512, norm_cfg=norm_cfg),
     head=dict(predictor=dict(in_channels=512, hid_channels=128, out_channels=512, norm_cfg=norm_cfg)),
 )
