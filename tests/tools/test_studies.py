@@ -551,6 +551,10 @@ def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_
     judged = read_json(tmp_path / "fidelity.json", "fidelity")["pets"]
     assert sorted(judged) == sorted(score.name for score in result.subnets)
     assert set(judged["0-0-1-0"]) == {"knn", "knn-200", "ncm", "ridge", "logme", "h-score", "probe", "test-knn"}
+    # what an earlier run of it had left out is added
+    write_json(tmp_path / "fidelity.json", {"pets": {name: {"knn": 0.0} for name in judged}})
+    studies["fidelity"].main()
+    assert read_json(tmp_path / "fidelity.json", "fidelity")["pets"] == judged
     routed = found["routed"]
     assert judged[routed["name"]]["knn"] == pytest.approx(routed["select"], abs=5)  # of features in half precision
     assert judged[routed["name"]]["probe"] == pytest.approx(routed["probe"], abs=10)
@@ -569,6 +573,8 @@ def test_fidelity_is_kendalls_tau_and_what_the_choice_loses(studies):
     found = studies["fidelity"].summary([run, run], "probe")
     assert found["knn"] == ["1.000 ± 0.000", "0.00 ± 0.00", ""]
     assert found["chance"] == ["0.000 ± 0.000", "15.00 ± 0.00", "+15.00 ± 0.00"]
+    with pytest.raises(ConfigError, match="fidelity.py on its run again"):
+        studies["fidelity"].summary([{"a": {"0": {"knn": 1.0, "probe": 1.0}}}], "test-knn")
     found = studies["fidelity"].summary([run], "test-knn")
     assert found["knn"] == ["-1.000", "30.00", ""]
     assert found["chance"] == ["0.000", "15.00", "-15.00"]

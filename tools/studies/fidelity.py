@@ -47,7 +47,7 @@ def main() -> None:
         out = folder / "fidelity.json"
         done: dict[str, Any] = read_json(out, "fidelity") if out.is_file() else {}
         for file in files:
-            if file.stem not in done:
+            if not _is_whole(done.get(file.stem, {}), args.scores):
                 with np.load(file) as kept:
                     features = {key: kept[key].astype(np.float32 if kept[key].ndim == 2 else int) for key in kept}
                 done[file.stem] = judge(features, args.scores, f"{folder.name} {file.stem}")
@@ -55,6 +55,11 @@ def main() -> None:
         for use, label in USES.items():
             print(f"{folder}, {label}: tau, regret, and how much more it is than that of {_DEFAULT}")
             print(*(f"{name}: {', '.join(cells)}" for name, cells in summary([done], use).items()), sep="\n  ")
+
+
+def _is_whole(paths: Mapping[str, Mapping[str, float]], scores: Iterable[str]) -> bool:
+    """Whether the paths of a task have been judged by all scores in all uses."""
+    return bool(paths) and all({*scores, *USES} <= {*found} for found in paths.values())
 
 
 def judge(features: Mapping[str, np.ndarray], scores: Iterable[str], label: str) -> dict[str, dict[str, float]]:
@@ -76,10 +81,15 @@ def summary(runs: Iterable[Mapping[str, Mapping[str, Mapping[str, float]]]], use
     """By score, mean and standard error over tasks and runs of Kendall's tau and of the regret in points of the use.
 
     Where kNN is among the scores, also of how much more the regret is than its own, on the same tasks and runs.
+
+    Raises:
+        ConfigError: a run was judged before there was this use.
     """
     rows: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
         for paths in run.values():
+            if any(use not in values for values in paths.values()):
+                raise ConfigError(f"A fidelity.json has no '{use}'; run tools/studies/fidelity.py on its run again.")
             accuracies = np.array([values[use] for values in paths.values()])
             names = [name for name in next(iter(paths.values())) if name not in USES]
             for name in names:
