@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--card", choices=_CARDS, default="h100", help="kind of GPU (default: h100)")
     help = "share of the card's peak that the training reaches (default: 0.15)"
     shared.add_number(parser, "--utilisation", help, positive, float, default=0.15, metavar="SHARE")
-    shared.add_amp(parser)
+    shared.add_amp(parser, "the training has automatic mixed precision; of whichever kind, activations are of 16 bits")
     help = "of the data set (default: those in its folder or in the clusters file)"
     shared.add_number(parser, "--images", help, at_least(1), metavar="N")
     help = "training images that a core makes in a second (default: measured here)"

@@ -294,12 +294,8 @@ def config_options(
     return typed_options(config, texts)
 
 
-def add_amp(parser: argparse._ActionsContainer) -> None:
+def add_amp(parser: argparse._ActionsContainer, help: str) -> None:
     """``--amp``, with the kind of float or without."""
-    help = (
-        "automatic mixed precision, in this kind of float; without one, or with auto, bf16 where the card, or the "
-        "processor where there is no card, has it"
-    )
     parser.add_argument("--amp", nargs="?", const="auto", choices=("auto", "bf16", "fp16"), help=help)
 
 

@@ -32,7 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         check=lambda path, name: None if path == "auto" else existing("checkpoint")(path, name),
         help="go on from a checkpoint; without one, or with 'auto', from the latest in the work dir",
     )
-    shared.add_amp(parser)
+    shared.add_amp(
+        parser,
+        "automatic mixed precision, in this kind of float; without one, or with auto, bf16 where the card, or the "
+        "processor where there is no card, has it",
+    )
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",

@@ -31,15 +31,21 @@ def losses_in_floats(model: nn.Module) -> Iterator[None]:
     """Give the loss modules of a model floats, while the block lasts.
 
     Norms and cosines of bf16 tensors are floats under autocast on a GPU; on a processor they stay bf16, whose three
-    digits say little about a cosine near one.
+    digits say little about a cosine near one. Loss modules are those of a package's ``losses``, torch's, and whatever
+    a head has as its ``loss_module``.
     """
-    losses = [module for module in model.modules() if ".losses." in type(module).__module__]
+    losses = [module for name, module in model.named_modules() if _is_loss(name, module)]
     handles = [module.register_forward_pre_hook(_to_floats, with_kwargs=True) for module in losses]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _is_loss(name: str, module: nn.Module) -> bool:
+    own_kind = ".losses." in type(module).__module__ or isinstance(module, nn.modules.loss._Loss)
+    return own_kind or name.rpartition(".")[2] == "loss_module"
 
 
 def _to_floats(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:

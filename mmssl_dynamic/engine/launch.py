@@ -140,6 +140,11 @@ def _set_amp(config: Config, amp: str | bool) -> None:
         # bf16 has the range of single precision: nothing underflows that a scale would save.
         wrapper.setdefault("loss_scale", "dynamic" if dtype == "float16" else dict(enabled=False))
     else:
+        if wrapper.get("dtype") not in (None, dtype):
+            raise ConfigError(
+                f"optim_wrapper.dtype='{wrapper.dtype}' needs a GPU, and torch sees none; --amp has {dtype} here, so "
+                "leave the option out."
+            )
         wrapper.type = known[1]
         for key in ("dtype", "loss_scale"):
             wrapper.pop(key, None)

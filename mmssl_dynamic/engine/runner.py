@@ -92,8 +92,8 @@ class Runner(MMEngineRunner):
                 if not issubclass(OPTIM_WRAPPERS.get(kind) or SubnetStep, SubnetStep):
                     raise ConfigError(
                         f"optim_wrapper.type='{kind}' has no rarity_power: SDR needs "
-                        "'mmssl_dynamic.SubnetOptimWrapper' (with --amp 'mmssl_dynamic.SubnetAmpOptimWrapper'), which "
-                        "steps the trained sub-network alone."
+                        "'mmssl_dynamic.SubnetOptimWrapper', which steps the trained sub-network alone; --amp puts its "
+                        "mixed precision in its place."
                     )
             return super().build_optim_wrapper(optim_wrapper)
 

@@ -5,11 +5,12 @@ import copy
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
+from torch import nn
 
 from mmssl_dynamic.engine import Bf16OptimWrapper, SubnetBf16OptimWrapper, SubnetOptimWrapper
 from mmssl_dynamic.models.elastic import inactive_blocks
 from mmssl_dynamic.subnets import FULL
-from tests.helpers import build_sdr, samples, views
+from tests.helpers import MOCO_HEAD, MOCO_NECK, build_sdr, samples, views
 
 PATH = "0-3-1-2"
 
@@ -71,3 +72,44 @@ def test_nothing_of_it_is_left_after_the_block():
     assert not torch.is_autocast_enabled("cpu")
     assert not any(module._forward_pre_hooks for module in model.modules())
     assert torch.equal(losses(model, OptimWrapper(optimizer(model)))["loss_ssl"], before)
+
+
+class OwnLoss(nn.Module):
+    """Of a user's module, which no package's ``losses`` holds."""
+
+    def forward(self, prediction, target):
+        return -torch.cosine_similarity(prediction, target, dim=1).mean()
+
+
+@pytest.mark.parametrize(
+    "loss", [OwnLoss(), nn.CosineEmbeddingLoss(), nn.MSELoss()], ids=lambda loss: type(loss).__name__
+)
+def test_whatever_computes_a_loss_gets_floats(loss):
+    seen = []
+
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.loss_module = nn.Linear(8, 8), loss
+
+        def forward(self, rows):
+            prediction = self.fc(rows)
+            seen.append(prediction.dtype)
+            more = [torch.ones(len(rows))] if isinstance(loss, nn.CosineEmbeddingLoss) else []
+            return self.loss_module(prediction, rows.bfloat16(), *more)
+
+    handle = loss.register_forward_hook(lambda module, args, out: seen.extend(arg.dtype for arg in args))
+    head = Head()
+    with Bf16OptimWrapper(optimizer(head)).optim_context(head):
+        value = head(torch.randn(4, 8))
+    handle.remove()
+    assert seen[0] is torch.bfloat16
+    assert set(seen[1:]) == {torch.float32}
+    assert value.dtype is torch.float32
+
+
+def test_keys_of_moco_have_length_one_to_the_digits_of_floats():
+    model = build_sdr(kind="SDRMoCo", neck=MOCO_NECK, head=MOCO_HEAD, queue_len=32)
+    losses(model, Bf16OptimWrapper(optimizer(model)))
+    assert int(model.keys_seen) == 32
+    torch.testing.assert_close(model.queue.norm(dim=0), torch.ones(32), atol=1e-6, rtol=0)

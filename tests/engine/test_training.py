@@ -415,6 +415,9 @@ def test_amp_without_a_gpu_is_bf16_where_the_processor_has_it(setup, monkeypatch
         assert not {"dtype", "loss_scale"} & set(config.optim_wrapper)
     with pytest.raises(ConfigError, match="--amp fp16 needs a GPU.*use --amp bf16"):
         prepare_config(setup / "config.py", options=TrainingOptions(amp="fp16"))
+    half = {"optim_wrapper.dtype": "float16"}
+    with pytest.raises(ConfigError, match=r"optim_wrapper.dtype='float16' needs a GPU.*has bfloat16 here"):
+        prepare_config(setup / "config.py", cfg_options=half, options=TrainingOptions(amp=True))
     monkeypatch.setattr(launch, "computes_in_bf16", lambda: False)
     with pytest.raises(ConfigError, match="--amp needs a GPU, or a processor with instructions for bf16"):
         prepare_config(setup / "config.py", options=TrainingOptions(amp=True))
@@ -424,11 +427,14 @@ def test_a_training_in_bf16_goes_on_where_it_was_killed(setup, tmp_path, monkeyp
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(launch, "computes_in_bf16", lambda: True)
 
-    def weights(work_dir, resume=None):
-        options = TrainingOptions(amp=True)
+    said = []
+
+    def weights(work_dir, resume=None, amp=True):
+        options = TrainingOptions(amp=amp)
         config = prepare_config(setup / "config.py", tmp_path / work_dir, resume=resume, options=options)
         config.experiment_name = f"bf16-{work_dir}"
         runner = build_runner(config)
+        runner.logger.warning = said.append
         runner.train()
         return runner.model.state_dict()
 
@@ -436,6 +442,13 @@ def test_a_training_in_bf16_goes_on_where_it_was_killed(setup, tmp_path, monkeyp
     rest = weights("rest", resume=tmp_path / "whole" / "iter_8.pth")
     assert whole.keys() == rest.keys()
     assert all(torch.equal(value, rest[key]) for key, value in whole.items())
+    assert not any("precision" in line or "bfloat16" in line for line in said)
+    # In other floats it is another training, which goes on and says so.
+    weights("mixed", resume=tmp_path / "whole" / "iter_8.pth", amp=None)
+    assert any("in bfloat16, and this one goes on in float32" in line for line in said)
+    said.clear()
+    weights("mixed_too", resume=tmp_path / "mixed" / "iter_20.pth")
+    assert any("in float32, and this one goes on in bfloat16" in line for line in said)
 
 
 def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root, monkeypatch):

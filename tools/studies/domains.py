@@ -92,7 +92,7 @@ STAGES = (
         Run("simsiam50", "SimSiam, 50 epochs at once: the time of 20 and SDR's 20", SIMSIAM, 50),
     ),
     (
-        # As presets and demo begin; SimSiam's own networks begin with blocks that do nothing.
+        # As the demo begins; SimSiam's own networks begin with blocks that do nothing.
         Run("simsiam20-nonzero", "SimSiam, 20 epochs at once, no block zero at first", SIMSIAM, 20, options=NONZERO),
         Run(
             "simsiam10of20-nonzero",

@@ -43,8 +43,7 @@ class ProgressivePhaseHook(Hook):
         if not isinstance(runner.optim_wrapper, SubnetStep):
             raise ConfigError(
                 "SDR trains one sub-network a step and needs "
-                "optim_wrapper.type='mmssl_dynamic.SubnetOptimWrapper' (with "
-                "--amp 'mmssl_dynamic.SubnetAmpOptimWrapper')."
+                "optim_wrapper.type='mmssl_dynamic.SubnetOptimWrapper'; --amp puts its mixed precision in its place."
             )
         if sampler.repeats % runner.optim_wrapper.accumulative_counts:
             raise ConfigError(

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmssl_dynamic.datasets.names import sample_names
 from mmssl_dynamic.datasets.subnet_batch_sampler import SubnetBatchSampler
 from mmssl_dynamic.datasets.subnet_dataset import SubnetDataset
+from mmssl_dynamic.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmssl_dynamic.engine.unwrap import passes_per_update
 from mmssl_dynamic.errors import ConfigError, DataError
 from mmssl_dynamic.registry import HOOKS
@@ -32,7 +35,7 @@ class ResumeCheckHook(Hook):
     other clusters, phases and learning rates and the images of an epoch would be other ones.
 
     Where images were removed or added, a training goes on with the next epoch, and says so; where hardly any is the
-    same, it is another training.
+    same, it is another training. It also says so where it goes on in another precision.
     :class:`~mmssl_dynamic.engine.runner.Runner` registers this hook by itself.
     """
 
@@ -48,6 +51,7 @@ class ResumeCheckHook(Hook):
             **_settings(runner),
             **self._data_of(runner),
             "length": _length(runner),
+            "precision": _precision(runner),
             "steps_per_epoch": len(runner.train_dataloader),
             "draws": sampler.drawn(checkpoint["meta"]["iter"]) if isinstance(sampler, SubnetBatchSampler) else None,
         }
@@ -71,6 +75,12 @@ class ResumeCheckHook(Hook):
                     f"the checkpoint was written with {self._written[key]} {key}, this run has {now[key]}; "
                     f"{remedy(self._written[key])}."
                 )
+        precision = _precision(runner)
+        if self._written.get("precision", precision) != precision:
+            runner.logger.warning(
+                f"The checkpoint was written by a training in {self._written['precision']}, and this one goes on in "
+                f"{precision}; --amp, and what kind of floats it takes, decides."
+            )
         data = self._data_of(runner)
         if self._written["clusters"] != data["clusters"]:
             raise DataError(
@@ -175,6 +185,14 @@ def _settings(runner: Runner) -> dict[str, Any]:
         "passes per update": passes_per_update(runner),
         "as its optimiser": type(getattr(runner.optim_wrapper, "optimizer", runner.optim_wrapper)).__name__,
     }
+
+
+def _precision(runner: Runner) -> str:
+    """Floats that networks are computed in, by torch's name."""
+    wrapper = runner.optim_wrapper
+    if isinstance(wrapper, AmpOptimWrapper):
+        return str(wrapper.cast_dtype or torch.float16).removeprefix("torch.")  # a card's own is float16
+    return "bfloat16" if isinstance(wrapper, Bf16OptimWrapper) else "float32"
 
 
 def _length(runner: Runner) -> str:

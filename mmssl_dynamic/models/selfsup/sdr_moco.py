@@ -59,11 +59,11 @@ class SDRMoCo(SubnetTarget, SDR):
             order = torch.randperm(len(images), generator=torch.Generator().manual_seed(int(self.keys_seen)))
         part = order.view(get_world_size(), -1)[get_rank()].to(images.device)
         keys = torch.cat(all_gather(self.target_projection(self.trained_subnet, images[part])))
-        return (F.normalize(keys[order.argsort().to(keys.device)], dim=1),)
+        return (_unit(keys[order.argsort().to(keys.device)]),)
 
     def ssl_loss(self, predictions: tuple[Tensor, ...], targets: Sequence[Tensor]) -> Tensor:
         """InfoNCE of the queries of this process; then the keys of all go into the queue."""
-        queries, keys = F.normalize(predictions[0], dim=1), targets[0]
+        queries, keys = _unit(predictions[0]), targets[0]
         own = keys.chunk(get_world_size())[get_rank()]
         loss = self.head.loss((queries * own).sum(1, keepdim=True), queries @ self.queue.clone())
         if len(keys) > self.queue.shape[1]:
@@ -76,3 +76,8 @@ class SDRMoCo(SubnetTarget, SDR):
     def teacher(self, view: Tensor) -> Tensor:
         """Projection of the full momentum encoder."""
         return self.target_projection(FULL, view)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Rows of length one, in floats under mixed precision, too: bf16 has three digits for a length on a processor."""
+    return F.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
