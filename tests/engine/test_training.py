@@ -415,9 +415,9 @@ def test_amp_without_a_gpu_is_bf16_where_the_processor_has_it(setup, monkeypatch
         assert not {"dtype", "loss_scale"} & set(config.optim_wrapper)
     with pytest.raises(ConfigError, match="--amp fp16 needs a GPU.*use --amp bf16"):
         prepare_config(setup / "config.py", options=TrainingOptions(amp="fp16"))
-    half = {"optim_wrapper.dtype": "float16"}
+    config.optim_wrapper.dtype = "float16"
     with pytest.raises(ConfigError, match=r"optim_wrapper.dtype='float16' needs a GPU.*has bfloat16 here"):
-        prepare_config(setup / "config.py", cfg_options=half, options=TrainingOptions(amp=True))
+        prepare_config(config, options=TrainingOptions(amp=True))
     monkeypatch.setattr(launch, "computes_in_bf16", lambda: False)
     with pytest.raises(ConfigError, match="--amp needs a GPU, or a processor with instructions for bf16"):
         prepare_config(setup / "config.py", options=TrainingOptions(amp=True))
