@@ -3,7 +3,8 @@
 #
 #   python tools/train.py configs/dspnet/dspnet_mobilenet-v3_custom_fast.py --amp --cfg-options data_root=data/my_images
 #
-# Time, memory and result are not measured.
+# Time, memory and result are not measured. At a small size networks are worse for it in the same time, see
+# docs/studies/relatives.md.
 _base_ = ["./dspnet_mobilenet-v3_custom.py"]
 
 directions = "alternate"  # of each loss; "both" trains both a step
