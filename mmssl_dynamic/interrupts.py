@@ -87,13 +87,12 @@ class Interrupts:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:
+            _be_quiet()  # a worker, whose connections may end with its parent while it uses them
             return
         if self.pressed or self._ending:
             self._leave()
         self.pressed = True
-        # What the exception breaks off in destructors, callbacks and threads.
-        sys.unraisablehook = lambda unraisable: None
-        threading.excepthook = lambda arguments: None
+        _be_quiet()
         raise KeyboardInterrupt
 
     def _watch(self, reading: int) -> None:
@@ -109,6 +108,17 @@ class Interrupts:
         self.tell()
         _end_workers()
         os._exit(STATUS)
+
+
+def _be_quiet() -> None:
+    """Print no traceback of what an interruption breaks off: destructors, callbacks, threads, connections.
+
+    The command itself says how it ends, see :func:`mmssl_dynamic.cli.run`.
+    """
+    sys.unraisablehook = lambda unraisable: None
+    threading.excepthook = lambda arguments: None
+    # multiprocessing's thread that hands file descriptors over calls it when the other side is gone.
+    sys.excepthook = lambda kind, error, trace: None
 
 
 @functools.cache

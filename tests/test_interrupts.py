@@ -89,6 +89,32 @@ def main():
             time.sleep(0.01)
         except KeyboardInterrupt:
             raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")""",
+    "with workers whose connections break": """
+import torch
+from torch.utils.data import DataLoader, Dataset
+class Images(Dataset):
+    def __len__(self):
+        return 1000
+    def __getitem__(self, index):
+        try:
+            time.sleep(0.05)
+            if os.getppid() == PARENT:
+                return torch.zeros(1)
+            raise ConnectionResetError("Connection reset by peer")
+        except ConnectionResetError:
+            sys.excepthook(*sys.exc_info())  # as multiprocessing.resource_sharer does
+            os._exit(1)
+def main():
+    global PARENT
+    PARENT = os.getpid()
+    for step, _ in enumerate(DataLoader(Images(), batch_size=2, num_workers=2)):
+        if step == 1:
+            ready()
+        try:
+            time.sleep(0.01)
+        except KeyboardInterrupt:
+            os.write(2, b"interrupted\\n")
+            os._exit(130)""",
     "with workers that take their time": """
 from torch.utils.data import DataLoader
 class Images:
