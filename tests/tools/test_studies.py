@@ -11,18 +11,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import sqrtm
 
 from mmssl_dynamic.calibration import BNBank
 from mmssl_dynamic.commands.shared import config_options
 from mmssl_dynamic.downstream.task import Task
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.features import Features
 from mmssl_dynamic.fileio import read_json
 from mmssl_dynamic.loading import build_backbone, load_config, load_super_network, normalisation_of
 from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
 MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "dspnet", "evaluate_run")
-MODULES += ("domains_large", "fidelity", "lite_teacher", "relatives", "teacher", "budget", "where")
+MODULES += ("distance", "domains_large", "fidelity", "lite_teacher", "relatives", "teacher", "budget", "where")
 
 
 @pytest.fixture
@@ -559,6 +561,41 @@ def test_a_run_is_evaluated_as_the_router_evaluates_it(studies, work, bank, tmp_
     assert judged[routed["name"]]["knn"] == pytest.approx(routed["select"], abs=5)  # of features in half precision
     assert judged[routed["name"]]["probe"] == pytest.approx(routed["probe"], abs=10)
     assert judged[routed["name"]]["test-knn"] == pytest.approx(routed["knn"], abs=5)
+
+
+def test_gains_are_ranked_with_the_distance_of_a_tasks_domain(studies, folders):
+    distance = studies["distance"]
+    rng = np.random.default_rng(0)
+    shifts = {"near": 0.0, "far": 2.0, "farther": 5.0}
+    rows = [rng.normal(size=(300, 4)) + [10, shift, 0, 0] for shift in shifts.values()]
+    domains = np.repeat(list(shifts), 300)
+    found = distance.distances(np.concatenate(rows), domains)
+    unit = np.concatenate(rows) / np.linalg.norm(np.concatenate(rows), axis=1, keepdims=True)
+    one, other = unit[domains == "far"], unit[domains != "far"]
+    # of symmetric matrices the trace of the root has another form
+    root = sqrtm(sqrtm(np.cov(one.T)) @ np.cov(other.T) @ sqrtm(np.cov(one.T)))
+    expected = np.square(one.mean(0) - other.mean(0)).sum() + np.trace(np.cov(one.T) + np.cov(other.T) - 2 * root)
+    assert found["far"] == pytest.approx(float(np.real(expected)), rel=1e-6)
+    assert found["farther"] > found["near"] > found["far"]  # the middle one lies among the others
+
+    baseline = {(f"{name}_3cls", seed): 50.0 for name in shifts for seed in (0, 1)}
+    run = {pair: 50 + found[pair[0].rpartition("_")[0]] for pair in baseline}
+    assert distance.rank_correlation([found, found], run, baseline) == pytest.approx(1)
+    assert distance.rank_correlation([found], baseline, run) == pytest.approx(-1)
+    assert distance.rank_correlation([], run, baseline) is None
+
+    # as the report finds it
+    study = SimpleNamespace(DISTANCE=("base", (("run", "more"),)))
+    base = studies["runs"].units_of(((studies["runs"].Run("base", "Base", "a.py", 1),),), [0])[0]
+    base.folder(folders).mkdir(parents=True)
+    names = [f"{name}/{i}.png" for i, name in enumerate(domains)]
+    Features(np.concatenate(rows).astype(np.float32), names).save(base.folder(folders) / "features.npy")
+    results = {
+        name: {0: {f"{d}_3cls": {"full": {"knn": 50 + gain * found[d]}} for d in shifts}}
+        for name, gain in (("run", 1), ("more", 0))
+    }
+    text = "".join(studies["report"]._distance(study, [base], results, folders))
+    assert "of 1.00 for `run` over `more`" in text
 
 
 def test_fidelity_is_kendalls_tau_and_what_the_choice_loses(studies):

@@ -203,6 +203,11 @@ HEADLINE = (
 )
 #: Where SDR gains: of each task, against what its own domain alone gives.
 WHERE = ("oracle", "sdr10+10", "simsiam10+10")
+#: Whether it gains with the distance of a domain: the features that measure it, and what is compared.
+DISTANCE = (
+    "simsiam10",
+    (("sdr10+10", "simsiam10+10"), ("sdr10of20+10, chosen", "simsiam20"), ("sdr20of40+20, chosen", "simsiam40")),
+)
 
 
 def prepare(folders: Folders, images: int | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from comparison import Accuracies, Difference, difference
+from distance import rank_correlation, read_distances
 from fidelity import USES, summary
 from matplotlib.figure import Figure
 from runs import Folders, Unit
@@ -36,7 +37,8 @@ def write_report(study: Any, units: Sequence[Unit], folders: Folders) -> str:
     labels = {unit.run.group or unit.run.name: unit.run.label for unit in units}
     minutes = training_minutes(units, folders)
     lines = [*_markdown(results, labels, minutes, comparisons, others)]
-    lines += [*_where(study, results, folders), *_fidelity(units, folders)]
+    lines += [*_where(study, results, folders), *_distance(study, units, results, folders)]
+    lines += _fidelity(units, folders)
     text = "\n".join(lines) + "\n"
     folders.out.mkdir(parents=True, exist_ok=True)
     with atomic_path(folders.out / "report.md") as temporary:
@@ -230,6 +232,26 @@ def _where(study: Any, results: Results, folders: Folders) -> Iterator[str]:
     _save(where_figure(found, run, baseline), folders, "where.png")
     yield f"\nWhere a task's own domain gains by itself, `{run}` gains: over tasks, the gains of the two over"
     yield f"`{baseline}` have a correlation of {found.correlation:.2f}."
+
+
+def _distance(study: Any, units: Sequence[Unit], results: Results, folders: Folders) -> Iterator[str]:
+    """Whether a run gains with a domain's distance.
+
+    ``study.DISTANCE``: name of the run whose features measure it, and pairs of runs, the second the baseline.
+    """
+    if not hasattr(study, "DISTANCE"):
+        return
+    source, pairs = study.DISTANCE
+    files = [unit.folder(folders) / "features.npy" for unit in units if unit.run.name == source]
+    found = [read_distances(file) for file in files if file.is_file()]
+    said = []
+    for run, baseline in pairs:
+        both = [accuracies(results, name, "routed", "knn") for name in (run, baseline)]
+        if (value := rank_correlation(found, *both)) is not None:
+            said.append(f"{value:.2f} for `{run}` over `{baseline}`")
+    if said:
+        yield f"\nA domain's distance from the others (Fréchet, by the features of `{source}`) and what its task gains"
+        yield f"have a rank correlation, over tasks, of {', '.join(said)}."
 
 
 def _fidelity(units: Sequence[Unit], folders: Folders) -> Iterator[str]:
