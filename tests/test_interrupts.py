@@ -27,6 +27,20 @@ if __name__ == "__main__":
     cli.run(main)
 """
 
+LOADING = """
+import torch
+from torch.utils.data import DataLoader, Dataset
+class Images(Dataset):
+    def __len__(self):
+        return 1000
+    def __getitem__(self, index):
+        time.sleep(0.05)
+        return torch.zeros(1)
+def main():
+    for step, _ in enumerate(DataLoader(Images(), batch_size=2, num_workers=2)):
+        if step == 1:
+            ready()"""
+
 # What a command may be doing. Each says that it is ready, and would take a minute.
 DOING = {
     "computing": "def main():\n    ready()\n    time.sleep(60)",
@@ -59,57 +73,26 @@ def main():
     thing = Slow()
     del thing
     time.sleep(60)""",
-    "loading with workers": """
-import torch
-from torch.utils.data import DataLoader, Dataset
-class Images(Dataset):
-    def __len__(self):
-        return 1000
-    def __getitem__(self, index):
-        time.sleep(0.05)
-        return torch.zeros(1)
-def main():
-    for step, _ in enumerate(DataLoader(Images(), batch_size=2, num_workers=2)):
-        if step == 1:
-            ready()""",
-    "losing a worker first": """
-import torch
-from torch.utils.data import DataLoader, Dataset
-class Images(Dataset):
-    def __len__(self):
-        return 1000
-    def __getitem__(self, index):
-        time.sleep(0.05)
-        return torch.zeros(1)
-def main():
-    for step, _ in enumerate(DataLoader(Images(), batch_size=2, num_workers=2)):
-        if step == 1:
-            ready()
+    "loading with workers": LOADING,
+    "losing a worker first": LOADING
+    + """
         try:
             time.sleep(0.01)
         except KeyboardInterrupt:
             raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")""",
-    "with workers whose connections break": """
-import torch
-from torch.utils.data import DataLoader, Dataset
-class Images(Dataset):
-    def __len__(self):
-        return 1000
-    def __getitem__(self, index):
-        try:
-            time.sleep(0.05)
-            if os.getppid() == PARENT:
-                return torch.zeros(1)
-            raise ConnectionResetError("Connection reset by peer")
-        except ConnectionResetError:
-            sys.excepthook(*sys.exc_info())  # as multiprocessing.resource_sharer does
-            os._exit(1)
-def main():
-    global PARENT
-    PARENT = os.getpid()
-    for step, _ in enumerate(DataLoader(Images(), batch_size=2, num_workers=2)):
-        if step == 1:
-            ready()
+    "with workers whose connections break": LOADING.replace(
+        "        return torch.zeros(1)",
+        """
+        if os.getppid() != PARENT:
+            try:
+                raise ConnectionResetError("Connection reset by peer")
+            except ConnectionResetError:
+                sys.excepthook(*sys.exc_info())  # as multiprocessing.resource_sharer does
+                os._exit(1)
+        return torch.zeros(1)
+PARENT = os.getpid()""",
+    )
+    + """
         try:
             time.sleep(0.01)
         except KeyboardInterrupt:

@@ -4,8 +4,8 @@
 #   python tools/train.py configs/dspnet/slimmable-distillation_mobilenet-v3_frozen-teacher_custom.py \
 #       --cfg-options data_root=data/my_images
 #
-# Time and memory: not measured. Result: not measured; at a small
-# size 9 points of kNN accuracy above networks alone in the same time, see docs/studies/teacher.md.
+# Time and memory: not measured. Result: not measured; at a small size 9 points of kNN accuracy above
+# networks alone in the same time, see docs/studies/teacher.md.
 _base_ = [
     "../_base_/models/frozen_teacher.py",
     "../_base_/datasets/mocov2_views_224px.py",

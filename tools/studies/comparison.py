@@ -5,7 +5,7 @@ T tasks, S seeds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,23 @@ class Difference:
     high: float
     pairs: int
     better: float
+
+
+def gains_by_task(one: Accuracies, other: Accuracies, pairs: Collection[tuple[str, int]]) -> dict[str, float]:
+    """By task in order of names, the mean over seeds of what one training gains over another, in points.
+
+    Args:
+        one: Accuracies of the first.
+        other: Those of the second.
+        pairs: Tasks and seeds that count; both have them.
+    """
+    tasks = sorted({task for task, _ in pairs})
+    return {task: float(np.mean([one[pair] - other[pair] for pair in pairs if pair[0] == task])) for task in tasks}
+
+
+def domain_of(task: str) -> str:
+    """What ``steel_6cls`` is a task of."""
+    return task.rpartition("_")[0]
 
 
 def difference(one: Accuracies, other: Accuracies, draws: int = 10_000, seed: int = 0) -> Difference | None:

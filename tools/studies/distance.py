@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from comparison import Accuracies
+from comparison import Accuracies, domain_of, gains_by_task
 from scipy.linalg import sqrtm
 from scipy.stats import spearmanr
 
@@ -53,10 +53,8 @@ def rank_correlation(found: Sequence[dict[str, float]], run: Accuracies, baselin
     Returns:
         ``None`` for fewer than three tasks.
     """
-    pairs = set(run) & set(baseline)
-    tasks = sorted({task for task, _ in pairs})
-    if len(tasks) < 3 or not found:
+    gains = gains_by_task(run, baseline, set(run) & set(baseline))
+    if len(gains) < 3 or not found:
         return None
-    gains = [fmean(run[pair] - baseline[pair] for pair in pairs if pair[0] == task) for task in tasks]
-    lengths = [fmean(one[task.rpartition("_")[0]] for one in found) for task in tasks]
-    return float(spearmanr(lengths, gains).statistic)
+    lengths = [fmean(one[domain_of(task)] for one in found) for task in gains]
+    return float(spearmanr(lengths, list(gains.values())).statistic)

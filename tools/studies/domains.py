@@ -7,6 +7,7 @@ labelled task of every domain.
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from runs import Folders, Run
@@ -48,16 +49,18 @@ def _started(name: str, label: str, *options: str, config: str = SDR16, split: s
     return Run(name, label, config, 10, SDR_COST, "simsiam10", True, split, options=(*LOW, *options))
 
 
-def _first(epochs: int, *splits: tuple[str, tuple[str, ...]]) -> Run:
-    """SimSiam for the first half of a schedule."""
-    label = f"SimSiam, the first {epochs} of {2 * epochs} epochs"
-    options = (f"schedule_epochs={2 * epochs}",)
-    return Run(f"simsiam{epochs}of{2 * epochs}", label, SIMSIAM, epochs, splits=(SPLITS[0], *splits), options=options)
+def _first(
+    epochs: int, *splits: tuple[str, tuple[str, ...]], end: str = "", label: str = "", options: Sequence[str] = ()
+) -> Run:
+    """SimSiam for the first half of a schedule; ``end`` of the run's name, and of its label, where it has options."""
+    name, label = f"simsiam{epochs}of{2 * epochs}{end}", f"SimSiam, the first {epochs} of {2 * epochs} epochs{label}"
+    options = (f"schedule_epochs={2 * epochs}", *options)
+    return Run(name, label, SIMSIAM, epochs, splits=(SPLITS[0], *splits), options=options)
 
 
-def _rest(name: str, label: str, *options: str, epochs: int = 10, split: str = "cluster16") -> Run:
-    """SDR for the second half of SimSiam's schedule."""
-    start = f"simsiam{epochs}of{2 * epochs}"
+def _rest(name: str, label: str, *options: str, epochs: int = 10, split: str = "cluster16", end: str = "") -> Run:
+    """SDR for the second half of SimSiam's schedule, that of :func:`_first` with the same ``end``."""
+    start = f"simsiam{epochs}of{2 * epochs}{end}"
     return Run(name, label, SDR16, epochs, SDR_COST, start, True, split, options=(*REST, *options))
 
 
@@ -94,27 +97,13 @@ STAGES = (
     (
         # As the demo begins; SimSiam's own networks begin with blocks that do nothing.
         Run("simsiam20-nonzero", "SimSiam, 20 epochs at once, no block zero at first", SIMSIAM, 20, options=NONZERO),
-        Run(
-            "simsiam10of20-nonzero",
-            "SimSiam, the first 10 of 20 epochs, no block zero at first",
-            SIMSIAM,
-            10,
-            splits=SPLITS[:1],
-            options=("schedule_epochs=20", *NONZERO),
-        ),
-        *(
-            Run(
-                f"sdr10of20+10-nonzero{end}",
-                f"SDR for the other 10 of these 20 epochs{label}",
-                SDR16,
-                10,
-                SDR_COST,
-                "simsiam10of20-nonzero",
-                True,
-                "cluster16",
-                options=(*REST, *options),
-            )
-            for end, label, options in (("", "", ()), ("_scaled", ", duplicates scaled", SCALED))
+        _first(10, end="-nonzero", label=", no block zero at first", options=NONZERO),
+        _rest("sdr10of20+10-nonzero", "SDR for the other 10 of these 20 epochs", end="-nonzero"),
+        _rest(
+            "sdr10of20+10-nonzero_scaled",
+            "SDR for the other 10 of these 20 epochs, duplicates scaled",
+            *SCALED,
+            end="-nonzero",
         ),
     ),
     (

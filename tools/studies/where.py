@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from comparison import Accuracies
+from comparison import Accuracies, domain_of, gains_by_task
 from matplotlib.figure import Figure
 
 
@@ -32,15 +32,10 @@ class Gains:
 def gains(domain: Accuracies, run: Accuracies, baseline: Accuracies) -> Gains | None:
     """Of every task that all three have; ``None`` for fewer than three tasks, of which a correlation says nothing."""
     pairs = set(domain) & set(run) & set(baseline)
-    tasks = sorted({task for task, _ in pairs})
-    if len(tasks) < 3:
+    of_domain, of_run = (gains_by_task(one, baseline, pairs) for one in (domain, run))
+    if len(of_run) < 3:
         return None
-
-    def mean_gain(one: Accuracies, task: str) -> float:
-        return float(np.mean([one[pair] - baseline[pair] for pair in pairs if pair[0] == task]))
-
-    of_domain, of_run = (tuple(mean_gain(one, task) for task in tasks) for one in (domain, run))
-    return Gains(tuple(tasks), of_domain, of_run)
+    return Gains(tuple(of_run), tuple(of_domain.values()), tuple(of_run.values()))
 
 
 def figure(found: Gains, run: str, baseline: str) -> Figure:
@@ -52,7 +47,7 @@ def figure(found: Gains, run: str, baseline: str) -> Figure:
     axes.margins(0.12)  # room for names
     axes.scatter(found.of_domain, found.of_run, color="#c44e52", zorder=2)
     for task, x, y in zip(found.tasks, found.of_domain, found.of_run):
-        axes.annotate(task.rpartition("_")[0], (x, y), xytext=(5, 3), textcoords="offset points", fontsize="small")
+        axes.annotate(domain_of(task), (x, y), xytext=(5, 3), textcoords="offset points", fontsize="small")
     axes.set_xlabel(f"training on the task's own domain, minus {baseline} (points of kNN accuracy)")
     axes.set_ylabel(f"{run}, minus {baseline} (points)")
     axes.set_title(f"correlation over tasks {found.correlation:.2f}", fontsize="medium")
