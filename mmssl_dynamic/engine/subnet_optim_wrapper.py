@@ -20,7 +20,7 @@ from mmssl_dynamic.engine.bf16_optim_wrapper import Bf16OptimWrapper
 from mmssl_dynamic.engine.rare_weights import longer_steps, step_factors
 from mmssl_dynamic.engine.unwrap import bare_model
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.models.elastic import inactive_blocks
+from mmssl_dynamic.models.elastic import SetAside
 from mmssl_dynamic.models.elastic.channels import Region
 from mmssl_dynamic.registry import OPTIM_WRAPPERS
 
@@ -33,26 +33,16 @@ def untouched(optimizer: torch.optim.Optimizer, regions: Mapping[Tensor, Region]
         optimizer: Any optimiser; state tensors of a parameter's shape (momentum) are part of its state.
         regions: The part of each parameter that may move. Parameters that are not named may move as a whole.
     """
-    saved: list[tuple[Tensor, Tensor]] = []
-    known: set[int] = set()
-    with torch.no_grad():
-        for parameter, region in regions.items():
-            for tensor in (parameter, *_state_tensors(optimizer, parameter)):
-                known.add(id(tensor))
-                saved += [(tensor[block], tensor[block].clone()) for block in inactive_blocks(tensor, region)]
-        if saved:
-            torch._foreach_zero_([view for view, _ in saved])
+    held = [(t, r) for p, r in regions.items() for t in (p, *_state_tensors(optimizer, p))]
+    known = {id(tensor) for tensor, _ in held}
+    aside = SetAside(held)
     try:
         yield
     finally:
-        with torch.no_grad():
-            if saved:
-                torch._foreach_copy_([view for view, _ in saved], [copy for _, copy in saved])
-            for parameter, region in regions.items():
-                for tensor in _state_tensors(optimizer, parameter):
-                    if id(tensor) not in known:  # made by this very step: nothing has happened there yet
-                        for block in inactive_blocks(tensor, region):
-                            tensor[block].zero_()
+        aside.put_back()
+        # Made by this very step: nothing has happened there yet.
+        made = [(t, r) for p, r in regions.items() for t in _state_tensors(optimizer, p) if id(t) not in known]
+        SetAside(made)  # not put back: zero
 
 
 def _state_tensors(optimizer: torch.optim.Optimizer, parameter: Tensor) -> list[Tensor]:

@@ -7,6 +7,7 @@ from mmssl_dynamic.models.elastic.gather import active_blocks, gather, inactive_
 from mmssl_dynamic.models.elastic.layers import ElasticBatchNorm, ElasticConv2d, ElasticLayer, ElasticLinear
 from mmssl_dynamic.models.elastic.per_network import PerNetworkLinear
 from mmssl_dynamic.models.elastic.sequential import ElasticSequential, active_modules
+from mmssl_dynamic.models.elastic.set_aside import SetAside
 from mmssl_dynamic.models.elastic.sync import SyncBN
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ElasticSequential",
     "PerNetworkLinear",
     "Selection",
+    "SetAside",
     "SyncBN",
     "active_blocks",
     "active_modules",

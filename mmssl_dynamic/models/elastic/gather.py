@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmssl_dynamic.models.elastic.channels import Region, Selection
+from mmssl_dynamic.models.elastic.positions import launches_count, positions
 
 
 def _blocks(shape: torch.Size, region: Region) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
@@ -36,10 +37,14 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parameter: Tensor, region: Region, dtype: torch.dtype) -> Tensor:
         ctx.shape, ctx.region, ctx.dtype = parameter.shape, region, parameter.dtype
+        ctx.memory_format = _memory_format(parameter)
+        if not _several_blocks(region):
+            return parameter[_only_block(region)].to(dtype, memory_format=ctx.memory_format, copy=True)
+        if launches_count(parameter):
+            return _indexed(parameter, region).to(dtype)
         shape = [length if s is None else s.size for length, s in zip(parameter.shape, region)]
         shape += parameter.shape[len(region) :]
-        gathered = torch.empty(shape, dtype=dtype, device=parameter.device, memory_format=_memory_format(parameter))
-        ctx.memory_format = _memory_format(parameter)
+        gathered = torch.empty(shape, dtype=dtype, device=parameter.device, memory_format=ctx.memory_format)
         for small, full in _blocks(parameter.shape, region):
             gathered[small] = parameter[full]
         return gathered
@@ -50,9 +55,46 @@ class _Gather(torch.autograd.Function):
         full_gradient = torch.empty(
             ctx.shape, dtype=ctx.dtype, device=gradient.device, memory_format=ctx.memory_format
         ).zero_()
-        for small, full in _blocks(ctx.shape, ctx.region):
-            full_gradient[full] = gradient[small]
+        if not _several_blocks(ctx.region):
+            full_gradient[_only_block(ctx.region)] = gradient
+        elif launches_count(full_gradient):
+            _scatter(gradient.to(ctx.dtype), ctx.region, full_gradient)
+        else:
+            for small, full in _blocks(ctx.shape, ctx.region):
+                full_gradient[full] = gradient[small]
         return full_gradient, None, None
+
+
+def _several_blocks(region: Region) -> bool:
+    return any(selection is not None and len(selection.ranges) > 1 for selection in region)
+
+
+def _only_block(region: Region) -> tuple[slice, ...]:
+    return tuple(slice(None) if selection is None else slice(*selection.ranges[0]) for selection in region)
+
+
+def _indexed(parameter: Tensor, region: Region) -> Tensor:
+    """The selected block in the memory format of the parameter, by an operation for each dimension."""
+    last = parameter.ndim == 4 and _memory_format(parameter) is torch.channels_last
+    block = parameter.movedim(1, -1) if last else parameter  # as it lies in memory
+    for dimension, selection in enumerate(region):
+        if selection is not None:
+            place = -1 if last and dimension == 1 else dimension
+            block = block.index_select(place, positions(selection, parameter))
+    return block.movedim(-1, 1) if last else block
+
+
+def _scatter(gradient: Tensor, region: Region, full: Tensor) -> None:
+    """Write the gradient of the selected block into ``full``."""
+    chosen = [(dimension, selection) for dimension, selection in enumerate(region) if selection is not None]
+    if len(chosen) == 1:
+        ((dimension, selection),) = chosen
+        full.index_copy_(dimension, positions(selection, full), gradient)
+        return
+    indices: list[Any] = [slice(None)] * len(region)
+    for count, (dimension, selection) in enumerate(chosen, start=1):
+        indices[dimension] = positions(selection, full).view(-1, *[1] * (len(chosen) - count))
+    full[tuple(indices)] = gradient
 
 
 def _memory_format(tensor: Tensor) -> torch.memory_format:

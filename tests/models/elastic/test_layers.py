@@ -49,6 +49,7 @@ def test_impossible_ranges_are_refused(ranges):
 @pytest.mark.parametrize("rows", [None, TWO_RANGES, PREFIX])
 @pytest.mark.parametrize("columns", [None, TWO_RANGES, PREFIX])
 @pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.usefixtures("copying")
 def test_gather_equals_indexing_and_scatters_its_gradient(rows, columns, channels_last):
     torch.manual_seed(0)
     weight = torch.randn(12, 12, 3, 3)
