@@ -102,23 +102,28 @@ def test_the_largest_mobilenet_is_the_stock_one(tmp_path, arch, source):
     torch.manual_seed(0)
     if source == "timm":
         stock = lively(timm.create_model(f"mobilenetv3_{arch}_100", num_classes=5))
-        expected = stock.blocks(stock.bn1(stock.conv_stem(images())))
+        features = torch.nn.Sequential(stock.conv_stem, stock.bn1, stock.blocks)
         state, last = stock.state_dict(), timm_layers(arch)
     elif source == "torchvision":
         stock = lively(getattr(torchvision.models, f"mobilenet_v3_{arch}")(num_classes=5))
-        expected, state, last = stock.features(images()), stock.state_dict(), torchvision_layers(arch)
+        features, state, last = stock.features, stock.state_dict(), torchvision_layers(arch)
     else:
         from mmpretrain.models import MobileNetV3
 
         stock = lively(MobileNetV3(arch))
-        expected = stock(images())[-1]
+        features = stock
         state, last = {f"backbone.{k}": v for k, v in stock.state_dict().items()}, None
     net = SlimmableMobileNetV3(arch, widths=(0.5, 1.0))
     started(net, {"state_dict": state}, tmp_path / "stock.pth")
     plain = net.own_names({k.removeprefix("backbone."): v for k, v in state.items()})
     assert last is None or len(plain) > len(last)
     order = importance_order(net, plain)[net.feature_channels]
-    torch.testing.assert_close(net(images())[0], expected[:, order], rtol=1e-3, atol=1e-4)
+    (found,) = net.double()(images().double())  # in floats another order of the channels rounds otherwise
+    expected = features.double()(images().double())
+    expected = expected[-1] if isinstance(expected, tuple) else expected
+    # The variances of timm's network are floats that make up for another constant.
+    atol = expected.abs().max().item() * (1e-6 if source == "timm" else 1e-12)
+    torch.testing.assert_close(found, expected[:, order], rtol=0, atol=atol)
 
 
 def test_byol_and_its_heads_start_dspnet(tmp_path):
