@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that only a card can show, in one command of at most nine minutes on an H100.
+# Everything that only a card can show, in one command of at most twenty minutes on an H100.
 set -euo pipefail
 
 usage="usage: tools/gpu_acceptance.sh [--dry-run] [OUT]

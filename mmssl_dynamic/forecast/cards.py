@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from mmssl_dynamic.errors import ConfigError
 
 
@@ -42,3 +44,16 @@ def find_card(name: str) -> Card:
     if name not in CARDS:
         raise ConfigError(f"--card {name} is not known; use one of {', '.join(CARDS)}.")
     return CARDS[name]
+
+
+# Measured on an H100 with bf16 and channels-last order (tools/benchmarks/sdr_step.py, dspnet_step.py): SDR's ResNet-50
+# with 256 images of 224 px a card; with 64, which leave the card waiting, it reaches half of it. DSPNet's MobileNetV3s
+# with 128 images of 128 px: depthwise convolutions move much and multiply little. SDR's paper reached 0.11 on V100s.
+_REACHED, _REACHED_DEPTHWISE = 0.10, 0.01
+
+
+def usual_utilisation(model: nn.Module) -> float:
+    """Share of the peak that trainings of such networks have reached."""
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    depthwise = any(module.groups == module.in_channels > 1 for module in convolutions)
+    return _REACHED_DEPTHWISE if depthwise else _REACHED

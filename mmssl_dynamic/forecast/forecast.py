@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mmssl_dynamic.calibration.bn_bank import prefix_members, stage_of
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.datasets.packed_folders import count_images
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.forecast.cards import Card, find_card
+from mmssl_dynamic.forecast.cards import Card, find_card, usual_utilisation
 from mmssl_dynamic.forecast.loader import sample_and_rate
 from mmssl_dynamic.forecast.schedule import Phase, phases_of
 from mmssl_dynamic.forecast.step_cost import Cost, FakeModel
@@ -37,8 +37,8 @@ class Machine:
     Attributes:
         gpus: How many.
         card: One of :data:`~mmssl_dynamic.forecast.cards.CARDS`.
-        utilisation: Share of the card's peak that a training reaches. It depends on the network more than on the card:
-            measure it on a short run.
+        utilisation: Share of the card's peak that a training reaches. It depends on the network and on the images of a
+            card more than on the card: measure it on a short run. What such networks have reached when left out.
         amp: Whether it trains with 16-bit activations.
         images_per_core: Training images that one core makes in a second; measured on this machine when left out.
 
@@ -48,23 +48,26 @@ class Machine:
 
     gpus: int = 8
     card: str = "h100"
-    utilisation: float = 0.15
+    utilisation: float | None = None
     amp: bool = False
     images_per_core: float | None = None
 
     def __post_init__(self) -> None:
         find_card(self.card)
-        if self.gpus < 1 or not 0 < self.utilisation <= 1:
+        if self.gpus < 1 or (self.utilisation is not None and not 0 < self.utilisation <= 1):
             raise ConfigError(f"--gpus {self.gpus} must be at least 1, and --utilisation {self.utilisation} in (0, 1].")
         if self.images_per_core is not None and not self.images_per_core > 0:
             raise ConfigError(f"--images-per-core {self.images_per_core} must be positive.")
 
-    @property
-    def rate(self) -> float:
-        """Multiply-accumulates per second of all cards."""
+    def rate(self, model: nn.Module) -> float:
+        """Multiply-accumulates per second of all cards when they train this model."""
         card: Card = find_card(self.card)
         peak = card.half if self.amp else card.single
-        return self.gpus * peak * 1e12 * self.utilisation / _OPERATIONS
+        return self.gpus * peak * 1e12 * self.reached(model) / _OPERATIONS
+
+    def reached(self, model: nn.Module) -> float:
+        """Share of the peak that is reckoned with."""
+        return self.utilisation if self.utilisation is not None else usual_utilisation(model)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ class Forecast:
             )
         lines += [
             f"{self.hours:.1f} hours, {self.hours * machine.gpus:.0f} GPU hours on {machine.gpus} x {machine.card} at "
-            f"{100 * machine.utilisation:g} % of the peak, {precision}",
+            f"{100 * (machine.utilisation or 0):g} % of the peak, {precision}",
             f"loaders: {self.cores:.0f} cores ({self.images_per_core:.0f} images/s each)",
             f"memory of a GPU: {self.memory_gib:.1f} GiB (weights, gradients, optimiser, and the activations that "
             "autograd saves; without cuDNN's work space and fragments)",
@@ -198,6 +201,7 @@ def forecast(config: Config, machine: Machine | None = None, images: int | None 
     machine = machine or Machine()
     views, rate = sample_and_rate(config, 0.0 if machine.images_per_core else 1.0)
     fake = FakeModel(config, views)
+    machine = replace(machine, utilisation=machine.reached(fake.model))
     clusters = _clusters(config)
     count = images or _images(config, clusters)
     batch, epochs = config.train_dataloader.batch_size * machine.gpus, int(config.train_cfg.get("max_epochs") or 0)
@@ -220,7 +224,7 @@ def forecast(config: Config, machine: Machine | None = None, images: int | None 
         epochs,
         batch,
         _parameters(fake.model),
-        [_of_phase(phase, costs, batch, machine) for phase in phases if phase.steps],
+        [_of_phase(phase, costs, batch, machine.rate(fake.model)) for phase in phases if phase.steps],
         _memory(config, fake, costs, machine),
         fake.weight_bytes / _GIB + _states(config) * fake.trained_bytes / _GIB,
         _bank_bytes(fake.model) / 2**20,
@@ -230,9 +234,9 @@ def forecast(config: Config, machine: Machine | None = None, images: int | None 
     )
 
 
-def _of_phase(phase: Phase, costs: Mapping[str, Cost], batch: int, machine: Machine) -> PhaseForecast:
+def _of_phase(phase: Phase, costs: Mapping[str, Cost], batch: int, rate: float) -> PhaseForecast:
     macs = batch * sum(times * costs[name].macs for name, times in phase.trained.items())
-    seconds = macs / machine.rate
+    seconds = macs / rate
     return PhaseForecast(phase.name, phase.steps, phase.networks, macs, phase.steps * seconds / 3600, batch / seconds)
 
 

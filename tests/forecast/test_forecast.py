@@ -171,10 +171,17 @@ def test_the_command_prints_a_table_and_writes_all_figures(repo_root, tmp_path, 
     monkeypatch.setattr("sys.argv", ["forecast", config, "--gpus", "1", "--images", "2000", "--out", str(out)])
     cli.run(main_of("forecast"))
     shown, record = capsys.readouterr().out, json.loads(out.read_text())
-    assert "GPU hours on 1 x h100 at 15 % of the peak, single precision" in shown
+    assert "GPU hours on 1 x h100 at 10 % of the peak, single precision" in shown
     assert record["gpu_hours"] == record["hours"] > 0
     assert record["images_per_core"] > 1
     assert record["machine"]["card"] == "h100"
+
+
+def test_depthwise_networks_are_reckoned_with_a_tenth_of_the_share(repo_root):
+    config = load_config(repo_root / "configs/dspnet/slimmable-supervised_mobilenet-v3_tinyin.py")
+    usual, named = (forecast(config, Machine(utilisation=u, images_per_core=1.0), 100_000) for u in (None, 0.05))
+    assert usual.machine.utilisation == 0.01
+    assert usual.hours == pytest.approx(5 * named.hours)
 
 
 def test_what_cannot_be_is_refused_in_a_sentence():
