@@ -24,7 +24,8 @@ from mmssl_dynamic.routing import KNNRouter
 from mmssl_dynamic.writing import write_json
 
 MODULES = ("comparison", "runs", "queue_runner", "plan", "report", "page", "domains", "dspnet", "evaluate_run")
-MODULES += ("distance", "domains_large", "fidelity", "lite_teacher", "relatives", "teacher", "budget", "where")
+MODULES += ("distance", "domains_large", "fidelity", "lite_teacher", "relatives", "sandwich", "teacher")
+MODULES += ("budget", "where")
 
 
 @pytest.fixture
@@ -400,7 +401,7 @@ def test_the_table_of_slimmable_networks_is_whole_and_names_them_as_the_super_ne
     assert (f"optim_wrapper.optimizer.lr={config.optim_wrapper.optimizer.lr / 2}",) == studies["domains"].REST
 
 
-@pytest.mark.parametrize("name", ["relatives", "teacher"])
+@pytest.mark.parametrize("name", ["relatives", "sandwich", "teacher"])
 def test_the_tables_at_equal_time_are_whole_and_of_equal_time(studies, folders, repo_root, name):
     study = studies[name]
     units = studies["runs"].units_of(study.STAGES, [0])
@@ -420,7 +421,7 @@ def test_the_tables_at_equal_time_are_whole_and_of_equal_time(studies, folders, 
     for run in runs:
         key = run.group or run.name
         time[key] = time.get(key, 0) + run.epochs * run.cost
-    pairs = {"relatives": study.COMPARISONS, "teacher": (*study.COMPARISONS[:6], study.COMPARISONS[-1])}[name]
+    pairs = (*study.COMPARISONS[:6], study.COMPARISONS[-1]) if name == "teacher" else study.COMPARISONS
     for one, other in pairs:
         spent = [time[side.partition(",")[0]] for side in (one, other)]
         assert spent[0] == pytest.approx(spent[1], rel=0.08), (one, other)

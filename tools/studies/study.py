@@ -24,7 +24,7 @@ from runs import Folders, Unit, units_of
 from mmssl_dynamic import cli
 from mmssl_dynamic.errors import ConfigError
 
-STUDIES = ("domains", "domains_large", "dspnet", "relatives", "teacher", "budget")
+STUDIES = ("domains", "domains_large", "dspnet", "relatives", "sandwich", "teacher", "budget")
 
 
 def main() -> None:
