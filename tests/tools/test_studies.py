@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -321,13 +322,47 @@ def test_a_page_gets_the_report_between_its_marks_and_the_figures_beside(studies
     publish = studies["page"].publish
     page.write_text("# Mine\n")
     with pytest.raises(ConfigError, match="must be a page with the lines"):
-        publish(page, "new", folders)
+        publish(page, "new", [], folders)
     page.write_text("# Mine\nbefore\n<!-- results -->\nold\n<!-- end of results -->\nafter\n")
     (folders.out / "differences.png").write_bytes(b"png")
     for _ in range(2):  # again, the same
-        publish(page, "new\n", folders)
+        publish(page, "new\n", [], folders)
         assert page.read_text() == "# Mine\nbefore\n<!-- results -->\nnew\n<!-- end of results -->\nafter\n"
-    assert [file.name for file in (tmp_path / "docs/mine").iterdir()] == ["differences.png"]
+    assert {file.name for file in (tmp_path / "docs/mine").iterdir()} == {"differences.png", "results.json"}
+
+
+def test_a_study_goes_on_elsewhere_from_what_its_page_has(studies, folders, stages, tmp_path):
+    """The report is the same from published results; what an unfinished run starts from is made again."""
+    units = studies["runs"].units_of(stages, [0, 1])
+    for unit in units:
+        unit.folder(folders).mkdir(parents=True, exist_ok=True)
+        accuracy = {"select": 1.0, "knn": 40.12345678 + len(unit.run.name) + unit.seed, "probe": 50.0}
+        write_json(unit.result(folders), {"config": "c.py", "tasks": {"a": {"full": accuracy}}})
+        write_json(unit.folder(folders) / "seconds.json", {"train.py": 120.0})
+        unit.checkpoint(folders).write_bytes(unit.run.name.encode())
+    page = tmp_path / "mine.md"
+    page.write_text("<!-- results -->\n<!-- end of results -->\n")
+    study = SimpleNamespace(COMPARISONS=(("sdr", "more"),))
+    text = studies["report"].write_report(study, units, folders)
+    studies["page"].publish(page, text, units, folders)
+    shutil.copyfile(folders.out / "files.json", tmp_path / "mine/files.json")
+    hashes = read_json(folders.out / "files.json", "hashes")
+
+    other = studies["runs"].Folders(folders.data, tmp_path / "elsewhere")
+    restored = studies["page"].restore(page, units, other)
+    assert len(restored) == len(units)
+    assert studies["page"].restore(page, units, other) == []
+    assert studies["report"].write_report(study, units, other) == text
+    assert read_json(other.out / "files.json", "hashes") == hashes
+
+    unfinished = next(unit for unit in units if unit.needs is not None)
+    published = read_json(tmp_path / "mine/results.json", "results")
+    name = str(unfinished.folder(folders).relative_to(folders.out))
+    write_json(tmp_path / "mine/results.json", {key: value for key, value in published.items() if key != name})
+    third = studies["runs"].Folders(folders.data, tmp_path / "third")
+    restored = studies["page"].restore(page, units, third)
+    assert len(restored) == len(units) - 2
+    assert not unfinished.needs.result(third).is_file()
 
 
 # --- the tables of runs

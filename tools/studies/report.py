@@ -11,7 +11,7 @@ from comparison import Accuracies, Difference, difference
 from distance import rank_correlation, read_distances
 from fidelity import USES, summary
 from matplotlib.figure import Figure
-from runs import Folders, Unit
+from runs import PUBLISHED, Folders, Unit
 from where import figure as where_figure
 from where import gains
 
@@ -163,16 +163,16 @@ def compare(
 
 
 def hashes(units: Sequence[Unit], folders: Folders) -> dict[str, str]:
-    """SHA-256 of every checkpoint, split and result; of what lies on another machine, as an earlier report has it."""
+    """SHA-256 of every checkpoint, split and result; of what other machines have made, as an earlier report has it."""
     report = folders.out / "files.json"
     known: dict[str, str] = read_json(report, "report") if report.is_file() else {}
     found = {}
     for unit in units:
         if unit.result(folders).is_file():
-            folder = unit.folder(folders)
+            folder, elsewhere = unit.folder(folders), PUBLISHED in read_json(unit.result(folders), "result")
             for file in (unit.checkpoint(folders), *sorted(folder.glob("*.npz")), unit.result(folders)):
                 name = str(file.relative_to(folders.out))
-                if file.is_file():
+                if file.is_file() and not elsewhere:
                     found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
                 elif name in known:
                     found[name] = known[name]

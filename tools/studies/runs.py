@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+#: In a result that was taken from a page: the page.
+PUBLISHED = "published"
 # A training that starts from another one's weights must not see the images and crops of the first again.
 _SEED_OF_STARTED = 1000
 

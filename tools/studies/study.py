@@ -8,14 +8,15 @@ checkpoint, so a study can be stopped and started anew at any time, with more se
     nice -n 19 python tools/studies/study.py domains --data DIR --out work_dirs/domains
     python tools/studies/study.py domains --data DIR --out work_dirs/domains --report   # of what is there
 
-With --page docs/studies/domains.md the report's tables and figures replace those of the page.
+With --page docs/studies/domains.md the results that are published there count as finished, so that a study goes on
+where another machine has begun it, and with --report the report's tables and figures replace those of the page.
 """
 
 import argparse
 import importlib
 from pathlib import Path
 
-from page import publish
+from page import publish, restore
 from plan import plan_text
 from queue_runner import perform
 from report import write_report
@@ -38,7 +39,9 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true", help="only say what is left and how long it will take")
     parser.add_argument("--report", action="store_true", help="only write the report of what is there")
     parser.add_argument(
-        "--page", metavar="PAGE.md", help="with --report: put it into this page of docs/, figures beside"
+        "--page",
+        metavar="PAGE.md",
+        help="page of docs/ whose published runs are not made again; with --report: put it there, figures beside",
     )
     args = parser.parse_args()
     study = importlib.import_module(args.study)
@@ -48,6 +51,8 @@ def main() -> None:
         units = _chosen(units, args.runs)
     if args.jobs < 1:
         raise ConfigError(f"--jobs {args.jobs} must be at least 1.")
+    if args.page is not None and (restored := restore(Path(args.page), units, folders)):
+        print(f"{len(restored)} runs are taken from {args.page}: {', '.join(restored)}")
     if args.plan:
         print(plan_text(units, folders))
         return
@@ -55,8 +60,8 @@ def main() -> None:
         study.prepare(folders)
         perform(units, folders, args.jobs, on_finished=lambda: print(plan_text(units, folders), flush=True))
     report = write_report(study, units, folders)
-    if args.page is not None:
-        publish(Path(args.page), report, folders)
+    if args.report and args.page is not None:
+        publish(Path(args.page), report, units, folders)
     print(report)
 
 
