@@ -3,7 +3,8 @@
 Every part of the pipeline is timed by itself on the same photographs, one process and one thread: the decoders and the
 augmentations that could take the place of the package's are timed beside them, where they are installed (PyTurboJPEG
 and its library libturbojpeg, kornia; torchvision's are always there). Two views an image, as the config has them. The
-whole pipeline takes turns with the one that mmpretrain ships for SimSiam, round by round.
+whole pipeline takes turns with the one that mmpretrain ships for SimSiam, round by round, and with the one that leaves
+colours, blur and flips to --device, where they are timed for a batch.
 """
 
 import argparse
@@ -27,9 +28,11 @@ from mmssl_dynamic.commands import shared
 from mmssl_dynamic.datasets.decoding import decode_image
 from mmssl_dynamic.datasets.image_listing import list_images
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.loading import find_config, load_config, select_device, training_pipeline
+from mmssl_dynamic.loading import data_preprocessor, find_config, load_config, select_device, training_pipeline
 
 CONFIG = "sdr/sdr_simsiam_r50_256path.py"
+#: Its loader crops and draws random numbers, and the rest is done a batch at a time.
+ACCELERATOR = "sdr/sdr_simsiam_r50_16path_custom_accelerator.py"
 
 
 def built(steps: list) -> Callable:
@@ -104,6 +107,23 @@ def per_image(run: Callable, items: list, rounds: int) -> list[float]:
     return values
 
 
+def on_device(samples: list[dict], preprocessor: dict, device: torch.device, rounds: int) -> list[float]:
+    """Milliseconds an image for what a batch is given on the device: colours, blur, flips and normalisation."""
+    from mmengine.dataset import default_collate
+    from mmpretrain.registry import MODELS
+
+    with MODELS.switch_scope_and_registry("mmpretrain") as registry:
+        ready = registry.build(preprocessor).to(device)
+    batch = default_collate(samples)
+
+    def augment(collated: dict) -> None:
+        ready(collated, training=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return [value / len(samples) for value in per_image(augment, [batch], rounds)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", help=f"(default: {CONFIG})")
@@ -141,17 +161,27 @@ def report(files: list[str], pipeline: list, views: dict, args: argparse.Namespa
     samples = [dict(img_path=file, gt_label=0) for file in files]
     load, size = built(pipeline), built(list(views["transforms"][0]))(_decoded(contents[0]))["img"].shape[0]
     peer = built(with_size(peer_pipeline("SimSiam")[0], size))
+    accelerated = load_config(find_config(ACCELERATOR))
+    draw = built(with_size(training_pipeline(accelerated), size))
     candidates = {
         "own": lambda: [load(dict(sample)) for sample in samples],
         "peer": lambda: [peer(dict(sample)) for sample in samples],
+        "drawn": lambda: [draw(dict(sample)) for sample in samples],
     }
     seconds = alternate(candidates, args.rounds)
-    whole, of_peer = ([1000 * value / len(samples) for value in seconds[name]] for name in candidates)
+    whole, of_peer, drawn = ([1000 * value / len(samples) for value in seconds[name]] for name in candidates)
     rate = 1000 / statistics.median(whole)
     print(f"{len(files)} images, two views of {size} px, one core\n")
     print(f"whole pipeline                       {summary(whole)} ms an image: {rate:.0f} images/s a core")
     print(f"mmpretrain's for SimSiam             {summary(of_peer)} ms an image")
     print(f"images a core, over mmpretrain's     {summary(ratios(of_peer, whole))}")
+    device = select_device(args.device)
+    rest = 1000 / statistics.median(drawn)
+    print(f"the same, colours left to the device {summary(drawn)} ms an image: {rest:.0f} a core")
+    print(f"images a core by that, over the whole {summary(ratios(whole, drawn))}")
+    batch = [draw(dict(sample)) for sample in samples]
+    values = on_device(batch, data_preprocessor(accelerated), device, args.rounds)
+    print(f"colours of both views, {device.type:<13} {summary(values)} ms an image")
     for name, decode in decoders():
         print(f"decode, {name:<28} {summary(per_image(decode, contents, args.rounds))} ms")
     steps = views["transforms"][0]
@@ -167,7 +197,6 @@ def report(files: list[str], pipeline: list, views: dict, args: argparse.Namespa
     tensors = [torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1) for image in pixels]
     v2 = torchvision_v2(size)
     print(f"one view, torchvision v2 on tensors  {summary(per_image(v2, tensors, args.rounds))} ms")
-    device = select_device(args.device)
     if (kornia := kornia_batch(size)) is not None:
         batch = torch.rand(min(32, len(files)), 3, size, size, device=device)
 
