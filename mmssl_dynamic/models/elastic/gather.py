@@ -28,10 +28,10 @@ def _blocks(shape: torch.Size, region: Region) -> Iterator[tuple[tuple[slice, ..
 
 
 class _Gather(torch.autograd.Function):
-    """One copy forwards, one scatter into zeros backwards.
+    """One copy forwards, one scatter into zeros backwards: block by block, or by an index where launches count.
 
-    Concatenating slices would copy once per dimension and build a graph node per range; advanced indexing would
-    scatter its gradient element by element.
+    Concatenating slices would copy once per dimension and build a graph node per range; autograd of an index would add
+    its gradient up element by element.
     """
 
     @staticmethod
