@@ -84,11 +84,4 @@ def _name(unit: Unit, folders: Folders) -> str:
 def _record(unit: Unit, folders: Folders) -> dict[str, Any]:
     timings = unit.folder(folders) / "seconds.json"
     seconds = read_json(timings, "timings") if timings.is_file() else {}
-    return {"tasks": _rounded(read_json(unit.result(folders), "result")["tasks"]), "seconds": seconds}
-
-
-def _rounded(value: Any) -> Any:
-    """Accuracies in percent by thousandths: a test image is a tenth at least."""
-    if isinstance(value, dict):
-        return {key: _rounded(entry) for key, entry in value.items()}
-    return round(value, 3) if isinstance(value, float) else value
+    return {"tasks": read_json(unit.result(folders), "result")["tasks"], "seconds": seconds}
