@@ -59,15 +59,11 @@ class Machine:
         if self.images_per_core is not None and not self.images_per_core > 0:
             raise ConfigError(f"--images-per-core {self.images_per_core} must be positive.")
 
-    def rate(self, model: nn.Module) -> float:
-        """Multiply-accumulates per second of all cards when they train this model."""
+    def rate(self, utilisation: float) -> float:
+        """Multiply-accumulates per second of all cards at this share of their peak."""
         card: Card = find_card(self.card)
         peak = card.half if self.amp else card.single
-        return self.gpus * peak * 1e12 * self.reached(model) / _OPERATIONS
-
-    def reached(self, model: nn.Module) -> float:
-        """Share of the peak that is reckoned with."""
-        return self.utilisation if self.utilisation is not None else usual_utilisation(model)
+        return self.gpus * peak * 1e12 * utilisation / _OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -201,7 +197,8 @@ def forecast(config: Config, machine: Machine | None = None, images: int | None 
     machine = machine or Machine()
     views, rate = sample_and_rate(config, 0.0 if machine.images_per_core else 1.0)
     fake = FakeModel(config, views)
-    machine = replace(machine, utilisation=machine.reached(fake.model))
+    utilisation = machine.utilisation if machine.utilisation is not None else usual_utilisation(fake.model)
+    machine = replace(machine, utilisation=utilisation)
     clusters = _clusters(config)
     count = images or _images(config, clusters)
     batch, epochs = config.train_dataloader.batch_size * machine.gpus, int(config.train_cfg.get("max_epochs") or 0)
@@ -224,7 +221,7 @@ def forecast(config: Config, machine: Machine | None = None, images: int | None 
         epochs,
         batch,
         _parameters(fake.model),
-        [_of_phase(phase, costs, batch, machine.rate(fake.model)) for phase in phases if phase.steps],
+        [_of_phase(phase, costs, batch, machine.rate(utilisation)) for phase in phases if phase.steps],
         _memory(config, fake, costs, machine),
         fake.weight_bytes / _GIB + _states(config) * fake.trained_bytes / _GIB,
         _bank_bytes(fake.model) / 2**20,

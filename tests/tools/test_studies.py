@@ -363,6 +363,12 @@ def test_a_study_goes_on_elsewhere_from_what_its_page_has(studies, folders, stag
     restored = studies["page"].restore(page, units, third)
     assert len(restored) == len(units) - 2
     assert not unfinished.needs.result(third).is_file()
+    # also where everything had been restored before
+    studies["page"].restore(page, units, other)
+    assert unfinished.needs.result(other).is_file()
+    unfinished.result(other).unlink()
+    assert studies["page"].restore(page, units, other) == []
+    assert not unfinished.needs.result(other).is_file()
 
 
 # --- the tables of runs

@@ -54,12 +54,14 @@ def restore(page: Path, units: Sequence[Unit], folders: Folders) -> list[str]:
         Names of the runs' folders.
     """
     published, restored = _published(page), []
-    absent = [unit for unit in units if not unit.result(folders).is_file()]
-    again = [unit for unit in absent if _name(unit, folders) not in published]
+    absent = [unit for unit in units if not _made_here(unit, folders)]
+    again = [unit for unit in absent if not unit.result(folders).is_file() and _name(unit, folders) not in published]
     for unit in again:  # which grows
         again += [other for other in (unit.needs, unit.base) if other in absent and other not in again]
     for unit in absent:
-        if unit not in again:
+        if unit in again:
+            unit.result(folders).unlink(missing_ok=True)  # restored before anything needed its weights
+        elif not unit.result(folders).is_file():
             name = _name(unit, folders)
             unit.folder(folders).mkdir(parents=True, exist_ok=True)
             write_json(unit.folder(folders) / "seconds.json", published[name]["seconds"])
@@ -70,6 +72,11 @@ def restore(page: Path, units: Sequence[Unit], folders: Folders) -> list[str]:
         if restored and beside.is_file() and not (folders.out / file).is_file():
             shutil.copyfile(beside, folders.out / file)
     return restored
+
+
+def _made_here(unit: Unit, folders: Folders) -> bool:
+    file = unit.result(folders)
+    return file.is_file() and PUBLISHED not in read_json(file, "result")
 
 
 def _published(page: Path) -> dict[str, Any]:

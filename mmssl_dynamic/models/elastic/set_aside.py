@@ -23,9 +23,13 @@ class SetAside:
     def __init__(self, tensors: Iterable[tuple[Tensor, Region]]) -> None:
         self._views: list[Tensor] = []
         self._masked: list[tuple[Tensor, Tensor, Tensor]] = []
+        masks: dict[tuple, Tensor] = {}  # a weight and its momentum have one, and so have the blocks of a stage
         for tensor, region in tensors:
             if launches_count(tensor):
-                self._masked.append((tensor, tensor.clone(), left_out(region, tensor)))
+                key = (region, tensor.ndim, tensor.device)
+                if key not in masks:
+                    masks[key] = left_out(region, tensor)
+                self._masked.append((tensor, tensor.clone(), masks[key]))
             else:
                 self._views += [tensor[block] for block in inactive_blocks(tensor, region)]
         self._copies = [view.clone() for view in self._views]
