@@ -1,9 +1,10 @@
 """Forecast a training before it runs: hours, memory, cores of the loader, sizes of files, clusters.
 
 Nothing is trained, and neither a GPU nor the images are needed. Every phase's loss goes forwards and backwards on
-tensors without values, and what it multiplies and saves is counted; the transforms of the training images are timed on
-one core for a second. Hours follow from the peak of --card and from --utilisation, the share of it that a training
-reaches: steps per hour of a short run of yours say what it is.
+tensors without values, and what it multiplies, saves and starts on a card is counted; the transforms of the training
+images are timed on one core for a second. Hours follow from the peak of --card and from --utilisation, the share of it
+that a training reaches with many images a card: steps per hour of a short run of yours say what it is. With few images
+a card waits for its processor, which takes --launch-microseconds to start an operation.
 """
 
 from __future__ import annotations
@@ -23,10 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_number(parser, "--gpus", "(default: 8)", at_least(1), default=8, metavar="N")
     parser.add_argument("--card", choices=_CARDS, default="h100", help="kind of GPU (default: h100)")
     help = (
-        "share of the card's peak that the training reaches (default: 0.1, and 0.01 with depthwise convolutions: what "
-        "an H100 reached with 256 images of 224 px and 128 of 128 px at a time; with 64 of 224 px it reached 0.05)"
+        "share of the card's peak that the training reaches where it is busy (default: 0.1, what an H100 reached with "
+        "256 images of 224 px at a time, and 0.01 with depthwise convolutions)"
     )
     shared.add_number(parser, "--utilisation", help, positive, float, metavar="SHARE")
+    help = (
+        "what a processor takes to start an operation on a card, and with it the least that a step takes (default: 65, "
+        "measured beside an H100; fewer operations are started with --compile)"
+    )
+    shared.add_number(parser, "--launch-microseconds", help, at_least(0), float, metavar="US", default=65.0)
     shared.add_amp(parser, "the training has automatic mixed precision; of whichever kind, activations are of 16 bits")
     help = "of the data set (default: those in its folder or in the clusters file)"
     shared.add_number(parser, "--images", help, at_least(1), metavar="N")
@@ -49,5 +55,12 @@ def main(args: argparse.Namespace) -> None:
     from mmssl_dynamic.loading import load_config
 
     config = load_config(args.config, args.cfg_options)
-    machine = Machine(args.gpus, args.card, args.utilisation, args.amp is not None, args.images_per_core)
+    machine = Machine(
+        args.gpus,
+        args.card,
+        args.utilisation,
+        args.amp is not None,
+        args.images_per_core,
+        args.launch_microseconds,
+    )
     print(forecast(config, machine, images=args.images, out=args.out).table())

@@ -47,8 +47,9 @@ def find_card(name: str) -> Card:
 
 
 # Measured on an H100 with bf16 and channels-last order (tools/benchmarks/sdr_step.py, dspnet_step.py): SDR's ResNet-50
-# with 256 images of 224 px a card; with 64, which leave the card waiting, it reaches half of it. DSPNet's MobileNetV3s
-# with 128 images of 128 px: depthwise convolutions move much and multiply little. SDR's paper reached 0.11 on V100s.
+# with 256 images of 224 px a card. DSPNet's MobileNetV3s with 128 images of 128 px, which leave the card waiting for
+# launches, so that it is more with more of them: depthwise convolutions move much and multiply little. SDR's paper
+# reached 0.11 on V100s.
 _REACHED, _REACHED_DEPTHWISE = 0.10, 0.01
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ class Machine:
             card more than on the card: measure it on a short run. What such networks have reached when left out.
         amp: Whether it trains with 16-bit activations.
         images_per_core: Training images that one core makes in a second; measured on this machine when left out.
+        launch_microseconds: What a processor takes to start one operation on a card, PyTorch's own work on it included.
+            A step takes that long at least, however few its images are. On an H100 it was 55 for SimSiam and 70 for SDR
+            with 64 images of 224 px, and 68 for DSPNet with 128 of 128 px (tools/benchmarks/sdr_step.py,
+            dspnet_step.py), without --compile.
 
     Raises:
         ConfigError: a number that cannot be.
@@ -51,6 +56,7 @@ class Machine:
     utilisation: float | None = None
     amp: bool = False
     images_per_core: float | None = None
+    launch_microseconds: float = 65.0
 
     def __post_init__(self) -> None:
         find_card(self.card)
@@ -58,12 +64,15 @@ class Machine:
             raise ConfigError(f"--gpus {self.gpus} must be at least 1, and --utilisation {self.utilisation} in (0, 1].")
         if self.images_per_core is not None and not self.images_per_core > 0:
             raise ConfigError(f"--images-per-core {self.images_per_core} must be positive.")
+        if self.launch_microseconds < 0:
+            raise ConfigError(f"--launch-microseconds {self.launch_microseconds} must not be negative.")
 
-    def rate(self, utilisation: float) -> float:
-        """Multiply-accumulates per second of all cards at this share of their peak."""
+    def rate(self) -> float:
+        """Multiply-accumulates per second of all cards at ``utilisation``, which must be there."""
+        assert self.utilisation is not None
         card: Card = find_card(self.card)
         peak = card.half if self.amp else card.single
-        return self.gpus * peak * 1e12 * utilisation / _OPERATIONS
+        return self.gpus * peak * 1e12 * self.utilisation / _OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,8 @@ class PhaseForecast:
         steps: How many.
         networks: How many networks its steps draw from.
         macs: Multiply-accumulates of a step over all GPUs, on average.
+        launches: Operations that a processor starts on each GPU in a step, on average.
+        enough_images: Of a card in a step, from which on it computes longer than the processor takes to start that.
         hours: Of the whole phase.
         images_per_second: That the loaders of all GPUs have to make.
     """
@@ -83,6 +94,8 @@ class PhaseForecast:
     steps: int
     networks: int
     macs: float
+    launches: float
+    enough_images: int
     hours: float
     images_per_second: float
 
@@ -137,6 +150,11 @@ class Forecast:
         return max(phase.images_per_second for phase in self.phases) / self.images_per_core
 
     @property
+    def waiting(self) -> list[PhaseForecast]:
+        """Phases in which a card waits for the launches of its operations."""
+        return [phase for phase in self.phases if phase.enough_images > self.batch // self.machine.gpus]
+
+    @property
     def clusters_suffice(self) -> bool:
         """Whether every cluster has a batch of images."""
         return self.smallest_cluster is None or self.smallest_cluster >= self.batch
@@ -159,16 +177,18 @@ class Forecast:
         lines = [
             f"{self.images:,} images, {self.epochs} epochs, batches of {self.batch:,}",
             f"weights: {weights}",
-            f"{'':<12}{'steps':>10}  {'networks':>8}  {'GMACs an image':>14}  {'images/s':>9}  {'hours':>8}",
+            f"{'':<12}{'steps':>10}  {'networks':>8}  {'GMACs an image':>14}  {'launches':>8}  {'images/s':>9}  "
+            f"{'hours':>8}",
         ]
         for phase in self.phases:
             lines.append(
                 f"{phase.name:<12}{phase.steps:>10,}  {phase.networks:>8}  {phase.macs / self.batch / 1e9:>14.1f}  "
-                f"{phase.images_per_second:>9,.0f}  {phase.hours:>8.1f}"
+                f"{phase.launches:>8,.0f}  {phase.images_per_second:>9,.0f}  {phase.hours:>8.1f}"
             )
         lines += [
             f"{self.hours:.1f} hours, {self.hours * machine.gpus:.0f} GPU hours on {machine.gpus} x {machine.card} at "
             f"{100 * (machine.utilisation or 0):g} % of the peak, {precision}",
+            *self._waiting_lines(),
             f"loaders: {self.cores:.0f} cores ({self.images_per_core:.0f} images/s each)",
             f"memory of a GPU: {self.memory_gib:.1f} GiB (weights, gradients, optimiser, and the activations that "
             "autograd saves; without cuDNN's work space and fragments)",
@@ -179,6 +199,16 @@ class Forecast:
             verdict = "enough for a batch" if self.clusters_suffice else f"too few for a batch of {self.batch:,}"
             lines.append(f"{known}: {self.smallest_cluster:,} images, {verdict}")
         return "\n".join(lines)
+
+    def _waiting_lines(self) -> list[str]:
+        if not self.waiting:
+            return []
+        names = ", ".join(phase.name for phase in self.waiting)
+        enough = max(phase.enough_images for phase in self.waiting)
+        return [
+            f"cards wait for launches ({self.machine.launch_microseconds:g} us each) in {names}: give a card "
+            f"{enough:,} images in place of {self.batch // self.machine.gpus:,} to keep it busy"
+        ]
 
 
 def forecast(config: Config, machine: Machine | None = None, images: int | None = None) -> Forecast:
@@ -221,7 +251,7 @@ def forecast(config: Config, machine: Machine | None = None, images: int | None 
         epochs,
         batch,
         _parameters(fake.model),
-        [_of_phase(phase, costs, batch, machine.rate(utilisation)) for phase in phases if phase.steps],
+        [_of_phase(phase, costs, batch, machine) for phase in phases if phase.steps],
         _memory(config, fake, costs, machine),
         fake.weight_bytes / _GIB + _states(config) * fake.trained_bytes / _GIB,
         _bank_bytes(fake.model) / 2**20,
@@ -231,10 +261,23 @@ def forecast(config: Config, machine: Machine | None = None, images: int | None 
     )
 
 
-def _of_phase(phase: Phase, costs: Mapping[str, Cost], batch: int, rate: float) -> PhaseForecast:
-    macs = batch * sum(times * costs[name].macs for name, times in phase.trained.items())
-    seconds = macs / rate
-    return PhaseForecast(phase.name, phase.steps, phase.networks, macs, phase.steps * seconds / 3600, batch / seconds)
+def _of_phase(phase: Phase, costs: Mapping[str, Cost], batch: int, machine: Machine) -> PhaseForecast:
+    """A processor starts operations while the card computes those before them, so the slower of the two counts."""
+    an_image = sum(times * costs[name].macs for name, times in phase.trained.items())
+    launches = sum(times * costs[name].launches for name, times in phase.trained.items())
+    starting, computing = launches * machine.launch_microseconds / 1e6, batch * an_image / machine.rate()
+    enough = ceil(starting / computing * batch / machine.gpus)
+    seconds = max(starting, computing)
+    return PhaseForecast(
+        phase.name,
+        phase.steps,
+        phase.networks,
+        batch * an_image,
+        launches,
+        enough,
+        phase.steps * seconds / 3600,
+        batch / seconds,
+    )
 
 
 def _memory(config: Config, fake: FakeModel, costs: Mapping[str, Cost], machine: Machine) -> float:

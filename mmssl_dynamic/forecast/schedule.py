@@ -30,7 +30,8 @@ class Phase:
         name: For people.
         steps: How many it has.
         networks: How many networks its steps draw from.
-        trained: How often, on average, a step trains each kind of network; all paths of SDR cost the same.
+        trained: How often, on average, a step trains each kind of network; all paths of SDR multiply as much, and
+            the last one of a phase, which stands for them, launches a few per cent more than the mean.
     """
 
     name: str

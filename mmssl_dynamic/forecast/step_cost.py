@@ -1,4 +1,4 @@
-"""Multiply-accumulates and saved activations of training steps, counted on tensors that have shapes and no values.
+"""Multiply-accumulates, launches and saved activations of training steps, counted on tensors without values.
 
 PyTorch's fake tensors go through the real loss and its backward pass, so that whatever a method computes is counted:
 teachers, target networks, both directions. B batch.
@@ -17,9 +17,11 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmssl_dynamic.forecast.schedule import SHARED
+from mmssl_dynamic.models.elastic.positions import as_on_card
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup import SDR
 
@@ -63,15 +65,30 @@ def become_fake(model: nn.Module, mode: FakeTensorMode, device: str = "cpu") -> 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one image in a step.
+    """Of a step.
 
     Attributes:
-        macs: Multiply-accumulates, forwards and backwards.
-        activation_bytes: What the backward pass needs, in single precision.
+        macs: Multiply-accumulates of one image, forwards and backwards.
+        activation_bytes: What the backward pass needs of one image, in single precision.
+        launches: Operations that a processor starts on the card, however many images there are: those that compute, or
+            that copy or fill memory, before autocast adds its own.
     """
 
     macs: float
     activation_bytes: float
+    launches: int
+
+
+class _Launches(TorchDispatchMode):
+    """Counts operations that do something on a device: not views, and neither allocations nor questions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.namespace == "aten" and not func.is_view and not func._opname.startswith("empty")
+        return func(*args, **(kwargs or {}))
 
 
 class FakeModel:
@@ -121,7 +138,7 @@ class FakeModel:
                 saved[storage._cdata] = storage.nbytes()
             return tensor.detach()  # an output that is kept as it is would keep its own graph alive
 
-        with self.mode, FlopCounterMode(display=False) as counter:
+        with self.mode, as_on_card(), FlopCounterMode(display=False) as counter, _Launches() as launches:
             with saved_tensors_hooks(pack, lambda tensor: tensor):
                 losses = forward()
             held = sum(saved.values())
@@ -129,7 +146,7 @@ class FakeModel:
                 parts = [loss.mean() for name, loss in losses.items() if "loss" in name]
                 trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
                 torch.autograd.grad(sum(parts[1:], parts[0]), trained, allow_unused=True)
-        return Cost(counter.get_total_flops() / 2 / _BATCH, held / _BATCH)
+        return Cost(counter.get_total_flops() / 2 / _BATCH, held / _BATCH, launches.count)
 
     def _sample(self, network: str) -> DataSample:
         sample = DataSample()

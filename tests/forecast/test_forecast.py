@@ -1,19 +1,23 @@
 """A forecast counts what a training computes: by the real loss, for every phase, against counts by hand."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmssl_dynamic import cli
 from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.commands.registry import main_of
 from mmssl_dynamic.errors import ConfigError
-from mmssl_dynamic.forecast import CARDS, Machine, forecast
-from mmssl_dynamic.forecast.step_cost import FakeModel
+from mmssl_dynamic.forecast import CARDS, Machine, forecast, step_cost
+from mmssl_dynamic.forecast.step_cost import FakeModel, _Launches
 from mmssl_dynamic.loading import load_config
+from mmssl_dynamic.models.elastic import positions
+from mmssl_dynamic.models.elastic.positions import as_on_card, launches_count
 from mmssl_dynamic.subnets import FULL
 from tests.helpers import HEAD, NECK, WIDTHS, build_sdr, samples, views
 
@@ -45,7 +49,8 @@ def sdr_config(groups=(1, 1, 4, 4), **training):
 
 @pytest.fixture(scope="module")
 def sdr():
-    return forecast(sdr_config(), Machine(2, "v100", 0.5, images_per_core=100.0), 3200)
+    machine = Machine(2, "v100", 0.5, images_per_core=100.0, launch_microseconds=0.0)
+    return forecast(sdr_config(), machine, 3200)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +94,52 @@ def test_phases_have_the_steps_and_networks_of_the_training(sdr, fake):
         assert phase.images_per_second == pytest.approx(32 / seconds)
     assert sdr.hours == pytest.approx(sum(phase.hours for phase in sdr.phases))
     assert sdr.cores == pytest.approx(max(phase.images_per_second for phase in sdr.phases) / 100)
+
+
+def test_launches_are_what_computes_copies_or_fills_and_not_views_or_allocations():
+    layer, images = nn.Conv2d(3, 4, 3), torch.zeros(2, 3, 8, 8)
+    with _Launches() as launches:
+        torch.empty(3).view(1, 3)
+        loss = layer(images).relu()[:1].sum()  # a convolution, a maximum and a sum
+        # ones of the loss' shape, zeros with the slice's gradient, relu's and the convolution's
+        torch.autograd.grad(loss, list(layer.parameters()))
+    assert launches.count == 3 + 1 + 1 + 1 + 1
+
+
+def test_a_path_starts_the_operations_of_a_card(fake, monkeypatch):
+    """An index for all ranges, which a processor takes for small tensors alone."""
+    path = fake.cost(PATH)
+    with as_on_card():
+        assert launches_count(torch.zeros(10**5))
+    assert not launches_count(torch.zeros(10**5))
+    monkeypatch.setattr(positions, "_SMALL", 0)
+    assert fake.cost(PATH) == path
+    monkeypatch.setattr(step_cost, "as_on_card", nullcontext)
+    assert fake.cost(PATH).launches > path.launches
+
+
+def test_a_step_takes_its_launches_at_least(sdr, fake):
+    def found(images_per_card, microseconds):
+        config = sdr_config()
+        config.train_dataloader.batch_size = images_per_card
+        machine = Machine(2, "v100", 0.5, images_per_core=100.0, launch_microseconds=microseconds)
+        return forecast(config, machine, 200 * images_per_card)
+
+    slow = found(16, 1e4)
+    for phase, path in zip(slow.phases, (FULL, "0-0-0-3", "0-0-3-3")):
+        full, own = fake.cost(FULL).launches, fake.cost(path).launches
+        expected = (full + (phase.networks - 1) * own) / phase.networks
+        assert phase.launches == pytest.approx(expected)
+        assert phase.hours == pytest.approx(phase.steps * expected * 1e-2 / 3600)
+    assert slow.waiting == slow.phases
+    assert "cards wait for launches (10000 us each) in phase 1, phase 2, phase 3: give a card" in slow.table()
+    assert sdr.waiting == []
+    assert "wait" not in sdr.table()
+    last = found(16, 1e-1).phases[-1]  # the boundary: where a card has enough, multiplying counts
+    enough = last.enough_images
+    assert enough > 1
+    assert found(enough, 1e-1).phases[-1].hours > last.steps * last.launches * 1e-7 / 3600
+    assert found(enough - 1, 1e-1).phases[-1].hours == pytest.approx(last.steps * last.launches * 1e-7 / 3600)
 
 
 def test_sizes_are_those_of_what_is_written_and_held(sdr, tmp_path):
@@ -179,7 +230,10 @@ def test_the_command_prints_a_table_and_writes_all_figures(repo_root, tmp_path, 
 
 def test_depthwise_networks_are_reckoned_with_a_tenth_of_the_share(repo_root):
     config = load_config(repo_root / "configs/dspnet/slimmable-supervised_mobilenet-v3_tinyin.py")
-    usual, named = (forecast(config, Machine(utilisation=u, images_per_core=1.0), 100_000) for u in (None, 0.05))
+    usual, named = (
+        forecast(config, Machine(utilisation=share, images_per_core=1.0, launch_microseconds=0.0), 100_000)
+        for share in (None, 0.05)
+    )
     assert usual.machine.utilisation == 0.01
     assert usual.hours == pytest.approx(5 * named.hours)
 
@@ -190,6 +244,7 @@ def test_what_cannot_be_is_refused_in_a_sentence():
         (dict(utilisation=1.5), "--utilisation 1.5 in"),
         (dict(card="abacus"), "--card abacus is not known; use one of v100"),
         (dict(images_per_core=0.0), "--images-per-core 0.0 must be positive"),
+        (dict(launch_microseconds=-1.0), "--launch-microseconds -1.0 must not be negative"),
     ):
         with pytest.raises(ConfigError, match=words):
             Machine(**options)

@@ -7,6 +7,9 @@ each costs eight operations where one with an index does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 import torch
@@ -16,6 +19,17 @@ from mmssl_dynamic.models.elastic.channels import Region, Selection
 
 # On one core both ways take as long for weights of about 100 x 100 (0.2 ms with the gradient).
 _SMALL = 8192
+_as_on_card = ContextVar("_as_on_card", default=False)
+
+
+@contextmanager
+def as_on_card() -> Iterator[None]:
+    """Take the operations that a card would get, wherever tensors are: to count them where there is none."""
+    token = _as_on_card.set(True)
+    try:
+        yield
+    finally:
+        _as_on_card.reset(token)
 
 
 def launches_count(tensor: Tensor) -> bool:
@@ -23,7 +37,8 @@ def launches_count(tensor: Tensor) -> bool:
 
     Not where torch is to be deterministic, which makes it sort an index before it writes to one.
     """
-    return (tensor.is_cuda or tensor.numel() <= _SMALL) and not torch.are_deterministic_algorithms_enabled()
+    wanted = tensor.is_cuda or tensor.numel() <= _SMALL or _as_on_card.get()
+    return wanted and not torch.are_deterministic_algorithms_enabled()
 
 
 def positions(selection: Selection, tensor: Tensor) -> Tensor:
