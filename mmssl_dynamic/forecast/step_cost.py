@@ -79,7 +79,7 @@ class Cost:
     launches: int
 
 
-class _Launches(TorchDispatchMode):
+class LaunchCounter(TorchDispatchMode):
     """Counts operations that do something on a device: not views, and neither allocations nor questions."""
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class FakeModel:
                 saved[storage._cdata] = storage.nbytes()
             return tensor.detach()  # an output that is kept as it is would keep its own graph alive
 
-        with self.mode, as_on_card(), FlopCounterMode(display=False) as counter, _Launches() as launches:
+        with self.mode, as_on_card(), FlopCounterMode(display=False) as counter, LaunchCounter() as launches:
             with saved_tensors_hooks(pack, lambda tensor: tensor):
                 losses = forward()
             held = sum(saved.values())

@@ -14,7 +14,7 @@ from mmssl_dynamic.clusters import Clusters
 from mmssl_dynamic.commands.registry import main_of
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.forecast import CARDS, Machine, forecast, step_cost
-from mmssl_dynamic.forecast.step_cost import FakeModel, _Launches
+from mmssl_dynamic.forecast.step_cost import FakeModel, LaunchCounter
 from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.models.elastic import positions
 from mmssl_dynamic.models.elastic.positions import as_on_card, launches_count
@@ -98,7 +98,7 @@ def test_phases_have_the_steps_and_networks_of_the_training(sdr, fake):
 
 def test_launches_are_what_computes_copies_or_fills_and_not_views_or_allocations():
     layer, images = nn.Conv2d(3, 4, 3), torch.zeros(2, 3, 8, 8)
-    with _Launches() as launches:
+    with LaunchCounter() as launches:
         torch.empty(3).view(1, 3)
         loss = layer(images).relu()[:1].sum()  # a convolution, a maximum and a sum
         # ones of the loss' shape, zeros with the slice's gradient, relu's and the convolution's

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmssl_dynamic.errors import ConfigError
 from mmssl_dynamic.models.selfsup.directions import Views
-from mmssl_dynamic.models.selfsup.momentum_bn import MomentumBatchNorm, use_momentum_bn
+from mmssl_dynamic.models.selfsup.momentum_bn import MomentumBatchNorm, update_running, use_momentum_bn
 from mmssl_dynamic.models.selfsup.moving_target import MovingTarget
 from mmssl_dynamic.models.selfsup.slimmable import SlimmableSiamese
 from mmssl_dynamic.registry import MODELS
@@ -62,8 +62,7 @@ class DSPNet(MovingTarget, SlimmableSiamese):
             # DSPNet Eq. 3
             one = self.directions == "alternate" and not self.same_view
             targets = tuple(self.target_net(v)[0] for v in (views[1:] if one else views))
-            for norm in self._momentum_norms():
-                norm.update()
+            update_running(self._momentum_norms())
         return targets
 
     def targets(self, views: Views, projections: tuple[Tensor, ...], shared: Any) -> tuple[Tensor, ...]:

@@ -7,6 +7,8 @@ N batch, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -38,20 +40,19 @@ class MomentumBatchNorm(BoundLayer, nn.Module):
         self.batch_weight = 1.0
         self._seen: list[tuple[Tensor, Tensor]] = []
 
-    def operands(self) -> tuple[Tensor | float, Tensor | float, list[tuple[Tensor, Tensor]]]:
-        """m, 1 - m, and where the statistics of the batch go."""
-        return self.batch_weight, 1 - self.batch_weight, self._seen
+    def operands(self) -> tuple[Tensor | float, list[tuple[Tensor, Tensor]]]:
+        """m, and where the statistics of the batch go."""
+        return self.batch_weight, self._seen
 
     def bind(self) -> None:
         """A compiled graph takes m, which changes in every step, as a tensor, and has a list of its own."""
         # Filled on the card: a copy from the CPU would wait for it.
-        m, rest = (self.running_mean.new_full((), value) for value in (self.batch_weight, 1 - self.batch_weight))
-        self.bound = (m, rest, [])
+        self.bound = (self.running_mean.new_full((), self.batch_weight), [])
 
     def release(self) -> None:
         """Take over what the graph has seen."""
         if self.bound is not None:
-            self._seen += self.bound[2]
+            self._seen += self.bound[1]
         self.bound = None
 
     @torch.no_grad()
@@ -60,19 +61,10 @@ class MomentumBatchNorm(BoundLayer, nn.Module):
         mean, var = self.running_mean, self.running_var
         if self.training:
             batch = self._batch_statistics(x.to(self.running_mean.dtype))  # not in half precision
-            m, rest, seen = self.bound or self.operands()
+            m, seen = self.bound or self.operands()
             seen.append(batch)
-            mean, var = m * batch[0] + rest * mean, m * batch[1] + rest * var
+            mean, var = (torch.lerp(running, own, m) for running, own in zip((mean, var), batch))
         return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
-
-    def update(self) -> None:
-        """Fold the mean of what the views of this step have shown into the running statistics."""
-        if not self._seen:
-            return
-        m = self.batch_weight
-        for buffer, values in zip((self.running_mean, self.running_var), zip(*self._seen)):
-            buffer.mul_(1 - m).add_(torch.stack(values).mean(0), alpha=m)
-        self._seen.clear()
 
     def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance (C,), over all processes' batches with SyncBN."""
@@ -84,6 +76,27 @@ class MomentumBatchNorm(BoundLayer, nn.Module):
             sums = sums / dist.get_world_size()
             mean, var = sums[0].to(x.dtype), (sums[1] - sums[0].square()).to(x.dtype)
         return mean, var
+
+
+@torch.no_grad()
+def update_running(norms: Sequence[MomentumBatchNorm]) -> None:
+    """Fold the mean of what the views of this step have shown each layer into its running statistics.
+
+    A card waits for launches of small operations, so all layers are taken together. Each has seen all views.
+    """
+    norms = [norm for norm in norms if norm._seen]
+    views = [[value for pair in pairs for value in pair] for pairs in zip(*(norm._seen for norm in norms), strict=True)]
+    if not views:
+        return
+    means = views[0]
+    for more in views[1:]:
+        means = list(torch._foreach_add(means, more))
+    if len(views) > 1:
+        torch._foreach_div_(means, len(views))
+    buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+    torch._foreach_lerp_(buffers, means, [norm.batch_weight for norm in norms for _ in range(2)])
+    for norm in norms:
+        norm._seen.clear()
 
 
 def use_momentum_bn(module: nn.Module) -> None:

@@ -10,7 +10,9 @@ from torch.optim import SGD
 
 from mmssl_dynamic.engine.hooks.target_ema_hook import half_cosine
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.forecast.step_cost import LaunchCounter
 from mmssl_dynamic.models.sandwich_draws import draw_networks
+from mmssl_dynamic.models.selfsup.momentum_bn import MomentumBatchNorm, update_running
 from tests.helpers import build_slimmable, byol_parts, byol_target, online_and_head, views
 
 OPTIONS = dict(lr=0.05, momentum=0.9, weight_decay=1e-4)
@@ -158,6 +160,28 @@ def test_momentum_bn_mixes_batch_and_running_statistics_and_is_plain_bn_at_the_s
     # The online network has plain BatchNorm, and the target still follows it by name.
     model.update_target(1.0)
     assert torch.equal(model.target_net[0].bn1.weight, model.backbone.bn1.weight)
+
+
+def test_running_statistics_move_by_m_to_the_mean_of_the_views_in_a_few_operations():
+    norms = [MomentumBatchNorm(torch.nn.BatchNorm2d(channels)) for channels in (3, 5)]
+    for norm, m in zip(norms, (0.25, 0.75)):
+        norm.batch_weight = m
+    generator = torch.Generator().manual_seed(0)
+    shown = [[torch.randn(4, c, 2, 2, generator=generator) for _ in range(2)] for c in (3, 5)]
+    for norm, both in zip(norms, shown):
+        for view in both:
+            norm(view)
+    with LaunchCounter() as launches:
+        update_running(norms)
+    assert launches.count == 3  # a sum, a quotient and a mixture, however many layers there are
+    for norm, both in zip(norms, shown):
+        m, mean = norm.batch_weight, sum(view.mean((0, 2, 3)) for view in both) / 2
+        var = sum(view.var((0, 2, 3), unbiased=False) for view in both) / 2
+        torch.testing.assert_close(norm.running_mean, m * mean)
+        torch.testing.assert_close(norm.running_var, m * var + (1 - m))
+    before = norms[0].running_mean.clone()
+    update_running(norms)  # nothing was seen since
+    assert torch.equal(norms[0].running_mean, before)
 
 
 def test_every_network_learns_and_none_collapses():
