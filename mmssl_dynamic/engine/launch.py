@@ -136,6 +136,8 @@ def _set_amp(config: Config, amp: str | bool) -> None:
     if known is None:
         raise ConfigError(f"--amp does not know optim_wrapper.type='{kind}'; use one of {sorted(_AMP)}.")
     if on_gpu:
+        if amp in (True, "auto"):
+            dtype = wrapper.get("dtype") or dtype  # the config's own choice
         wrapper.type, wrapper.dtype = known[0], dtype
         # bf16 has the range of single precision: nothing underflows that a scale would save.
         wrapper.setdefault("loss_scale", "dynamic" if dtype == "float16" else dict(enabled=False))

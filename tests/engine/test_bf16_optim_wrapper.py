@@ -1,13 +1,15 @@
 """Mixed precision on a processor: what is computed in bf16, and what stays in floats."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from mmssl_dynamic.engine import Bf16OptimWrapper, SubnetBf16OptimWrapper, SubnetOptimWrapper
+from mmssl_dynamic.engine.hooks.resume_check_hook import _precision
 from mmssl_dynamic.models.elastic import inactive_blocks
 from mmssl_dynamic.subnets import FULL
 from tests.helpers import MOCO_HEAD, MOCO_NECK, build_sdr, samples, views
@@ -113,3 +115,13 @@ def test_keys_of_moco_have_length_one_to_the_digits_of_floats():
     losses(model, Bf16OptimWrapper(optimizer(model)))
     assert int(model.keys_seen) == 32
     torch.testing.assert_close(model.queue.norm(dim=0), torch.ones(32), atol=1e-6, rtol=0)
+
+
+def test_the_floats_of_several_optimisers_are_told_too():
+    layers = [torch.nn.Linear(1, 1) for _ in range(2)]
+    kinds = (OptimWrapper, Bf16OptimWrapper)
+    wrappers = [kind(torch.optim.SGD(layer.parameters(), lr=0.1)) for kind, layer in zip(kinds, layers)]
+    mixed = SimpleNamespace(optim_wrapper=OptimWrapperDict(first=wrappers[0], second=wrappers[1]))
+    assert _precision(mixed) == "bfloat16 and float32"
+    assert _precision(SimpleNamespace(optim_wrapper=OptimWrapperDict(only=wrappers[1]))) == "bfloat16"
+    assert [_precision(SimpleNamespace(optim_wrapper=wrapper)) for wrapper in wrappers] == ["float32", "bfloat16"]

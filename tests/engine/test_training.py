@@ -471,6 +471,11 @@ def test_amp_scale_lr_and_data_root_reach_the_config(setup, repo_root, monkeypat
         other = prepare_config(setup / "config.py", options=TrainingOptions(amp=amp))
         assert other.optim_wrapper.dtype == dtype
         assert (other.optim_wrapper.loss_scale == "dynamic") == (dtype == "float16")
+    # What a config names itself is not replaced by a guess, but by what the command line names.
+    for amp, dtype in ((True, "float16"), ("bf16", "bfloat16")):
+        own = dict(optim_wrapper=dict(dtype="float16"))
+        other = prepare_config(setup / "config.py", cfg_options=own, options=TrainingOptions(amp=amp))
+        assert other.optim_wrapper.dtype == dtype
     assert config.auto_scale_lr.enable
     assert config.train_dataloader.dataset.dataset.data_root == "/elsewhere"
     assert config.extract_dataloader.dataset.data_root == "/elsewhere"

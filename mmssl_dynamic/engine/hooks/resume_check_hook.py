@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
-from mmengine.optim import AmpOptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmssl_dynamic.datasets.names import sample_names
@@ -188,8 +188,13 @@ def _settings(runner: Runner) -> dict[str, Any]:
 
 
 def _precision(runner: Runner) -> str:
-    """Floats that networks are computed in, by torch's name."""
+    """Floats that networks are computed in, by torch's name; of several optimisers, each kind once."""
     wrapper = runner.optim_wrapper
+    wrappers = list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    return " and ".join(sorted({_precision_of(each) for each in wrappers}))
+
+
+def _precision_of(wrapper: OptimWrapper) -> str:
     if isinstance(wrapper, AmpOptimWrapper):
         return str(wrapper.cast_dtype or torch.float16).removeprefix("torch.")  # a card's own is float16
     return "bfloat16" if isinstance(wrapper, Bf16OptimWrapper) else "float32"
