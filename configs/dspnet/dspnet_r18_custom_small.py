@@ -18,6 +18,14 @@ data_root = "data/my_images"
 init_from = None
 max_epochs = 64
 warmup_epochs = 2
+widths = (0.25, 0.375, 0.5)
+num_networks = 3
+# Relatives of the sandwich rule, as in the base configs; off.
+any_width = False
+dynamic_sampling = False
+favour_small = 0.0
+loss_weights = "equal"
+group_alpha = 0.0
 student_bn = "BN"
 norm_cfg = dict(type=student_bn)
 head_norm_cfg = dict(type="BN1d" if student_bn == "BN" else student_bn)
@@ -28,7 +36,8 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type="mmssl_dynamic.SlimmableResNet",
-        channels=(0.25, 0.375, 0.5),
+        channels=widths,
+        any_width=any_width,
         blocks=((2, 2, 2, 2),),
         zero_init_residual=False,
         norm_cfg=norm_cfg,
@@ -60,7 +69,15 @@ param_scheduler = [
 train_cfg = dict(max_epochs=max_epochs)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=2), progress=dict(label="DSPNet"))
 custom_hooks = [
-    dict(type="mmssl_dynamic.SandwichHook", num_networks=3, warmup_epochs=warmup_epochs),
+    dict(
+        type="mmssl_dynamic.SandwichHook",
+        num_networks=num_networks,
+        warmup_epochs=warmup_epochs,
+        dynamic_sampling=dynamic_sampling,
+        favour_small=favour_small,
+        loss_weights=loss_weights,
+    ),
+    dict(type="mmssl_dynamic.GroupRegularizationHook", alpha=group_alpha, warmup_epochs=warmup_epochs),
     dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.03),  # few steps: a target that follows sooner
     dict(type="mmssl_dynamic.DirectionHook"),
     dict(type="mmssl_dynamic.CollapseMonitorHook"),

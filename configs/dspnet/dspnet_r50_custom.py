@@ -15,6 +15,8 @@ data_root = "data/my_images"
 # A BYOL or SimSiam run, or any ResNet-50 of torchvision, timm or mmpretrain: the largest network starts as it, and the
 # narrower ones as its most important channels.
 init_from = None
+widths = (0.5, 0.75, 1.0)
+any_width = False  # US3L: every width between the first and the last is trained, and can be used
 
 model = dict(
     init_cfg=dict(init_from=init_from),
@@ -22,7 +24,8 @@ model = dict(
         _delete_=True,
         type="mmssl_dynamic.SlimmableResNet",
         block="bottleneck",
-        channels=(0.5, 0.75, 1.0),
+        channels=widths,
+        any_width=any_width,
         blocks=((3, 4, 6, 3),),
         norm_cfg={{_base_.norm_cfg}},
     ),

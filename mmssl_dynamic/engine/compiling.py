@@ -38,7 +38,8 @@ def compile_options(value: Any) -> dict[str, Any] | None:
     if isinstance(backend, str):
         known = torch.compiler.list_backends(exclude_tags=())
         if backend not in known:
-            raise ConfigError(f"compile.backend='{backend}' is not known; leave it out, or use one of {sorted(known)}.")
+            usual = torch.compiler.list_backends()  # without those that are for debugging
+            raise ConfigError(f"compile.backend='{backend}' is not known; leave it out, or use one of {sorted(usual)}.")
     if (lacking := _lacking(backend)) is not None:
         raise ConfigError(f"--compile cannot work here: {lacking}; leave it out (compile in the config).")
     try:

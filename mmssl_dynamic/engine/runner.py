@@ -25,6 +25,7 @@ from mmssl_dynamic.engine.brief_log import environment, initialization_log, keep
 from mmssl_dynamic.engine.checkpoints import checkpoint_place, is_whole, look_through
 from mmssl_dynamic.engine.compiling import compile_backbones, compile_options
 from mmssl_dynamic.engine.explaining import building, check_fits, running, tell_of_full_logs
+from mmssl_dynamic.engine.hooks.config_hook import ConfigHook
 from mmssl_dynamic.engine.hooks.finite_loss_hook import FiniteLossHook
 from mmssl_dynamic.engine.hooks.progress_hook import ProgressHook
 from mmssl_dynamic.engine.hooks.resume_check_hook import ResumeCheckHook
@@ -121,6 +122,7 @@ class Runner(MMEngineRunner):
             self.register_hook(ResumeSamplerHook())
         self.register_hook(ResumeCheckHook())
         self.register_hook(FiniteLossHook())
+        self.register_hook(ConfigHook())
         return built
 
     def build_dataloader(self, dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
@@ -181,8 +183,11 @@ class Runner(MMEngineRunner):
         with initialization_log(self.logger, Path(self._log_dir) / "initialization.log"):
             super()._init_model_weights()
 
-    @master_only
     def dump_config(self) -> None:
+        """Nothing: mmengine calls it before a training can be refused; see :class:`ConfigHook`."""
+
+    @master_only
+    def write_config(self) -> None:
         """Write the config into the work directory, atomically."""
         name = Path(self.cfg.filename or f"{self.timestamp}.py").name
         with atomic_path(Path(self.work_dir, name)) as temporary:
@@ -205,11 +210,13 @@ class Runner(MMEngineRunner):
 
     def val(self) -> dict:
         """As mmengine's; so the next one."""
+        self.write_config()
         with running(self.work_dir), safe_loading():
             return super().val()
 
     def test(self) -> dict:
         """Test."""
+        self.write_config()
         with running(self.work_dir), safe_loading():
             return super().test()
 

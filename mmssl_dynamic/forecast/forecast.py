@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +60,14 @@ class Machine:
 
     def __post_init__(self) -> None:
         find_card(self.card)
-        if self.gpus < 1 or (self.utilisation is not None and not 0 < self.utilisation <= 1):
-            raise ConfigError(f"--gpus {self.gpus} must be at least 1, and --utilisation {self.utilisation} in (0, 1].")
+        if self.gpus < 1:
+            raise ConfigError(f"--gpus {self.gpus} must be at least 1.")
+        if self.utilisation is not None and not 0 < self.utilisation <= 1:
+            raise ConfigError(f"--utilisation {self.utilisation} must be a share: above 0, and 1 at most.")
         if self.images_per_core is not None and not self.images_per_core > 0:
             raise ConfigError(f"--images-per-core {self.images_per_core} must be positive.")
-        if self.launch_microseconds < 0:
-            raise ConfigError(f"--launch-microseconds {self.launch_microseconds} must not be negative.")
+        if not 0 <= self.launch_microseconds < inf:
+            raise ConfigError(f"--launch-microseconds {self.launch_microseconds} must be a time, 0 or more.")
 
     def rate(self) -> float:
         """Multiply-accumulates per second of all cards at ``utilisation``, which must be there."""
@@ -183,13 +185,13 @@ class Forecast:
         for phase in self.phases:
             lines.append(
                 f"{phase.name:<12}{phase.steps:>10,}  {phase.networks:>8}  {phase.macs / self.batch / 1e9:>14.1f}  "
-                f"{phase.launches:>8,.0f}  {phase.images_per_second:>9,.0f}  {phase.hours:>8.1f}"
+                f"{phase.launches:>8,.0f}  {phase.images_per_second:>9,.0f}  {_shown(phase.hours):>8}"
             )
         lines += [
-            f"{self.hours:.1f} hours, {self.hours * machine.gpus:.0f} GPU hours on {machine.gpus} x {machine.card} at "
-            f"{100 * (machine.utilisation or 0):g} % of the peak, {precision}",
+            f"{_shown(self.hours)} hours, {_shown(self.hours * machine.gpus)} GPU hours on {machine.gpus} x "
+            f"{machine.card} at {100 * (machine.utilisation or 0):g} % of the peak, {precision}",
             *self._waiting_lines(),
-            f"loaders: {self.cores:.0f} cores ({self.images_per_core:.0f} images/s each)",
+            f"loaders: {ceil(self.cores)} cores ({self.images_per_core:.0f} images/s each)",
             f"memory of a GPU: {self.memory_gib:.1f} GiB (weights, gradients, optimiser, and the activations that "
             "autograd saves; without cuDNN's work space and fragments)",
             f"on disk: {self.checkpoint_gib:.2f} GiB a checkpoint, {self.bank_mib:.0f} MiB of BatchNorm statistics",
@@ -205,10 +207,16 @@ class Forecast:
             return []
         names = ", ".join(phase.name for phase in self.waiting)
         enough = max(phase.enough_images for phase in self.waiting)
-        return [
-            f"cards wait for launches ({self.machine.launch_microseconds:g} us each) in {names}: give a card "
-            f"{enough:,} images in place of {self.batch // self.machine.gpus:,} to keep it busy"
-        ]
+        own = self.batch // self.machine.gpus
+        remedy = f"give a card {enough:,} images in place of {own:,} to keep it busy"
+        if enough * self.machine.gpus > self.images:
+            remedy = f"{own:,} such images keep no card busy, so slower ones take as long"
+        return [f"cards wait for launches ({self.machine.launch_microseconds:g} us each) in {names}: {remedy}"]
+
+
+def _shown(hours: float) -> str:
+    """With as many digits as mean something, in small trainings, too."""
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 1 else f"{hours:.2g}"
 
 
 def forecast(config: Config, machine: Machine | None = None, images: int | None = None) -> Forecast:

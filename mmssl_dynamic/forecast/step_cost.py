@@ -24,6 +24,7 @@ from mmssl_dynamic.forecast.schedule import SHARED
 from mmssl_dynamic.models.elastic.positions import as_on_card
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup import SDR
+from mmssl_dynamic.teachers.sources import without_weights
 
 _BATCH = 4  # of the steps that are counted; what is linear in B is scaled
 
@@ -106,7 +107,7 @@ class FakeModel:
         register_all_modules(init_default_scope=False)
         self.mode = FakeTensorMode()
         options = {key: value for key, value in config.model.items() if key != "init_cfg"}
-        with MODELS.switch_scope_and_registry("mmpretrain") as registry:
+        with MODELS.switch_scope_and_registry("mmpretrain") as registry, without_weights():
             self.model: nn.Module = revert_sync_batchnorm(_without_memory(registry.build, options)).train()
         become_fake(self.model, self.mode)
         with self.mode:

@@ -14,7 +14,7 @@ from mmssl_dynamic.config_names import config_file
 from mmssl_dynamic.errors import ConfigError, UserError, first_line
 from mmssl_dynamic.options.evaluation import Edits, evaluate
 from mmssl_dynamic.options.known import BUILT_ALONE, READ_NAMES, READ_WHERE_GIVEN, check_top_level
-from mmssl_dynamic.options.text import value_of
+from mmssl_dynamic.options.text import check_kind, value_of
 
 PathLike = str | os.PathLike[str]
 
@@ -59,8 +59,8 @@ def read_both(path: PathLike, options: Mapping[str, Any]) -> tuple[Config, Confi
     if not options:
         return config, config
     check_top_level(config, options)
-    for key in options:
-        _entry(config, key)
+    for key, value in options.items():
+        check_kind(key, value, _entry(config, key))
     edits = _edits(config, options)
     result = _evaluate(path, edits)
     for key, value in options.items():

@@ -71,6 +71,23 @@ def value_of(key: str, text: str, old: Any) -> Any:
     return text if isinstance(value, str) else value
 
 
+def check_kind(key: str, value: Any, old: Any) -> None:
+    """Refuse a word in place of a switch or of a number: any word counts as true, and none can be reckoned with.
+
+    Args:
+        key: Name of the option, with dots.
+        value: Its value.
+        old: Value in the config; ``None`` if there is none.
+
+    Raises:
+        ConfigError: it is such a word.
+    """
+    if not isinstance(value, str) or not isinstance(old, bool | int | float):
+        return
+    kind = "True or False" if isinstance(old, bool) else "a number"
+    raise ConfigError(f"option {key}={value} must be {kind}, as the {old} in its place is.")
+
+
 def names_path(key: str) -> bool:
     """Whether an option is a path by its name, such as ``model.backbone.init_cfg.checkpoint``."""
     name = key.rsplit(".", 1)[-1]

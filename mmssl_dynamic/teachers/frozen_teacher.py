@@ -57,8 +57,8 @@ class FrozenTeacher(nn.Module):
         image_size: int | None = None,
     ) -> None:
         super().__init__()
-        if image_size is not None and image_size < 1:
-            raise ConfigError(f"teacher.image_size={image_size} must be a number of pixels.")
+        if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
+            raise ConfigError(f"teacher.image_size={image_size!r} (teacher_size) must be a number of pixels.")
         source = find_source(model, checkpoint)
         network = source.network.requires_grad_(False)
         network.eval()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from mmssl_dynamic.registry import mmpretrain_scope
 from mmssl_dynamic.safe_loading import safe_loading
 
 _TIMM = "timm/"
+_weights_wanted = ContextVar("_weights_wanted", default=True)
 Three = tuple[float, float, float]
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
@@ -39,6 +43,16 @@ class Source:
     std: Three = IMAGENET[1]
     to_rgb: bool = True
     image_size: int | None = None
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Networks are built, and their weights neither fetched nor asked for: where they are only counted."""
+    token = _weights_wanted.set(False)
+    try:
+        yield
+    finally:
+        _weights_wanted.reset(token)
 
 
 def find_source(model: str | Mapping[str, Any] | nn.Module, checkpoint: str | os.PathLike[str] | None) -> Source:
@@ -69,13 +83,14 @@ def find_source(model: str | Mapping[str, Any] | nn.Module, checkpoint: str | os
 
 
 def _of_config(config: dict[str, Any], checkpoint: str | os.PathLike[str] | None) -> Source:
-    if checkpoint is None and not config.get("init_cfg"):
+    wanted = _weights_wanted.get()
+    if wanted and checkpoint is None and not config.get("init_cfg"):
         raise ConfigError("teacher.model is a config without weights, which teaches noise; give teacher.checkpoint.")
     with safe_loading(), mmpretrain_scope():
         network = ROOT_MODELS.build(config)
-        if checkpoint is not None:
+        if wanted and checkpoint is not None:
             load_backbone_weights(network, os.fspath(checkpoint))
-        elif hasattr(network, "init_weights"):
+        elif wanted and hasattr(network, "init_weights"):
             network.init_weights()
     return Source(network)
 
@@ -83,6 +98,11 @@ def _of_config(config: dict[str, Any], checkpoint: str | os.PathLike[str] | None
 def _of_export(file: str | os.PathLike[str]) -> Source:
     from mmssl_dynamic.export.load_export import load_export, read_sidecar, weights_file
 
+    if not Path(file).exists():
+        raise ConfigError(
+            f"teacher.model='{file}' is no file; give the file of an export, or 'timm/NAME' for a network of timm, "
+            "such as timm/resnet50.a1_in1k (any other network: as a dictionary, in a config file)."
+        )
     found = read_sidecar(weights_file(file)).images.normalisation
     return Source(load_export(file), found.mean, found.std, found.to_rgb)
 
@@ -96,18 +116,20 @@ def _of_timm(name: str, checkpoint: str | os.PathLike[str] | None) -> Source:
         ) from error
     try:
         with safe_loading():
-            network = timm.create_model(name, pretrained=checkpoint is None, num_classes=0)
+            network = timm.create_model(name, pretrained=checkpoint is None and _weights_wanted.get(), num_classes=0)
     except UserError:
         raise
     except Exception as error:  # of the network, of caches and damaged files nearly anything
         if not timm.is_model(name):
-            raise ConfigError(f"teacher.model='timm/{name}': timm has no network of this name.") from error
+            near = get_close_matches(name.partition(".")[0], timm.list_models(), n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() names those that it has."
+            raise ConfigError(f"teacher.model='timm/{name}': timm has no network of this name; {hint}") from error
         raise ArtifactError(
             f"teacher.model='timm/{name}': timm's weights cannot be had ({first_line(error)}); download them and name "
             "the file in teacher.checkpoint."
         ) from error
     facts: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-    if checkpoint is not None:
+    if checkpoint is not None and _weights_wanted.get():
         _load(network, load_state_dict(checkpoint), facts, Path(checkpoint))
     mean, std = (tuple(255 * float(value) for value in facts[key]) for key in ("mean", "std"))
     size = facts["input_size"][-1] if facts.get("fixed_input_size") else None

@@ -54,6 +54,11 @@ def test_an_unchanged_training_goes_on_to_the_bit_and_says_nothing(tmp_path):
         assert torch.equal(resumed.model.state_dict()[key], value)
 
 
+def test_the_config_of_a_training_that_begins_lies_beside_its_checkpoints(tmp_path):
+    toy_runner(tmp_path / "first").train()
+    assert len(list((tmp_path / "first").glob("*.py"))) == 1
+
+
 def test_learning_rate_and_weight_decay_of_the_config_count_and_are_named(tmp_path):
     run(tmp_path / "first", COSINE, 4)
     source = str(tmp_path / "first" / "epoch_2.pth")
@@ -84,6 +89,7 @@ def refused(tmp_path, error, match, **options):
     options = {"load_from": str(tmp_path / "first" / "epoch_2.pth"), **options}
     with pytest.raises(error, match=match):
         toy_runner(tmp_path / "other", resume=True, **options).train()
+    assert not list((tmp_path / "other").glob("*.py"))  # the config of what is there stays
 
 
 def optim(kind="SGD", **options):

@@ -1,6 +1,7 @@
 """A forecast counts what a training computes: by the real loss, for every phase, against counts by hand."""
 
 import json
+import math
 from contextlib import nullcontext
 
 import pytest
@@ -94,6 +95,7 @@ def test_phases_have_the_steps_and_networks_of_the_training(sdr, fake):
         assert phase.images_per_second == pytest.approx(32 / seconds)
     assert sdr.hours == pytest.approx(sum(phase.hours for phase in sdr.phases))
     assert sdr.cores == pytest.approx(max(phase.images_per_second for phase in sdr.phases) / 100)
+    assert f"loaders: {math.ceil(sdr.cores)} cores (100 images/s each)" in sdr.table()  # fewer starve the cards
 
 
 def test_launches_are_what_computes_copies_or_fills_and_not_views_or_allocations():
@@ -132,7 +134,11 @@ def test_a_step_takes_its_launches_at_least(sdr, fake):
         assert phase.launches == pytest.approx(expected)
         assert phase.hours == pytest.approx(phase.steps * expected * 1e-2 / 3600)
     assert slow.waiting == slow.phases
-    assert "cards wait for launches (10000 us each) in phase 1, phase 2, phase 3: give a card" in slow.table()
+    assert (
+        "cards wait for launches (10000 us each) in phase 1, phase 2, phase 3: 16 such images keep no" in slow.table()
+    )
+    some = found(16, 1e-1)
+    assert f"give a card {max(p.enough_images for p in some.waiting)} images in place of 16" in some.table()
     assert sdr.waiting == []
     assert "wait" not in sdr.table()
     last = found(16, 1e-1).phases[-1]  # the boundary: where a card has enough, multiplying counts
@@ -241,10 +247,11 @@ def test_depthwise_networks_are_reckoned_with_a_tenth_of_the_share(repo_root):
 def test_what_cannot_be_is_refused_in_a_sentence():
     for options, words in (
         (dict(gpus=0), "--gpus 0 must be at least 1"),
-        (dict(utilisation=1.5), "--utilisation 1.5 in"),
+        (dict(utilisation=1.5), "--utilisation 1.5 must be a share"),
         (dict(card="abacus"), "--card abacus is not known; use one of v100"),
         (dict(images_per_core=0.0), "--images-per-core 0.0 must be positive"),
-        (dict(launch_microseconds=-1.0), "--launch-microseconds -1.0 must not be negative"),
+        (dict(launch_microseconds=-1.0), "--launch-microseconds -1.0 must be a time, 0 or more"),
+        (dict(launch_microseconds=float("inf")), "--launch-microseconds inf must be a time, 0 or more"),
     ):
         with pytest.raises(ConfigError, match=words):
             Machine(**options)

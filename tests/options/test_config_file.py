@@ -103,6 +103,22 @@ def test_a_value_with_which_the_config_fails_is_named(file):
         read_config(file, {"head_lr": 0})
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("data_preprocessor.to_rgb", "no", "option data_preprocessor.to_rgb=no must be True or False, as the True in"),
+        ("image_size", "large", "option image_size=large must be a number, as the 224 in its place is"),
+        ("head_lr", "0.1.2", "option head_lr=0.1.2 must be a number"),
+    ],
+)
+def test_a_word_is_no_switch_and_no_number(file, key, text, message):
+    """A string that is not empty counts as true: ``any_width=no`` would train any width."""
+    with pytest.raises(ConfigError, match=message):
+        read_config(file, typed_options(file, {key: text}))
+    assert not read_config(file, typed_options(file, {"data_preprocessor.to_rgb": "false"})).data_preprocessor.to_rgb
+    assert read_config(file, typed_options(file, {"image_size": "(96, 64)"})).image_size == (96, 64)
+
+
 def test_typed_options_are_read_by_what_they_replace(file):
     texts = {
         "data_root": "a,b",

@@ -11,8 +11,11 @@ from torch import nn
 from torch.optim import SGD
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError
+from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.models import SlimmableResNet
 from mmssl_dynamic.teachers import FrozenTeacher
+from mmssl_dynamic.teachers.sources import without_weights
+from tests.docs.blocks import blocks_of
 from tests.helpers import IMAGES, build_slimmable, export_subnet, randomise, views
 
 MEAN, STD = [110.0, 115.0, 120.0], [50.0, 55.0, 60.0]
@@ -110,14 +113,20 @@ def test_timms_networks_have_timms_normalisation_and_take_files_strictly(tmp_pat
     torch.save(dict(list(source.state_dict().items())[1:]), tmp_path / "less.pth")
     with pytest.raises(ArtifactError, match="of another network than teacher.model: they differ in 'conv_stem.weight'"):
         FrozenTeacher("timm/test_efficientnet", checkpoint=tmp_path / "less.pth")
-    with pytest.raises(ConfigError, match="timm has no network of this name"):
+    with pytest.raises(ConfigError, match=r"timm has no network of this name; did you mean resnet\d+"):
         FrozenTeacher("timm/resnet51")
+    with without_weights():  # for a forecast: nothing is fetched or read
+        counted = FrozenTeacher("timm/test_efficientnet", checkpoint=tmp_path / "none.pth")
+        assert counted.out_channels == teacher.out_channels
+        assert FrozenTeacher("timm/test_efficientnet").out_channels == teacher.out_channels
 
 
 def test_a_config_needs_weights_and_takes_them(tmp_path):
     config = dict(type="mmssl_dynamic.StaticResNet", block="basic", blocks=(1, 1, 1, 1), stage_channels=(8,) * 4)
     with pytest.raises(ConfigError, match="a config without weights, which teaches noise; give teacher.checkpoint"):
         FrozenTeacher(config)
+    with without_weights():
+        assert FrozenTeacher(config).out_channels == 8
     torch.manual_seed(3)
     net = MODELS.build({**config, "type": "mmssl_dynamic.StaticResNet"})
     torch.save(
@@ -132,7 +141,9 @@ def test_a_config_needs_weights_and_takes_them(tmp_path):
     [
         (dict(model=3), "is no teacher; give 'timm/NAME'"),
         (dict(model=nn.Flatten(1, 2)), "features .N, D. or a feature map .N, D, H, W. are needed"),
-        (dict(model=nn.Identity(), image_size=0), "teacher.image_size=0 must be a number of pixels"),
+        (dict(model="resnet50"), "teacher.model='resnet50' is no file; give .* or 'timm/NAME' for a network of timm"),
+        (dict(model=nn.Identity(), image_size=0), r"teacher.image_size=0 .teacher_size. must be a number of pixels"),
+        (dict(model=nn.Identity(), image_size="big"), "teacher.image_size='big' .* must be a number of pixels"),
         (dict(model=nn.Identity(), std=[1.0, 0.0, 1.0]), "teacher.std=.* must be three numbers"),
     ],
 )
@@ -162,3 +173,15 @@ def test_a_network_out_of_a_wheel_knows_a_cat(tmp_path, repo_root, monkeypatch):
     logits = teacher(image.flip(1)) @ state["classifier.weight"].T + state["classifier.bias"]
     assert timm.is_model("tf_efficientnet_lite0")
     assert int(logits.argmax()) in range(281, 286)
+
+
+def test_the_config_of_the_page_teaches_with_any_network(tmp_path, repo_root):
+    (block,) = (b for b in blocks_of(repo_root / "docs/slim.md") if b.title == "my_distillation.py")
+    torch.manual_seed(0)
+    net = MODELS.build(dict(type="mmpretrain.ResNet", depth=18))
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    code = block.code.replace("configs/", f"{repo_root}/configs/").replace("data/resnet18.pth", f"{tmp_path}/w.pth")
+    (tmp_path / block.title).write_text(code)
+    teacher = MODELS.build(load_config(tmp_path / block.title).model.teacher)
+    assert teacher.out_channels == 512
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in teacher.network.state_dict().items())

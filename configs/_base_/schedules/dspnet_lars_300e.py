@@ -18,7 +18,7 @@ num_networks = 4  # in every step: the largest, the smallest and others by chanc
 dynamic_sampling = False  # US3L: the range of widths opens from the largest down
 favour_small = 0.0  # POA: draws small networks more often, by width ** -favour_small
 loss_weights = "equal"  # SlimCLR: or by "width", or "largest"
-group_alpha = 0.0  # US3L: a group of channels decays by this share less than the one before; of SGD
+group_alpha = 0.0  # US3L: a group of channels decays by this share less than the one before
 param_scheduler = [
     dict(type="LinearLR", start_factor=1e-4, by_epoch=True, begin=0, end=warmup_epochs, convert_to_iter_based=True),
     dict(

@@ -23,7 +23,7 @@ class GroupRegularizationHook(Hook):
     The first channels are in every network and get the most gradients; the last ones are in the largest alone. Group i,
     counted from 0, has the weight decay (1 - alpha i) times that of its optimiser. Alpha grows from 0 after
     ``warmup_epochs`` to its value in the middle of the training. For optimisers that add weight decay to gradients,
-    as SGD does.
+    as SGD does; LARS reckons the rate of a layer with the gradient that this has changed.
 
     Args:
         alpha: By how much a group's weight decay is smaller than that of the group before, as a share of the first's.
@@ -31,7 +31,8 @@ class GroupRegularizationHook(Hook):
         warmup_epochs: Epochs with one weight decay for all.
 
     Raises:
-        ConfigError: a weight decay would be negative.
+        ConfigError: a weight decay would be negative; at the start of the run, an optimiser that does
+            not add weight decay to gradients.
     """
 
     def __init__(self, alpha: float = 0.05, groups: int = 8, warmup_epochs: int = 0) -> None:
@@ -48,6 +49,12 @@ class GroupRegularizationHook(Hook):
         optimizer = getattr(runner.optim_wrapper, "optimizer", None)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ConfigError("GroupRegularizationHook needs a training with one optimiser.")
+        if self.alpha and not _adds_decay_to_gradients(optimizer):
+            raise ConfigError(
+                f"GroupRegularizationHook.alpha={self.alpha} (group_alpha) needs an optimiser that adds weight decay "
+                f"to gradients, as SGD does, and {type(optimizer).__name__} does not; take SGD, LARS or Adam, or an "
+                "alpha of 0."
+            )
         members = dict(self._members(bare_model(runner.model)))
 
         def weaken(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
@@ -83,3 +90,9 @@ class GroupRegularizationHook(Hook):
                         size = max(1, channels // self.groups)
                         index = (torch.arange(channels, device=parameter.device) // size).clamp(max=self.groups - 1)
                         yield parameter, index.view(-1, *[1] * (parameter.ndim - 1))
+
+
+def _adds_decay_to_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    if isinstance(optimizer, torch.optim.AdamW) or any(g.get("decoupled_weight_decay") for g in optimizer.param_groups):
+        return False
+    return isinstance(optimizer, torch.optim.SGD | torch.optim.Adam) or type(optimizer).__name__ == "LARS"

@@ -50,15 +50,15 @@ class SandwichHook(Hook):
         favour_small: float = 0.0,
         loss_weights: str = "equal",
     ) -> None:
-        if num_networks < 1 or warmup_epochs < 0:
-            raise ConfigError(
-                f"SandwichHook needs num_networks={num_networks} >= 1 and warmup_epochs={warmup_epochs} >= 0."
-            )
-        if favour_small < 0 or loss_weights not in LOSS_WEIGHTS:
-            raise ConfigError(
-                f"SandwichHook needs favour_small={favour_small} >= 0 and loss_weights={loss_weights!r} to be one of "
-                f"{', '.join(LOSS_WEIGHTS)}."
-            )
+        for name, value, least in (
+            ("num_networks", num_networks, 1),
+            ("warmup_epochs", warmup_epochs, 0),
+            ("favour_small", favour_small, 0),
+        ):
+            if not isinstance(value, int | float) or not value >= least:
+                raise ConfigError(f"SandwichHook.{name}={value!r} must be a number, {least} or more.")
+        if loss_weights not in LOSS_WEIGHTS:
+            raise ConfigError(f"SandwichHook.loss_weights={loss_weights!r} must be one of {', '.join(LOSS_WEIGHTS)}.")
         self.num_networks, self.warmup_epochs = num_networks, warmup_epochs
         self.dynamic_sampling, self.favour_small, self.loss_weights = dynamic_sampling, favour_small, loss_weights
         self._announced = False

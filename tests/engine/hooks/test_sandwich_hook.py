@@ -1,11 +1,12 @@
 """Sandwich training's relatives, through the hooks that set them."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.optim import OptimWrapper
-from torch.optim import SGD
+from torch.optim import SGD, Adam, AdamW, RMSprop
 
 from mmssl_dynamic.engine import GroupRegularizationHook, SandwichHook
 from mmssl_dynamic.errors import ConfigError
@@ -118,8 +119,22 @@ def test_group_regularization_is_a_penalty_that_is_smaller_for_later_channels(st
 
 
 def test_options_that_cannot_be_are_refused():
-    for options in (dict(favour_small=-1), dict(loss_weights="size")):
-        with pytest.raises(ConfigError, match="SandwichHook needs favour_small=.* >= 0 and loss_weights="):
+    for options, message in (
+        (dict(favour_small=-1), "favour_small=-1 must be a number, 0 or more"),
+        (dict(num_networks="two"), "num_networks='two' must be a number, 1 or more"),
+        (dict(warmup_epochs=float("nan")), "warmup_epochs=nan must be a number"),
+        (dict(loss_weights="size"), "loss_weights='size' must be one of equal, width, largest"),
+    ):
+        with pytest.raises(ConfigError, match=f"SandwichHook.{message}"):
             SandwichHook(**options)
     with pytest.raises(ConfigError, match=r"alpha=0.5 and groups=8 with 0 <= alpha"):
         GroupRegularizationHook(alpha=0.5, groups=8)
+    model = build_slimmable("DSPNet")
+    for optimizer, fits in ((SGD, True), (Adam, True), (AdamW, False), (RMSprop, False)):
+        runner = SimpleNamespace(
+            model=model, optim_wrapper=SimpleNamespace(optimizer=optimizer(model.parameters(), lr=0.1))
+        )
+        hook = GroupRegularizationHook(alpha=0.1)
+        with nullcontext() if fits else pytest.raises(ConfigError, match=f"SGD does, and {optimizer.__name__} does"):
+            hook.before_train(runner)
+            hook.after_train(runner)
