@@ -52,3 +52,15 @@ python tools/studies/evaluate_run.py $OUT/seed1/small_often/dspnet_r18-narrow_do
 python tools/train.py configs/dspnet/small_scale/dspnet_r18-narrow_heads_domains.py --work-dir $OUT/seed1/heads --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=1
 python tools/studies/evaluate_run.py $OUT/seed1/same_view/dspnet_r18-narrow_domains.py $OUT/seed1/same_view/epoch_10.pth --tasks $OUT/images/tasks
 python tools/studies/evaluate_run.py $OUT/seed1/heads/dspnet_r18-narrow_heads_domains.py $OUT/seed1/heads/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/any_width/dspnet_r18-narrow_domains.py $OUT/seed2/any_width/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/us3l/dspnet_r18-narrow_domains.py $OUT/seed2/us3l/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/dynamic/dspnet_r18-narrow_domains.py $OUT/seed2/dynamic/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/groups/dspnet_r18-narrow_domains.py $OUT/seed2/groups/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/slow/dspnet_r18-narrow_domains.py $OUT/seed2/slow/epoch_11.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/by_width/dspnet_r18-narrow_domains.py $OUT/seed2/by_width/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/small_often/dspnet_r18-narrow_domains.py $OUT/seed2/small_often/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/by_largest/dspnet_r18-narrow_domains.py $OUT/seed2/by_largest/epoch_10.pth --tasks $OUT/images/tasks
+python tools/train.py configs/dspnet/small_scale/dspnet_r18-narrow_domains.py --work-dir $OUT/seed2/same_view --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=2 same_view=1
+python tools/train.py configs/dspnet/small_scale/dspnet_r18-narrow_heads_domains.py --work-dir $OUT/seed2/heads --resume --channels-last --cfg-options data_root=$OUT/images/pool max_epochs=10 randomness.seed=2
+python tools/studies/evaluate_run.py $OUT/seed2/same_view/dspnet_r18-narrow_domains.py $OUT/seed2/same_view/epoch_10.pth --tasks $OUT/images/tasks
+python tools/studies/evaluate_run.py $OUT/seed2/heads/dspnet_r18-narrow_heads_domains.py $OUT/seed2/heads/epoch_10.pth --tasks $OUT/images/tasks
