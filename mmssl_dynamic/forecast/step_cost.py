@@ -21,10 +21,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmssl_dynamic.forecast.schedule import SHARED
+from mmssl_dynamic.models.backbones.pretrained import without_weights
 from mmssl_dynamic.models.elastic.positions import as_on_card
 from mmssl_dynamic.models.sandwich import SandwichTraining
 from mmssl_dynamic.models.selfsup import SDR
-from mmssl_dynamic.teachers.sources import without_weights
 
 _BATCH = 4  # of the steps that are counted; what is linear in B is scaled
 

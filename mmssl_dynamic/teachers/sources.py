@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,12 +14,11 @@ from torch import Tensor, nn
 
 from mmssl_dynamic.errors import ArtifactError, ConfigError, UserError, first_line
 from mmssl_dynamic.fileio import load_state_dict
-from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights
+from mmssl_dynamic.models.backbones.pretrained import load_backbone_weights, weights_wanted
 from mmssl_dynamic.registry import mmpretrain_scope
 from mmssl_dynamic.safe_loading import safe_loading
 
 _TIMM = "timm/"
-_weights_wanted = ContextVar("_weights_wanted", default=True)
 Three = tuple[float, float, float]
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
@@ -43,16 +40,6 @@ class Source:
     std: Three = IMAGENET[1]
     to_rgb: bool = True
     image_size: int | None = None
-
-
-@contextmanager
-def without_weights() -> Iterator[None]:
-    """Networks are built, and their weights neither fetched nor asked for: where they are only counted."""
-    token = _weights_wanted.set(False)
-    try:
-        yield
-    finally:
-        _weights_wanted.reset(token)
 
 
 def find_source(model: str | Mapping[str, Any] | nn.Module, checkpoint: str | os.PathLike[str] | None) -> Source:
@@ -83,7 +70,7 @@ def find_source(model: str | Mapping[str, Any] | nn.Module, checkpoint: str | os
 
 
 def _of_config(config: dict[str, Any], checkpoint: str | os.PathLike[str] | None) -> Source:
-    wanted = _weights_wanted.get()
+    wanted = weights_wanted()
     if wanted and checkpoint is None and not config.get("init_cfg"):
         raise ConfigError("teacher.model is a config without weights, which teaches noise; give teacher.checkpoint.")
     with safe_loading(), mmpretrain_scope():
@@ -116,7 +103,7 @@ def _of_timm(name: str, checkpoint: str | os.PathLike[str] | None) -> Source:
         ) from error
     try:
         with safe_loading():
-            network = timm.create_model(name, pretrained=checkpoint is None and _weights_wanted.get(), num_classes=0)
+            network = timm.create_model(name, pretrained=checkpoint is None and weights_wanted(), num_classes=0)
     except UserError:
         raise
     except Exception as error:  # of the network, of caches and damaged files nearly anything
@@ -129,7 +116,7 @@ def _of_timm(name: str, checkpoint: str | os.PathLike[str] | None) -> Source:
             "the file in teacher.checkpoint."
         ) from error
     facts: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]
-    if checkpoint is not None and _weights_wanted.get():
+    if checkpoint is not None and weights_wanted():
         _load(network, load_state_dict(checkpoint), facts, Path(checkpoint))
     mean, std = (tuple(255 * float(value) for value in facts[key]) for key in ("mean", "std"))
     size = facts["input_size"][-1] if facts.get("fixed_input_size") else None

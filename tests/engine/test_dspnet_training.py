@@ -167,7 +167,7 @@ def test_two_processes_agree_through_the_launcher(setup, repo_root, tmp_path):
     ("options", "message"),
     [
         ({"custom_hooks.0.warmup_epochs": 4}, "warmup_epochs=4 leaves none of the 4 epochs"),
-        ({"custom_hooks.0.num_networks": 0}, "num_networks=0 >= 1"),
+        ({"custom_hooks.0.num_networks": 0}, "num_networks=0 must be a number, 1 or more"),
         ({"custom_hooks.1.base_momentum": 2.0}, "base_momentum=2.0 <= 1"),
         ({"model.backbone.channels": [1.0, 0.5]}, "must be positive, ascending"),
         ({"model.backbone.blocks": [[2, 2, 2, 2], [1, 1, 1, 1]]}, "from shallow to deep"),

@@ -13,8 +13,8 @@ from torch.optim import SGD
 from mmssl_dynamic.errors import ArtifactError, ConfigError
 from mmssl_dynamic.loading import load_config
 from mmssl_dynamic.models import SlimmableResNet
+from mmssl_dynamic.models.backbones.pretrained import without_weights
 from mmssl_dynamic.teachers import FrozenTeacher
-from mmssl_dynamic.teachers.sources import without_weights
 from tests.docs.blocks import blocks_of
 from tests.helpers import IMAGES, build_slimmable, export_subnet, randomise, views
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -13,6 +17,22 @@ from mmssl_dynamic.registry import WEIGHT_INITIALIZERS
 # Of packages that this one must not import: the registry finds them.
 _SUBNET = "mmssl_dynamic.PretrainedSubnet"
 _INITIALISERS = (_SUBNET, "mmssl_dynamic.FromPlain")
+_wanted = ContextVar("_wanted", default=True)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Networks that need trained weights are built without them, for what is only counted."""
+    token = _wanted.set(False)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
+
+
+def weights_wanted() -> bool:
+    """Whether networks are built to be used, and not within :func:`without_weights`."""
+    return _wanted.get()
 
 
 def load_pretrained(module: BaseModule) -> bool:
