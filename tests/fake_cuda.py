@@ -19,11 +19,6 @@ def on_cuda(model: nn.Module) -> tuple[Any, FakeTensorMode]:
     """A model with fake weights, and the mode in which it lives; new tensors become fake where they are first used."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     become_fake(model, mode, "cuda")
-    teacher: Any = getattr(model, "frozen_teacher", None)
-    if teacher is not None:  # it hides its network from the model
-        become_fake(teacher.network, mode, "cuda")
-        with mode:
-            teacher._scale, teacher._shift = (torch.zeros(1, 3, 1, 1, device="cuda") for _ in range(2))
     return model, mode
 
 

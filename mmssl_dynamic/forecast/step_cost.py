@@ -41,7 +41,7 @@ def _without_memory(build: Callable[[Any], nn.Module], options: dict[str, Any]) 
 
 
 def become_fake(model: nn.Module, mode: FakeTensorMode, device: str = "cpu") -> None:
-    """Put fake tensors in place of all weights and buffers.
+    """Put fake tensors in place of all weights and buffers, and of what a frozen teacher hides from its model.
 
     Args:
         model: Built on any device; its own tensors are freed.
@@ -62,6 +62,10 @@ def become_fake(model: nn.Module, mode: FakeTensorMode, device: str = "cpu") -> 
             for name, tensor in tensors.items():
                 if tensor is not None:
                     tensors[name] = fake(tensor)
+    teacher: Any = getattr(model, "frozen_teacher", None)
+    if teacher is not None:
+        become_fake(teacher.network, mode, device)
+        teacher._scale, teacher._shift = fake(teacher._scale), fake(teacher._shift)
 
 
 @dataclass(frozen=True)

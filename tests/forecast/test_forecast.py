@@ -207,6 +207,28 @@ def test_a_sandwich_counts_its_targets_once_and_its_random_networks_by_chance():
     assert found.smallest_cluster is None
 
 
+def test_a_frozen_teacher_is_counted_without_its_weights(repo_root, monkeypatch):
+    """It is computed once a step, for all networks."""
+    pytest.importorskip("timm")
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda *_, **__: pytest.fail("fetches weights"))
+    name = "dspnet/slimmable-distillation_mobilenet-v3_frozen-teacher_custom.py"
+    shared = {}
+    for teacher in ("timm/resnet10t", "timm/resnet18"):
+        options = dict(teacher_model=teacher, image_size=32, widths=(0.25, 0.5))
+        config = load_config(repo_root / "configs" / name, options)
+        fake = FakeModel(config, [torch.zeros(3, 64, 64)])
+        shared[teacher] = fake.cost("targets").macs
+    found = forecast(config, Machine(1, images_per_core=1.0, launch_microseconds=0.0), 2000)
+    assert found.hours > 0
+    import timm
+
+    network = timm.create_model("resnet18", num_classes=0)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, 64, 64))
+    assert shared["timm/resnet18"] == pytest.approx(counter.get_total_flops() / 2)
+    assert shared["timm/resnet10t"] < shared["timm/resnet18"]
+
+
 @pytest.mark.parametrize(
     "name",
     [
