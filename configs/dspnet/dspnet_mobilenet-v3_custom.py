@@ -5,16 +5,13 @@
 # Time, memory and result are not measured; with fewer than a million images set init_from.
 _base_ = ["./dspnet_r50_custom.py"]
 
-widths = (0.5, 0.75, 1.0)
-any_width = False  # US3L: every width between the first and the last is trained, and can be used
-
 model = dict(
     backbone=dict(
         _delete_=True,
         type="mmssl_dynamic.SlimmableMobileNetV3",
         arch="large",
-        widths=widths,
-        any_width=any_width,
+        widths={{_base_.widths}},
+        any_width={{_base_.any_width}},
         norm_cfg={{_base_.norm_cfg}},
     ),
 )

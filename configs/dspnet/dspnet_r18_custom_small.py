@@ -20,12 +20,6 @@ max_epochs = 64
 warmup_epochs = 2
 widths = (0.25, 0.375, 0.5)
 num_networks = 3
-# Relatives of the sandwich rule, as in the base configs; off.
-any_width = False
-dynamic_sampling = False
-favour_small = 0.0
-loss_weights = "equal"
-group_alpha = 0.0
 student_bn = "BN"
 norm_cfg = dict(type=student_bn)
 head_norm_cfg = dict(type="BN1d" if student_bn == "BN" else student_bn)
@@ -37,7 +31,7 @@ model = dict(
         _delete_=True,
         type="mmssl_dynamic.SlimmableResNet",
         channels=widths,
-        any_width=any_width,
+        any_width={{_base_.any_width}},
         blocks=((2, 2, 2, 2),),
         zero_init_residual=False,
         norm_cfg=norm_cfg,
@@ -68,19 +62,8 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=max_epochs)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=2), progress=dict(label="DSPNet"))
-custom_hooks = [
-    dict(
-        type="mmssl_dynamic.SandwichHook",
-        num_networks=num_networks,
-        warmup_epochs=warmup_epochs,
-        dynamic_sampling=dynamic_sampling,
-        favour_small=favour_small,
-        loss_weights=loss_weights,
-    ),
-    dict(type="mmssl_dynamic.GroupRegularizationHook", alpha=group_alpha, warmup_epochs=warmup_epochs),
-    dict(type="mmssl_dynamic.TargetEMAHook", base_momentum=0.03),  # few steps: a target that follows sooner
-    dict(type="mmssl_dynamic.DirectionHook"),
-    dict(type="mmssl_dynamic.CollapseMonitorHook"),
-    dict(type="mmssl_dynamic.BNBankHook"),
-]
+custom_hooks = _base_.custom_hooks
+custom_hooks[0].update(num_networks=num_networks, warmup_epochs=warmup_epochs)
+custom_hooks[1].update(warmup_epochs=warmup_epochs)
+custom_hooks[2].update(base_momentum=0.03)  # few steps: a target that follows sooner
 auto_scale_lr = dict(base_batch_size=64)

@@ -16,7 +16,6 @@ data_root = "data/my_images"
 # narrower ones as its most important channels.
 init_from = None
 widths = (0.5, 0.75, 1.0)
-any_width = False  # US3L: every width between the first and the last is trained, and can be used
 
 model = dict(
     init_cfg=dict(init_from=init_from),
@@ -25,7 +24,7 @@ model = dict(
         type="mmssl_dynamic.SlimmableResNet",
         block="bottleneck",
         channels=widths,
-        any_width=any_width,
+        any_width={{_base_.any_width}},
         blocks=((3, 4, 6, 3),),
         norm_cfg={{_base_.norm_cfg}},
     ),

@@ -13,13 +13,15 @@ _base_ = [
 ]
 
 data_root = "data/imagenet/"
+widths = (1.0, 1.25)
 
 model = dict(
     backbone=dict(
         _delete_=True,
         type="mmssl_dynamic.SlimmableResNet",
         block="basic",
-        channels=(1.0, 1.25),
+        channels=widths,
+        any_width={{_base_.any_width}},
         blocks=((2, 2, 2, 2), (3, 3, 4, 3), (3, 4, 6, 3)),
         zero_init_residual=False,
         norm_cfg={{_base_.norm_cfg}},

@@ -110,6 +110,18 @@ def test_values_arrive_where_they_are_used(repo_root, name, option, value, place
     assert node == value
 
 
+SANDWICH = dict(any_width=True, dynamic_sampling=True, favour_small=1.0, loss_weights="width", group_alpha=0.05)
+SANDWICH |= dict(same_view=1.0, directions="alternate", num_networks=2, warmup_epochs=1, widths=(0.5, 1.0))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [p.name for p in CONFIGS if p.parent.name == "dspnet" and p.name.startswith("dspnet_") and "-narrow" not in p.name],
+)
+def test_every_config_of_dspnet_has_the_options_of_its_page(repo_root, name):
+    assert read_config(repo_root / "configs/dspnet" / name, SANDWICH).model.backbone.any_width
+
+
 def test_rates_of_backbone_and_head_keep_their_own_values(repo_root):
     config = read_config(
         repo_root / "configs/transfer/semisup_finetune_dspnet.py", {"head_lr": 0.5, "backbone_lr": 0.1}
