@@ -15,6 +15,7 @@ PACKAGE = Path(mmssl_dynamic.__file__).parent
 # From the ground up; a floor may import those that stand before it. docs/architecture.md draws them.
 FLOORS = (
     "errors",
+    "context",
     "launchers",
     "budget",
     "version",

@@ -23,6 +23,8 @@ import mmengine.config.config as upstream
 from mmengine.config import Config
 from mmengine.config.utils import _get_external_cfg_path
 
+from mmssl_dynamic.context import holding
+
 Path = tuple[str, ...]
 #: Values by top-level name, each for a path of keys below it; an empty path replaces the whole.
 Edits = Mapping[str, Mapping[Path, Any]]
@@ -43,7 +45,7 @@ def evaluate(path: str, edits: Edits) -> Config:
         Exception: whatever the config, which is a program, raises.
     """
     programs: list[str] = []
-    with _set(_edits, edits), _set(_programs, programs), _compiled_with_edits():
+    with holding(_edits, edits), holding(_programs, programs), _compiled_with_edits():
         config = Config.fromfile(path, import_custom_modules=False)
     if not programs and str(path).endswith(".py"):
         raise RuntimeError("this version of mmengine evaluates configs in another way; use mmengine 0.10")
@@ -145,15 +147,6 @@ def _plain_folders(node: Any) -> Any:
     elif type(node) is tuple:
         return tuple(_plain_folders(child) for child in node)
     return str(node) if isinstance(node, _Folder) else node
-
-
-@contextmanager
-def _set(variable: ContextVar, value: Any) -> Iterator[None]:
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
 
 
 @contextmanager

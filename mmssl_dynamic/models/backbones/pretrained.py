@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmssl_dynamic.context import holding
 from mmssl_dynamic.errors import ArtifactError, SubnetError
 from mmssl_dynamic.fileio import load_state_dict, read_json, sidecar_path
 from mmssl_dynamic.models.backbones.slimmable import check_networks, with_switches
@@ -20,14 +20,9 @@ _INITIALISERS = (_SUBNET, "mmssl_dynamic.FromPlain")
 _wanted = ContextVar("_wanted", default=True)
 
 
-@contextmanager
-def without_weights() -> Iterator[None]:
+def without_weights() -> AbstractContextManager[None]:
     """Networks that need trained weights are built without them, for what is only counted."""
-    token = _wanted.set(False)
-    try:
-        yield
-    finally:
-        _wanted.reset(token)
+    return holding(_wanted, False)
 
 
 def weights_wanted() -> bool:
