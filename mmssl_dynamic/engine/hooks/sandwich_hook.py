@@ -57,6 +57,8 @@ class SandwichHook(Hook):
         ):
             if not isinstance(value, int | float) or not value >= least:
                 raise ConfigError(f"SandwichHook.{name}={value!r} must be a number, {least} or more.")
+        if isinstance(dynamic_sampling, str):
+            raise ConfigError(f"SandwichHook.dynamic_sampling={dynamic_sampling!r} must be True or False.")
         if loss_weights not in LOSS_WEIGHTS:
             raise ConfigError(f"SandwichHook.loss_weights={loss_weights!r} must be one of {', '.join(LOSS_WEIGHTS)}.")
         self.num_networks, self.warmup_epochs = num_networks, warmup_epochs

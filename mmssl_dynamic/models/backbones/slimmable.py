@@ -43,8 +43,10 @@ def check_any_width(any_width: bool, switchable_bn: str | None) -> bool:
     """Return a valid ``any_width``.
 
     Raises:
-        ConfigError: together with switchable BatchNorm, which has statistics of listed networks alone.
+        ConfigError: a word, or together with switchable BatchNorm, which has statistics of listed networks alone.
     """
+    if isinstance(any_width, str):
+        raise ConfigError(f"any_width={any_width!r} must be True or False.")
     if any_width and switchable_bn is not None:
         raise ConfigError(
             f"any_width=True has networks that are on no list, and switchable_bn='{switchable_bn}' keeps statistics of "

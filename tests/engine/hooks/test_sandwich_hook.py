@@ -10,6 +10,7 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 
 from mmssl_dynamic.engine import GroupRegularizationHook, SandwichHook
 from mmssl_dynamic.errors import ConfigError
+from mmssl_dynamic.models.backbones.slimmable import check_any_width
 from mmssl_dynamic.models.elastic import ElasticBatchNorm, ElasticConv2d
 from tests.helpers import build_slimmable, views
 
@@ -124,11 +125,14 @@ def test_options_that_cannot_be_are_refused():
         (dict(num_networks="two"), "num_networks='two' must be a number, 1 or more"),
         (dict(warmup_epochs=float("nan")), "warmup_epochs=nan must be a number"),
         (dict(loss_weights="size"), "loss_weights='size' must be one of equal, width, largest"),
+        (dict(dynamic_sampling="no"), "dynamic_sampling='no' must be True or False"),
     ):
         with pytest.raises(ConfigError, match=f"SandwichHook.{message}"):
             SandwichHook(**options)
     with pytest.raises(ConfigError, match=r"alpha=0.5 and groups=8 with 0 <= alpha"):
         GroupRegularizationHook(alpha=0.5, groups=8)
+    with pytest.raises(ConfigError, match="any_width='no' must be True or False"):
+        check_any_width("no", None)
     model = build_slimmable("DSPNet")
     for optimizer, fits in ((SGD, True), (Adam, True), (AdamW, False), (RMSprop, False)):
         runner = SimpleNamespace(
